@@ -1,0 +1,1 @@
+"""The local cloud's Amazon RDS: records, life cycle and real databases over moto's HTTP."""

@@ -1,0 +1,102 @@
+"""Everything that one local cloud's RDS consists of."""
+
+import itertools
+
+from . import lifecycle
+from .clock import Clock
+from .endpoints import Endpoints
+from .records import Instance, Records, utc_now
+from .storage import FileStorage
+
+# Statuses from which a request is refused although AWS's documentation names no list; settable,
+# since what AWS really does differs between engines and years.
+DEFAULT_UNDELETABLE_STATUSES = ["creating", "deleting", "renaming", "rebooting"]
+
+
+class Cloud:
+    """Records, storage, endpoints, clock and settings; the requests are in operations.py."""
+
+    def __init__(self, time_scale, directory, storage):
+        self.clock = Clock(time_scale)
+        self.records = Records()
+        self.endpoints = Endpoints()
+        self.files = FileStorage(directory / "files")
+        self.postgres = None
+        if storage == "postgres":
+            from .postgres import PostgresStorage
+
+            self.postgres = PostgresStorage(directory / "postgres")
+        self._event_numbers = itertools.count(1)
+        self.reset_settings()
+
+    def reset_settings(self):
+        self.durations = dict(lifecycle.DEFAULT_DURATIONS)
+        self.progress_shape = "linear"
+        self.undeletable_statuses = list(DEFAULT_UNDELETABLE_STATUSES)
+        self.replies = {}
+        self.events = []
+
+    def storage_of(self, record):
+        """PostgreSQL servers for the engine postgres where asked for, files for all others."""
+        return self.postgres if self.postgres and record.fields["Engine"] == "postgres" else self.files
+
+    def open_endpoint(self, instance):
+        """Points the name's address to the instance's server, from now on."""
+        socket_path = self.storage_of(instance).socket_path(instance)
+        if socket_path:
+            endpoint = self.endpoints.open(instance.identifier, instance.port, socket_path)
+        else:
+            endpoint = self.endpoints.describe(instance.identifier, instance.port)
+        instance.fields["Endpoint"] = endpoint
+
+    def close_endpoint(self, instance):
+        self.endpoints.close(instance.identifier)
+
+    def discard(self, record):
+        """Takes the record away at once, whatever it was doing, with its data."""
+        script = record.script
+        lifecycle.halt(self, record)
+        self.records.remove(record)
+        # A script that is still at work removes the data when it notices.
+        if not (script and script.thread.is_alive()):
+            self.drop(record)
+
+    def drop(self, record):
+        """Ends the server and removes the data of a record that is gone."""
+        if isinstance(record, Instance) and record.identifier not in self.records.instances:
+            self.endpoints.close(record.identifier)
+        self.storage_of(record).delete(record)
+
+    def tell(self, record, event_id, message):
+        """Queues an EventBridge event as RDS sends it (RDS User Guide, "Amazon RDS event categories")."""
+        kind = "INSTANCE" if isinstance(record, Instance) else "SNAPSHOT"
+        self.events.append({
+            "number": next(self._event_numbers),
+            "source": "aws.rds",
+            "detail-type": f"RDS DB {kind.title()} Event",
+            "resources": [record.arn],
+            "time": utc_now().isoformat(timespec="milliseconds"),
+            "detail": {
+                "EventCategories": ["deletion" if event_id == "RDS-EVENT-0003" else "creation"],
+                "SourceType": "DB_INSTANCE" if kind == "INSTANCE" else "SNAPSHOT",
+                "SourceArn": record.arn,
+                "Date": utc_now().isoformat(timespec="milliseconds"),
+                "Message": message,
+                "SourceIdentifier": record.identifier,
+                "EventID": event_id,
+            },
+        })
+
+    def reset(self):
+        """Back to an empty cloud with the default settings; the time scale stays."""
+        with self.records.lock:
+            records = [*self.records.instances.values(), *self.records.snapshots.values()]
+            for record in records:
+                self.discard(record)
+            self.records.quotas = dict(Records().quotas)
+        self.reset_settings()
+
+    def close(self):
+        self.endpoints.close_all()
+        if self.postgres:
+            self.postgres.close()

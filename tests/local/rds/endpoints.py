@@ -1,0 +1,130 @@
+"""A loopback address for each DB instance identifier, forwarded to the server behind the name.
+
+AWS gives each identifier a DNS name. Here it is an address of 127.0.0.0/8, the same for as long as
+the cloud runs, which DescribeDBInstances reports as Endpoint.Address, with the instance's own port
+as Endpoint.Port. A rename therefore moves an address from one server to another, as AWS moves the
+DNS name, and cuts the connections that were open.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+
+# Where a port is taken on every loopback address (a system PostgreSQL on 0.0.0.0), this is added.
+ALTERNATIVE_PORT_OFFSET = 10000
+# The hosted zone of RDS in us-east-1, part of every Endpoint.
+HOSTED_ZONE_ID = "Z2R2ITUGPM61AM"
+
+
+class Endpoints:
+    """Hands out addresses by identifier and opens and closes their forwarders."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._addresses = {}
+        self._forwarders = {}
+        # Clouds that run side by side start from different networks and skip what is taken.
+        self._network = 64 + os.getpid() % 128
+        self._last_host = 0
+
+    def describe(self, identifier, port):
+        """The Endpoint of an instance with no server behind it."""
+        with self._lock:
+            address = self._addresses.get(identifier) or self._next_address(identifier)
+        return _endpoint(address, port)
+
+    def open(self, identifier, port, socket_path):
+        """Forwards the identifier's address to the server at the Unix socket; returns the Endpoint."""
+        self.close(identifier)
+        with self._lock:
+            listener = self._listen(identifier, port)
+            forwarder = Forwarder(listener, socket_path)
+            self._forwarders[identifier] = forwarder
+        return _endpoint(*listener.getsockname())
+
+    def close(self, identifier):
+        """Stops listening for the identifier and cuts its open connections."""
+        with self._lock:
+            forwarder = self._forwarders.pop(identifier, None)
+        if forwarder:
+            forwarder.close()
+
+    def connections(self, identifier):
+        """How many clients are connected through the identifier's address."""
+        forwarder = self._forwarders.get(identifier)
+        return len(forwarder.pairs) if forwarder else 0
+
+    def close_all(self):
+        for identifier in list(self._forwarders):
+            self.close(identifier)
+
+    def _next_address(self, identifier):
+        self._last_host += 1
+        high, low = divmod(self._last_host, 250)
+        self._addresses[identifier] = f"127.{self._network}.{high % 256}.{low + 1}"
+        return self._addresses[identifier]
+
+    def _listen(self, identifier, port):
+        known = self._addresses.get(identifier)
+        for candidate in (port, port + ALTERNATIVE_PORT_OFFSET):
+            for _ in range(20):
+                address = known or self._next_address(identifier)
+                with contextlib.suppress(OSError):
+                    return socket.create_server((address, candidate))
+                if known:
+                    break
+        raise OSError(f"port {port} is taken on every loopback address tried; free it or use another Port")
+
+
+class Forwarder:
+    """Accepts on a TCP socket and pumps bytes to and from a Unix socket."""
+
+    def __init__(self, listener, socket_path):
+        self._listener = listener
+        self._socket_path = socket_path
+        self.pairs = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        # shutdown wakes the thread that sits in accept; close alone does not.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for pair in list(self.pairs):
+            _cut(pair)
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self._socket_path)
+            except OSError:
+                client.close()
+                continue
+            pair = (client, server)
+            self.pairs.add(pair)
+            for source, sink in (pair, pair[::-1]):
+                threading.Thread(target=self._pump, args=(source, sink, pair), daemon=True).start()
+
+    def _pump(self, source, sink, pair):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        _cut(pair)
+        self.pairs.discard(pair)
+
+
+def _cut(pair):
+    for end in pair:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
+
+
+def _endpoint(address, port):
+    return {"Address": address, "Port": port, "HostedZoneId": HOSTED_ZONE_ID}

@@ -1,0 +1,287 @@
+"""How resources change by themselves after a request: one thread leads each change.
+
+A *script* is a function that reads like the change does: this status, that long, then this one. The
+next script of a record supersedes the one under way, whose thread then ends at its next step.
+"""
+
+import sys
+import threading
+import traceback
+
+from .records import Instance, utc_now
+
+# AWS seconds. None of them was measured on AWS; they are of the size that small instances show.
+DEFAULT_DURATIONS = {
+    "create": 300,
+    # "backing-up" right after the creation, where automated backups are on.
+    "create_backup": 60,
+    "snapshot": 180,
+    # The instance itself is "backing-up" for the first part of a snapshot.
+    "snapshot_backing_up": 60,
+    "copy": 300,
+    "restore": 420,
+    # Since 2025 a baseline backup follows a restore with retention, for hours on large instances.
+    "restore_backup": 120,
+    # The lazy load after a restore, shown as StorageOperationStatus.
+    "initialize": 600,
+    # After ModifyDBInstance the status stays "available" for a moment.
+    "modify_delay": 5,
+    "modify": 60,
+    # After a rename neither name is found; then the new one is "renaming", looks "available", reboots.
+    "rename_hidden": 20,
+    "rename": 30,
+    "rename_available": 10,
+    "reboot": 30,
+    "delete": 120,
+    "stop": 60,
+    "start": 120,
+}
+
+
+class Superseded(Exception):
+    """Another change of the same record has taken over."""
+
+
+class Script:
+    """The hand on the record that a script works with."""
+
+    def __init__(self, cloud, record):
+        self.cloud = cloud
+        self.record = record
+        self.superseded = False
+        self.thread = None
+
+    def during(self, duration):
+        """A block that takes at least the named duration."""
+        return self.cloud.clock.at_least(self.cloud.durations[duration], lambda: self.superseded)
+
+    def sleep(self, duration):
+        with self.during(duration):
+            pass
+
+    def become(self, status, **fields):
+        """The next status; ends the script where it was superseded."""
+        with self.cloud.records.lock:
+            if self.superseded:
+                raise Superseded
+            self.record.status = status
+            self.record.fields.update(fields)
+
+
+def lead(cloud, record, script, *arguments):
+    """Starts a script for the record, in place of the one that may be under way."""
+    with cloud.records.lock:
+        halt(cloud, record)
+        hand = record.script = Script(cloud, record)
+    hand.thread = threading.Thread(target=_follow, args=(hand, script, arguments), daemon=True, name=f"{script.__name__} {record.identifier}")
+    hand.thread.start()
+
+
+def halt(cloud, record):
+    """Ends the script under way, so that the record stays as it is."""
+    with cloud.records.lock:
+        if record.script:
+            record.script.superseded = True
+            record.script = None
+            cloud.clock.wake()
+
+
+def _follow(hand, script, arguments):
+    try:
+        script(hand, *arguments)
+    except Superseded:
+        pass
+    except Exception:
+        traceback.print_exc(file=sys.stderr)
+        with hand.cloud.records.lock:
+            if not hand.superseded:
+                hand.record.status = "failed"
+    finally:
+        # A record that went away while its data was being made leaves nothing behind.
+        if not hand.cloud.records.holds(hand.record):
+            hand.cloud.drop(hand.record)
+
+
+def create_instance(hand):
+    """creating → backing-up (where backups are on) → available"""
+    with hand.during("create"):
+        hand.cloud.storage_of(hand.record).create(hand.record)
+    _first_available(hand, "create_backup", "RDS-EVENT-0005", "DB instance created")
+
+
+def restore_instance(hand, snapshot):
+    """creating → backing-up (where backups are on) → available"""
+    with hand.during("restore"):
+        hand.cloud.storage_of(hand.record).restore(snapshot, hand.record)
+    hand.record.initialize_start = hand.cloud.clock.now()
+    _first_available(hand, "restore_backup", "RDS-EVENT-0043", "Restored from snapshot " + snapshot.identifier)
+
+
+def _first_available(hand, backup_duration, event, message):
+    backs_up = hand.record.fields.get("BackupRetentionPeriod", 0) > 0
+    # The instance serves clients while it is backed up.
+    hand.become("backing-up" if backs_up else "available", InstanceCreateTime=utc_now())
+    hand.cloud.open_endpoint(hand.record)
+    hand.cloud.tell(hand.record, event, message)
+    if backs_up:
+        hand.sleep(backup_duration)
+        hand.become("available", LatestRestorableTime=utc_now())
+
+
+def back_up_instance(hand):
+    """The instance's side of a manual snapshot: backing-up → available"""
+    hand.sleep("snapshot_backing_up")
+    hand.become("available")
+
+
+def create_snapshot(hand, instance):
+    """creating → available"""
+    hand.record.fields["SnapshotDatabaseTime"] = utc_now()
+    with hand.during("snapshot"):
+        hand.cloud.storage_of(instance).snapshot(instance, hand.record)
+    hand.become("available", PercentProgress=100)
+    hand.cloud.tell(hand.record, "RDS-EVENT-0042", "Manual snapshot created")
+
+
+def copy_snapshot(hand, source):
+    """creating → available"""
+    with hand.during("copy"):
+        hand.cloud.storage_of(source).copy(source, hand.record)
+    hand.become("available", PercentProgress=100)
+    hand.cloud.tell(hand.record, "RDS-EVENT-0197", "DB snapshot copied")
+
+
+def modify_instance(hand):
+    """available for a moment → modifying → available, with the changes applied"""
+    hand.sleep("modify_delay")
+    resets_password = set(hand.record.applying) == {"MasterUserPassword"}
+    hand.become("resetting-master-credentials" if resets_password else "modifying")
+    had_backups = hand.record.fields.get("BackupRetentionPeriod", 0) > 0
+    with hand.during("modify"):
+        apply_changes(hand.cloud, hand.record)
+    if not had_backups and hand.record.fields.get("BackupRetentionPeriod", 0) > 0:
+        # Switching automated backups on takes the first one (RDS User Guide, "Enabling automated backups").
+        hand.become("backing-up")
+        hand.sleep("restore_backup")
+    hand.become("available")
+
+
+def apply_changes(cloud, instance):
+    """Gives the changes under way to the fields and to the database."""
+    with cloud.records.lock:
+        changes, instance.applying = instance.applying, {}
+        for change in changes.values():
+            instance.fields |= change.fields
+        for group in instance.fields["DBParameterGroups"]:
+            if group["ParameterApplyStatus"] == "applying":
+                group["ParameterApplyStatus"] = "pending-reboot"
+    if "MasterUserPassword" in changes:
+        instance.master_password = changes["MasterUserPassword"].value
+        cloud.storage_of(instance).set_password(instance, instance.master_password)
+    if "DBPortNumber" in changes:
+        instance.port = changes["DBPortNumber"].value
+        cloud.open_endpoint(instance)
+
+
+def rename_instance(hand, old_identifier):
+    """neither name found → renaming → available for a moment → rebooting → available
+
+    RDS User Guide 2023, "Renaming a DB instance": the old DNS name is deleted at once, the new one
+    works after a while, and the instance reboots. The request has already given the record its new name.
+    """
+    hand.cloud.endpoints.close(old_identifier)
+    hand.sleep("rename_hidden")
+    hand.become("renaming")
+    hand.record.hidden = False
+    hand.sleep("rename")
+    hand.become("available")
+    hand.sleep("rename_available")
+    reboot_instance(hand)
+
+
+def reboot_instance(hand):
+    """rebooting → available; parameter groups are in-sync after it"""
+    hand.become("rebooting")
+    hand.cloud.close_endpoint(hand.record)
+    with hand.during("reboot"):
+        hand.cloud.storage_of(hand.record).stop(hand.record)
+        hand.cloud.storage_of(hand.record).start(hand.record)
+        # "applied on the next call to RebootDBInstance" (API model, ApplyImmediately); a rename is not.
+        with hand.cloud.records.lock:
+            waiting = set(hand.record.pending) - {"NewDBInstanceIdentifier"}
+            hand.record.applying |= {name: hand.record.pending.pop(name) for name in waiting}
+        apply_changes(hand.cloud, hand.record)
+    for group in hand.record.fields["DBParameterGroups"]:
+        group["ParameterApplyStatus"] = "in-sync"
+    hand.cloud.open_endpoint(hand.record)
+    hand.become("available")
+
+
+def stop_instance(hand):
+    """stopping → stopped"""
+    hand.become("stopping")
+    hand.cloud.close_endpoint(hand.record)
+    with hand.during("stop"):
+        hand.cloud.storage_of(hand.record).stop(hand.record)
+    hand.become("stopped")
+
+
+def start_instance(hand):
+    """starting → available"""
+    hand.become("starting")
+    with hand.during("start"):
+        hand.cloud.storage_of(hand.record).start(hand.record)
+    hand.cloud.open_endpoint(hand.record)
+    hand.become("available")
+
+
+def delete_instance(hand, final_snapshot):
+    """deleting → gone, after the final snapshot where one is asked for"""
+    if final_snapshot:
+        final_snapshot.script.thread.join()
+    hand.cloud.close_endpoint(hand.record)
+    with hand.during("delete"):
+        hand.cloud.storage_of(hand.record).stop(hand.record)
+    with hand.cloud.records.lock:
+        if not hand.superseded:
+            hand.cloud.records.remove(hand.record)
+    hand.cloud.tell(hand.record, "RDS-EVENT-0003", "DB instance deleted")
+
+
+# PercentProgress of a snapshot under way, from the share of its time that has passed. AWS gives no
+# promise about it; all of these have been seen or reported.
+PROGRESS_SHAPES = {
+    "linear": lambda share: int(100 * share),
+    "stalled": lambda share: 0,
+    "stuck": lambda share: min(99, int(300 * share)),
+    "falling": lambda share: int(160 * share) if share < 0.5 else int(100 * (share - 0.2)),
+    "absent": lambda share: None,
+}
+
+
+def describe(cloud, record):
+    """The record's fields as a describe call shows them now: with what passing time changes."""
+    if isinstance(record, Instance):
+        pending = {name: value for change in [*record.pending.values(), *record.applying.values()] for name, value in change.shown.items()}
+        return record.fields | {"PendingModifiedValues": pending} | _initialization(cloud, record)
+    return record.fields | _progress(cloud, record)
+
+
+def _initialization(cloud, instance):
+    """The lazy load: StorageOperationStatus is present only while it runs (API model)."""
+    if instance.initialize_start is None or instance.status == "creating":
+        return {}
+    share = _share(cloud, instance.initialize_start, "initialize")
+    return {"StorageOperationStatus": "Initializing", "StorageOperationPercentProgress": int(100 * share)} if share < 1 else {}
+
+
+def _progress(cloud, snapshot):
+    if snapshot.status != "creating" or snapshot.progress_start is None:
+        return {}
+    share = _share(cloud, snapshot.progress_start, snapshot.progress_duration)
+    return {"PercentProgress": PROGRESS_SHAPES[cloud.progress_shape](share)}
+
+
+def _share(cloud, start, duration):
+    """How much of the duration has passed, from 0 to 1; a slow database server may need longer."""
+    return min(1, (cloud.clock.now() - start) / (cloud.durations[duration] or 1))

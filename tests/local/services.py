@@ -1,0 +1,77 @@
+"""The local cloud's AWS services other than CloudFormation and Lambda, in one process.
+
+moto answers RDS, KMS, CloudWatch and the rest on 127.0.0.1. The package `rds` beside this file
+replaces moto's DB instances and snapshots.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from rds import operations
+from rds.cloud import Cloud
+
+
+class RequestHandler(MotoRequestHandler):
+    """moto's handler without a line of log for every request."""
+
+    # Replies are written in pieces; Nagle's algorithm would hold the last one back for 40 ms.
+    disable_nagle_algorithm = True
+
+    def log_request(self, *_):
+        pass
+
+
+def main():
+    arguments = parse_arguments()
+    cloud = Cloud(arguments.time_scale, arguments.data_dir, arguments.storage)
+    operations.install(cloud)
+    server = make_server("127.0.0.1", arguments.port, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=RequestHandler)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: threading.Thread(target=server.shutdown).start())
+    threading.Thread(target=stop_with, args=(arguments.parent_pid, server), daemon=True).start()
+    print(f"services: listening on http://127.0.0.1:{server.port}", flush=True)
+    try:
+        server.serve_forever()
+    finally:
+        cloud.close()
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--time-scale", type=float, default=1.0, help="wall seconds that an AWS second lasts (default 1)")
+    parser.add_argument("--data-dir", type=Path, required=True, help="directory for the data; whoever made it removes it")
+    parser.add_argument("--storage", choices=["postgres", "files"], default="postgres", help="what stands behind instances of the engine postgres")
+    parser.add_argument("--parent-pid", type=int, default=os.getppid(), help="stop when this process is gone (default: the parent; 0: never)")
+    return parser.parse_args()
+
+
+def stop_with(parent, server):
+    """Shuts the server down once the process that wanted it is gone."""
+    while parent and alive(parent):
+        threading.Event().wait(0.5)
+    if parent:
+        server.shutdown()
+
+
+def alive(process_id):
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+if __name__ == "__main__":
+    main()
