@@ -1,0 +1,308 @@
+"""Makes ministack 1.5.33 as strict as AWS wherever this product would notice the difference.
+
+Each patch names its source: the AWS Step Functions Developer Guide ("Guide"), the API
+Reference ("API"), or the Amazon States Language specification ("ASL",
+states-language.net). None of it was compared with AWS itself.
+
+Known and left alone: JitterStrategy and HeartbeatSeconds are ignored, JSONPath `Assign`
+does nothing, the history lacks some events, RedriveExecution is missing.
+"""
+
+import contextvars
+import json
+import re
+import threading
+import time
+
+from ministack.core import lambda_runtime
+from ministack.core.responses import error_response_json, json_response, now_iso
+from ministack.services import lambda_svc
+from ministack.services import stepfunctions as engine
+
+# API, StartExecution: input at most 262,144 bytes; Guide, "Service quotas": so is every state's output.
+DATA_LIMIT_BYTES = 262_144
+# How soon a sleeping execution notices that it was stopped, or that the scale changed.
+SLEEP_SLICE_SECONDS = 0.05
+
+# What the engine as it is does. Calls inside it go through its module's names, hence to the patches.
+original_add_event = engine._add_event
+original_evaluate_rule = engine._evaluate_rule
+original_execute_wait = engine._execute_wait
+original_fail_execution = engine._fail_execution
+original_fail_state_error = engine._fail_state_error
+original_find_matching_retrier = engine._find_matching_retrier
+original_apply_result_path = engine._apply_result_path_raw
+original_resolve_path = engine._resolve_path
+original_run_execution = engine._run_execution
+original_start_execution = engine._start_execution
+original_worker_environment = lambda_svc._provided_worker_env
+original_runtime_handler = lambda_runtime.ProvidedWorker._build_handler_class
+original_drain_log = lambda_runtime.ProvidedWorker._drain_stderr_bounded
+
+current_execution = contextvars.ContextVar("current_execution", default=None)
+
+
+class ExecutionEnded(BaseException):
+    """Leaves the interpreter's thread once the execution was stopped or timed out.
+
+    Not an Exception: the interpreter would take it for a failure of the state.
+    """
+
+
+def apply():
+    engine._add_event = add_event
+    engine._apply_result_path_raw = apply_result_path
+    engine._error_matches = error_matches
+    engine._evaluate_rule = evaluate_rule
+    engine._execute_wait = execute_wait
+    engine._fail_execution = fail_execution
+    engine._fail_state_error = fail_state_error
+    engine._find_matching_retrier = find_matching_retrier
+    engine._nested_execution_failure = nested_execution_failure
+    engine._resolve_path = resolve_path
+    engine._run_execution = run_execution
+    engine._scaled_sleep = scaled_sleep
+    engine._start_execution = start_execution
+    lambda_svc._provided_worker_env = worker_environment
+    lambda_runtime.ProvidedWorker._build_handler_class = runtime_handler
+    lambda_runtime.ProvidedWorker._drain_stderr_bounded = drain_log
+
+
+def runtime_error(cause):
+    return engine._ExecutionError("States.Runtime", cause)
+
+
+# --- Starting ------------------------------------------------------------------
+
+
+def start_execution(request):
+    """API, StartExecution: name and input are checked; the same start again is answered as before."""
+    text = request.get("input", "{}")
+    if len(text.encode()) > DATA_LIMIT_BYTES:
+        return error_response_json(
+            "ValidationException",
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {DATA_LIMIT_BYTES}",
+            400,
+        )
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as problem:
+        return error_response_json("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{problem}'", 400)
+    name = request.get("name")
+    if name is not None:
+        # API, StartExecution, name: 1 to 80 characters, and not these.
+        if not 1 <= len(name) <= 80 or re.search(r'[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]', name):
+            return error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
+        running = running_execution(request.get("stateMachineArn", ""), name)
+        if running and running["input"] == text:
+            return json_response({"executionArn": running["executionArn"], "startDate": running["startDate"]})
+    return original_start_execution(request)
+
+
+def running_execution(machine_arn, name):
+    execution_arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+    execution = engine._executions.get(execution_arn)
+    return execution if execution and execution["status"] == "RUNNING" else None
+
+
+# --- Ending ----------------------------------------------------------------------
+
+
+def run_execution(execution_arn):
+    """Adds the machine's own TimeoutSeconds, on the scale of the Waits (ASL, "Top-level fields")."""
+    execution = engine._executions.get(execution_arn)
+    timer = None
+    if execution:
+        current_execution.set(execution)
+        machine = engine._state_machines.get(execution["stateMachineArn"], {})
+        seconds = json.loads(machine.get("definition", "{}")).get("TimeoutSeconds")
+        if seconds is not None:
+            context = contextvars.copy_context()  # Account and region of the caller.
+            timer = threading.Timer(seconds * engine._SFN_WAIT_SCALE, context.run, (time_out, execution))
+            timer.daemon = True
+            timer.start()
+    try:
+        original_run_execution(execution_arn)
+    except ExecutionEnded:
+        pass
+    finally:
+        if timer:
+            timer.cancel()
+
+
+def time_out(execution):
+    """Guide, "Execution status change events": no Catch runs, status TIMED_OUT."""
+    if execution["status"] != "RUNNING":
+        return
+    execution["status"] = "TIMED_OUT"
+    execution["stopDate"] = now_iso()
+    engine._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
+    engine._emit_execution_status_event(execution)
+
+
+def fail_execution(execution, error, cause):
+    """An execution that was stopped stays ABORTED, whatever its last state still does."""
+    if execution["status"] == "RUNNING":
+        original_fail_execution(execution, error, cause)
+
+
+def add_event(execution, event_type, details=None):
+    """Nothing follows the event that ends an execution; no state may grow beyond the limit."""
+    if execution["status"] != "RUNNING" and not event_type.startswith("Execution"):
+        raise ExecutionEnded
+    output = (details or {}).get("stateExitedEventDetails", {}).get("output", "")
+    if len(output.encode()) > DATA_LIMIT_BYTES:
+        name = details["stateExitedEventDetails"]["name"]
+        raise engine._ExecutionError(
+            "States.DataLimitExceeded",
+            f"The state '{name}' returned a result with a size exceeding the maximum number of bytes service limit.",
+        )
+    return original_add_event(execution, event_type, details)
+
+
+def scaled_sleep(seconds):
+    """Sleeps that much of the cloud's time, but no longer than the execution runs."""
+    execution = current_execution.get()
+    remaining = seconds
+    while remaining > 0 and (scale := engine._SFN_WAIT_SCALE) > 0:
+        if execution and execution["status"] != "RUNNING":
+            raise ExecutionEnded
+        slice_seconds = min(remaining * scale, SLEEP_SLICE_SECONDS)
+        time.sleep(slice_seconds)
+        remaining -= slice_seconds / scale
+
+
+# --- Errors ------------------------------------------------------------------------
+
+
+def find_matching_retrier(retriers, error, retry_counts):
+    """Honours MaxDelaySeconds, and no other cap (Guide, "Retrying after an error").
+
+    It sleeps here, and hands the engine an interval of 0: the engine's own cap is 60 s.
+    """
+    execution = current_execution.get()
+    if execution and execution["status"] != "RUNNING":
+        raise ExecutionEnded
+    retrier, index = original_find_matching_retrier(retriers, error, retry_counts)
+    if retrier is None:
+        return None, -1
+    delay = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** retry_counts.get(index, 0)
+    scaled_sleep(min(delay, retrier.get("MaxDelaySeconds", delay)))
+    return {**retrier, "IntervalSeconds": 0}, index
+
+
+def error_matches(error_equals, error):
+    """Guide, "Handling errors": States.ALL and States.TaskFailed do not match the two terminal errors."""
+    if error in error_equals:
+        return error != "States.Runtime"
+    if error in ("States.Runtime", "States.DataLimitExceeded"):
+        return False
+    return "States.ALL" in error_equals or ("States.TaskFailed" in error_equals and error != "States.Timeout")
+
+
+def fail_state_error(state, state_input, context=None):
+    """ASL, "Errors": custom error names MUST NOT begin with the prefix "States."."""
+    error, cause = original_fail_state_error(state, state_input, context)
+    if error.startswith("States."):
+        raise runtime_error(f"Custom Error Names MUST NOT begin with 'States.', got '{error}'.")
+    return error, cause
+
+
+def nested_execution_failure(child):
+    """Guide, "Start workflow executions from a task state": States.TaskFailed, described in the cause."""
+    fields = ("executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate", "input", "error", "cause")
+    description = {name[0].upper() + name[1:]: child[name] for name in fields if child.get(name) is not None}
+    return "States.TaskFailed", json.dumps(description)
+
+
+# --- Paths -------------------------------------------------------------------------
+
+
+def resolve_path(path, data):
+    """A path that leads nowhere is States.Runtime (Guide, "Handling errors"), not null."""
+    if path == "$" or not path or not path.startswith("$"):
+        return original_resolve_path(path, data)
+    tokens = engine._parse_jsonpath_tokens(path)
+    if tokens is None:
+        raise runtime_error(f"The JSONPath '{path}' is not understood by the local cloud.")
+    if any(kind == "wildcard" for kind, _ in tokens):
+        return original_resolve_path(path, data)
+    value = data
+    for _, key in tokens:
+        try:
+            # A list takes only an index, an object only a name.
+            value = value[key] if isinstance(value, (dict, list)) else {}[key]
+        except (KeyError, IndexError, TypeError):
+            raise runtime_error(f"The JSONPath '{path}' could not be found in the input '{json.dumps(data)}'") from None
+    return value
+
+
+def apply_result_path(result_path, state_input, result):
+    """ASL, "Errors": States.ResultPathMatchFailure where the input has no place for the result."""
+    if result_path not in (None, "$") and not isinstance(state_input, dict):
+        raise engine._ExecutionError(
+            "States.ResultPathMatchFailure",
+            f"Unable to apply ReferencePath {result_path} to input {json.dumps(state_input)}",
+        )
+    return original_apply_result_path(result_path, state_input, result)
+
+
+# What the engine compares; it silently answers false to any other operator.
+KNOWN_OPERATORS = frozenset(
+    "IsPresent IsNull IsNumeric IsString IsBoolean IsTimestamp StringEquals StringEqualsPath StringLessThan "
+    "StringGreaterThan StringLessThanEquals StringGreaterThanEquals StringMatches NumericEquals NumericEqualsPath "
+    "NumericLessThan NumericGreaterThan NumericLessThanEquals NumericGreaterThanEquals NumericLessThanPath "
+    "NumericGreaterThanPath NumericLessThanEqualsPath NumericGreaterThanEqualsPath BooleanEquals BooleanEqualsPath "
+    "TimestampEquals TimestampLessThan TimestampGreaterThan TimestampLessThanEquals TimestampGreaterThanEquals".split()
+)
+
+
+def evaluate_rule(rule, data, context=None):
+    """ASL, "Choice state": IsPresent is the one test that a missing variable survives, and null is present."""
+    if "Variable" in rule:
+        unknown = rule.keys() - KNOWN_OPERATORS - {"Variable", "Next", "Comment"}
+        if unknown:
+            raise runtime_error(f"The local cloud has no {', '.join(sorted(unknown))}.")
+        if "IsPresent" in rule:
+            try:
+                engine._resolve_path_or_ctx(rule["Variable"], data, context)
+            except engine._ExecutionError:
+                return not rule["IsPresent"]
+            return rule["IsPresent"]
+    return original_evaluate_rule(rule, data, context)
+
+
+def execute_wait(state, state_input, context=None):
+    """ASL, "Wait state": SecondsPath must lead to a whole number that is not negative."""
+    if "SecondsPath" in state:
+        effective = engine._apply_input_path(state, state_input, context)
+        seconds = resolve_path(state["SecondsPath"], effective)
+        if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
+            raise runtime_error(f"The SecondsPath parameter does not lead to a whole number: {json.dumps(seconds)}")
+    return original_execute_wait(state, state_input, context)
+
+
+# --- Functions ---------------------------------------------------------------------
+
+
+def worker_environment(configuration, code_folder, port):
+    """Lambda Developer Guide, "Configuring JSON and plain text log formats": told by these variables."""
+    environment = original_worker_environment(configuration, code_folder, port)
+    logging = configuration.get("LoggingConfig") or {}
+    environment["AWS_LAMBDA_LOG_FORMAT"] = logging.get("LogFormat", "Text")
+    if "ApplicationLogLevel" in logging:
+        environment["AWS_LAMBDA_LOG_LEVEL"] = logging["ApplicationLogLevel"]
+    return environment
+
+
+def runtime_handler(worker, generation, pending):
+    """Sends header and body without 40 ms between them (Nagle's algorithm against delayed ACKs)."""
+    handler = original_runtime_handler(worker, generation, pending)
+    handler.disable_nagle_algorithm = True
+    return handler
+
+
+def drain_log(worker, first_line_wait=0.005, **waits):
+    """Our functions write before they answer: waiting 50 ms for more would double each call."""
+    return original_drain_log(worker, first_line_wait=first_line_wait, **waits)

@@ -1,0 +1,184 @@
+"""What ministack_patches promises, each run through the patched interpreter."""
+
+import contextlib
+import json
+import os
+import time
+import unittest
+import unittest.mock
+
+os.environ["MINISTACK_ACCOUNT_ID"] = "123456789012"  # Read at import.
+
+import ministack_patches
+from ministack.services import stepfunctions as engine
+
+ministack_patches.apply()
+
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:step"
+
+
+def task(**fields):
+    return {"Type": "Task", "Resource": FUNCTION, "End": True, **fields}
+
+
+def machine(state, **fields):
+    succeed = {"Type": "Succeed"}
+    return {"StartAt": "First", "States": {"First": state, "Caught": succeed, "Done": succeed}, **fields}
+
+
+class Patches(unittest.TestCase):
+    def setUp(self):
+        engine.reset()
+        engine._SFN_WAIT_SCALE = 0.001
+        events = unittest.mock.patch.object(engine, "_emit_execution_status_event")
+        self.emitted = events.start()
+        self.machines = {}
+        self.addCleanup(events.stop)
+
+    def create(self, definition):
+        text = json.dumps(definition)
+        if text not in self.machines:
+            request = {"name": f"machine-{len(self.machines)}", "definition": text}
+            _, _, body = engine._create_state_machine({**request, "roleArn": "arn:aws:iam::123456789012:role/role"})
+            self.machines[text] = json.loads(body)["stateMachineArn"]
+        return self.machines[text]
+
+    def start(self, definition, state_input=None, **request):
+        arn = self.create(definition)
+        status, _, body = engine._start_execution({"stateMachineArn": arn, "input": json.dumps(state_input or {}), **request})
+        return status, json.loads(body)
+
+    def finish(self, execution_arn):
+        deadline = time.monotonic() + 10
+        while (execution := engine._executions[execution_arn])["status"] == "RUNNING":
+            self.assertLess(time.monotonic(), deadline, "the execution never ended")
+            time.sleep(0.01)
+        return execution
+
+    def run_machine(self, state, state_input=None, **fields):
+        _, started = self.start(machine(state, **fields), state_input)
+        return self.finish(started["executionArn"])
+
+    def failing_with(self, *errors, then=None):
+        """A function that fails so often, then answers."""
+        outcomes = [engine._ExecutionError(error, "{}") for error in errors] + [then or {}]
+        return unittest.mock.patch.object(engine, "_call_lambda", side_effect=outcomes)
+
+    @contextlib.contextmanager
+    def recorded_sleeps(self):
+        sleeps = []
+        with unittest.mock.patch.object(ministack_patches, "scaled_sleep", sleeps.append):
+            yield sleeps
+
+    def assert_failed(self, execution, error):
+        self.assertEqual((execution["status"], execution.get("error")), ("FAILED", error), execution.get("cause"))
+
+    def test_retries_obey_their_longest_delay_and_no_other(self):
+        retry = [{"ErrorEquals": ["Busy"], "IntervalSeconds": 50, "BackoffRate": 2, "MaxAttempts": 4, "MaxDelaySeconds": 150}]
+        with self.failing_with("Busy", "Busy", "Busy", "Busy"), self.recorded_sleeps() as sleeps:
+            self.assertEqual(self.run_machine(task(Retry=retry))["status"], "SUCCEEDED")
+        self.assertEqual(sleeps, [50, 100, 150, 150])
+
+    def test_machine_times_out_whatever_it_waits_for(self):
+        execution = self.run_machine({"Type": "Wait", "Seconds": 100_000, "Next": "Done"}, TimeoutSeconds=100)
+        self.assertEqual(execution["status"], "TIMED_OUT")
+        time.sleep(2 * ministack_patches.SLEEP_SLICE_SECONDS)
+        self.assertEqual(execution["events"][-1]["type"], "ExecutionTimedOut")
+        self.assertEqual(self.emitted.call_count, 2)  # RUNNING and TIMED_OUT
+
+    def test_stopped_execution_stays_aborted(self):
+        _, started = self.start(machine({"Type": "Wait", "Seconds": 300, "Next": "Done"}))
+        time.sleep(0.3)
+        engine._stop_execution({"executionArn": started["executionArn"]})
+        execution = engine._executions[started["executionArn"]]
+        engine._fail_execution(execution, "Late", "its last call failed")
+        time.sleep(0.3)
+        self.assertEqual(execution["status"], "ABORTED")
+        self.assertEqual(execution["events"][-1]["type"], "ExecutionAborted")
+
+    def test_same_start_is_answered_twice_and_another_input_refused(self):
+        wait = machine({"Type": "Wait", "Seconds": 500, "Next": "Done"})
+        first = self.start(wait, {"a": 1}, name="once")
+        self.assertEqual(self.start(wait, {"a": 1}, name="once"), first)
+        self.assertEqual(self.start(wait, {"a": 2}, name="once")[1]["__type"], "ExecutionAlreadyExists")
+        self.finish(first[1]["executionArn"])
+        self.assertEqual(self.start(wait, {"a": 1}, name="once")[1]["__type"], "ExecutionAlreadyExists")
+
+    def test_bad_starts_are_refused(self):
+        succeed = machine({"Type": "Pass", "End": True})
+        at_limit = {"input": json.dumps("x" * (ministack_patches.DATA_LIMIT_BYTES - 2))}
+        self.assertEqual(self.start(succeed, **at_limit)[0], 200)
+        for request, error in (
+            ({"input": at_limit["input"] + " "}, "ValidationException"),
+            ({"input": "{"}, "InvalidExecutionInput"),
+            ({"name": "a:b"}, "InvalidName"),
+            ({"name": "a" * 81}, "InvalidName"),
+        ):
+            self.assertEqual(self.start(succeed, **request)[1]["__type"], error)
+
+    def test_oversized_result_ends_the_execution(self):
+        catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
+        with self.failing_with(then={"much": "x" * ministack_patches.DATA_LIMIT_BYTES}):
+            self.assert_failed(self.run_machine(task(Catch=catch)), "States.DataLimitExceeded")
+
+    def test_missing_paths_cannot_be_caught(self):
+        catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
+        for state in (
+            task(Parameters={"a.$": "$.missing"}, Catch=catch),
+            task(Parameters={"a.$": "States.Format('{}', $.missing)"}, Catch=catch),
+            task(Parameters={"a.$": "$.list[2]"}, Catch=catch),
+            task(ResultSelector={"a.$": "$.missing"}, Catch=catch),
+            task(InputPath="$.missing", Catch=catch),
+            {"Type": "Wait", "SecondsPath": "$.missing", "Next": "Done"},
+            {"Type": "Choice", "Choices": [{"Variable": "$.missing", "IsNull": True, "Next": "Done"}], "Default": "Done"},
+            {"Type": "Fail", "ErrorPath": "$.missing"},
+        ):
+            with self.subTest(state), self.failing_with():
+                self.assert_failed(self.run_machine(state, {"list": [1, 2]}), "States.Runtime")
+
+    def test_null_is_present_and_found(self):
+        rule = {"Variable": "$.null", "IsPresent": True}
+        self.assertTrue(engine._evaluate_rule(rule, {"null": None}))
+        self.assertFalse(engine._evaluate_rule(rule, {}))
+        self.assertTrue(engine._evaluate_rule({"Not": rule}, {}))
+        self.assertIsNone(engine._resolve_path("$.null", {"null": None}))
+        self.assertEqual(engine._resolve_path("$.list[*].a", {"list": [{"a": 1}, {"a": 2}]}), [1, 2])
+
+    def test_operators_that_the_engine_lacks_are_not_taken_for_false(self):
+        rule = {"Variable": "$.at", "TimestampLessThanPath": "$.until", "Next": "Done"}
+        self.assert_failed(
+            self.run_machine({"Type": "Choice", "Choices": [rule], "Default": "Done"}, {"at": "", "until": ""}),
+            "States.Runtime",
+        )
+
+    def test_wait_takes_whole_numbers(self):
+        wait = {"Type": "Wait", "SecondsPath": "$.seconds", "Next": "Done"}
+        self.assertEqual(self.run_machine(wait, {"seconds": 3})["status"], "SUCCEEDED")
+        for seconds in (1.5, -1, "3", True, None):
+            with self.subTest(seconds):
+                self.assert_failed(self.run_machine(wait, {"seconds": seconds}), "States.Runtime")
+
+    def test_waits_follow_the_scale(self):
+        start = time.monotonic()
+        self.run_machine({"Type": "Wait", "SecondsPath": "$.seconds", "Next": "Done"}, {"seconds": 1000})
+        self.assertGreater(time.monotonic() - start, 1.0)
+        self.assertLess(time.monotonic() - start, 2.0)
+
+    def test_result_needs_an_object_to_be_put_into(self):
+        catch = [{"ErrorEquals": ["Broken"], "ResultPath": "$.error", "Next": "Caught"}]
+        with self.failing_with("Broken"):
+            self.assert_failed(self.run_machine(task(Catch=catch), [1]), "States.ResultPathMatchFailure")
+
+    def test_fail_states_may_not_borrow_the_services_names(self):
+        fail = {"Type": "Fail", "ErrorPath": "$.error", "CausePath": "$.cause"}
+        self.assert_failed(self.run_machine(fail, {"error": "States.Timeout", "cause": ""}), "States.Runtime")
+        self.assert_failed(self.run_machine(fail, {"error": "StepTimedOut", "cause": ""}), "StepTimedOut")
+
+    def test_failed_child_is_a_failed_task(self):
+        error, cause = engine._nested_execution_failure({"status": "FAILED", "error": "NameConflict", "name": "child"})
+        self.assertEqual(error, "States.TaskFailed")
+        self.assertEqual(json.loads(cause), {"Status": "FAILED", "Error": "NameConflict", "Name": "child"})
+
+
+if __name__ == "__main__":
+    unittest.main()
