@@ -9,15 +9,21 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from pathlib import Path
 
+# moto warns where an error code is not in the service's model: Throttling, InvalidAction, ….
+warnings.filterwarnings("ignore", message="Exception.*does not match an error shape")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
 from rds import operations
+from rds.calls import Calls
 from rds.cloud import Cloud
+from rds.control import Control
+from rds.faults import Faults
 
 
 class RequestHandler(MotoRequestHandler):
@@ -34,7 +40,9 @@ def main():
     arguments = parse_arguments()
     cloud = Cloud(arguments.time_scale, arguments.data_dir, arguments.storage)
     operations.install(cloud)
-    server = make_server("127.0.0.1", arguments.port, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=RequestHandler)
+    faults = Faults(cloud, arguments.cloud_id)
+    calls = Calls(DomainDispatcherApplication(create_backend_app), faults)
+    server = make_server("127.0.0.1", arguments.port, Control(calls, cloud, calls, faults), threaded=True, request_handler=RequestHandler)
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: threading.Thread(target=server.shutdown).start())
     threading.Thread(target=stop_with, args=(arguments.parent_pid, server), daemon=True).start()
@@ -51,6 +59,8 @@ def parse_arguments():
     parser.add_argument("--time-scale", type=float, default=1.0, help="wall seconds that an AWS second lasts (default 1)")
     parser.add_argument("--data-dir", type=Path, required=True, help="directory for the data; whoever made it removes it")
     parser.add_argument("--storage", choices=["postgres", "files"], default="postgres", help="what stands behind instances of the engine postgres")
+    parser.add_argument("--cloud-id", default="", help="only processes with RDS_ENCRYPT_LOCAL_CLOUD=<this> in their environment are ever killed by a fault")
+    parser.add_argument("--lambda-endpoint", help="where the state machines that run here invoke their functions")
     parser.add_argument("--parent-pid", type=int, default=os.getppid(), help="stop when this process is gone (default: the parent; 0: never)")
     return parser.parse_args()
 

@@ -5,7 +5,7 @@ import itertools
 from . import lifecycle
 from .clock import Clock
 from .endpoints import Endpoints
-from .records import Instance, Records, utc_now
+from .records import DEFAULT_QUOTAS, Instance, Records, utc_now
 from .storage import FileStorage
 
 # Statuses from which a request is refused although AWS's documentation names no list; settable,
@@ -33,6 +33,9 @@ class Cloud:
         self.durations = dict(lifecycle.DEFAULT_DURATIONS)
         self.progress_shape = "linear"
         self.undeletable_statuses = list(DEFAULT_UNDELETABLE_STATUSES)
+        # "If the snapshot is being copied, the copy operation is terminated" (API model): failed or gone.
+        self.copy_of_deleted_source = "failed"
+        # Results that tests gave operations, and the EventBridge events that RDS would have sent.
         self.replies = {}
         self.events = []
 
@@ -93,7 +96,7 @@ class Cloud:
             records = [*self.records.instances.values(), *self.records.snapshots.values()]
             for record in records:
                 self.discard(record)
-            self.records.quotas = dict(Records().quotas)
+            self.records.quotas = dict(DEFAULT_QUOTAS)
         self.reset_settings()
 
     def close(self):

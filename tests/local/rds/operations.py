@@ -9,9 +9,10 @@ from moto.core.responses import ActionResult, EmptyResult, PaginatedResult
 from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 from moto.rds.exceptions import DBParameterGroupNotFoundError
+from moto.rds.models import OptionGroup
 from moto.rds.responses import RDSResponse
 
-from . import lifecycle, restore, settings
+from . import calls, lifecycle, restore, settings
 from .records import Change, Instance, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
 
 # CreateDBSnapshot: "the DB instance must be in the available or storage-optimization state" (RDS User Guide).
@@ -37,6 +38,15 @@ class LocalRds(RDSResponse):
     """moto's RDS with our records of instances and snapshots."""
 
     cloud = None
+
+    def call_action(self):
+        operation = self._get_action()
+        if operation in self.cloud.replies:
+            return self.serialized(ActionResult(self.cloud.replies[operation]))
+        try:
+            return super().call_action()
+        except NotImplementedError:
+            return self.serialized(ActionResult(ServiceError("InvalidAction", f"The local cloud does not have {operation}: give it a result with PUT /local/replies/{operation}.")))
 
     # ---- instances
 
@@ -276,10 +286,15 @@ class LocalRds(RDSResponse):
             if snapshot.status not in ("available", "failed"):
                 raise ServiceError("InvalidDBSnapshotState", f"Cannot delete the snapshot {snapshot.identifier} because it is in the {snapshot.status} state.")
             # "If the snapshot is being copied, the copy operation is terminated" (API model).
+            ended = []
             for copy in self.records.snapshots.values():
                 if copy.copied_from is snapshot and copy.status == "creating":
                     lifecycle.halt(self.cloud, copy)
-                    copy.status = "failed"
+                    ended.append(copy)
+            for copy in ended:
+                copy.status = "failed"
+                if self.cloud.copy_of_deleted_source == "gone":
+                    self.cloud.discard(copy)
             shown = self._one(snapshot, Status="deleted")
             self.cloud.discard(snapshot)
         return shown
@@ -309,6 +324,110 @@ class LocalRds(RDSResponse):
             if record := self.records.by_arn(given["ResourceName"]):
                 return ActionResult({"TagList": record.tags})
         return super().list_tags_for_resource()
+
+    # ---- what else Plan asks, and moto does not know
+
+    def describe_account_attributes(self):
+        with self.records.lock:
+            used = self.records.used()
+        return ActionResult({"AccountQuotas": [{"AccountQuotaName": name, "Used": used[name], "Max": most} for name, most in self.records.quotas.items()]})
+
+    def describe_pending_maintenance_actions(self):
+        return ActionResult({"PendingMaintenanceActions": []})
+
+    def describe_db_proxy_targets(self):
+        return self._proxied("Targets", super().describe_db_proxy_targets)
+
+    def describe_db_proxy_target_groups(self):
+        return self._proxied("TargetGroups", super().describe_db_proxy_target_groups)
+
+    def _proxied(self, name, ask_moto):
+        if self._given()["DBProxyName"] not in self.backend.db_proxies:
+            raise ServiceError("DBProxyNotFoundFault", f"DBProxy {self._given()['DBProxyName']} not found.")
+        return ask_moto()
+
+    def describe_valid_db_instance_modifications(self):
+        with self.records.lock:
+            instance = self.records.instance(self._given()["DBInstanceIdentifier"])
+        size = instance.fields["AllocatedStorage"]
+        storage = [{"StorageType": kind, "StorageSize": [{"From": size, "To": 65536, "Step": 1}], "SupportsStorageAutoscaling": True} for kind in ("gp2", "gp3", "io1", "io2")]
+        return ActionResult({"ValidDBInstanceModificationsMessage": {"Storage": storage, "ValidProcessorFeatures": [], "SupportsDedicatedLogVolume": True}})
+
+    def describe_orderable_db_instance_options(self):
+        given = self._given()
+        engine = given["Engine"]
+        version = given.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine)
+        classes = [one for one in ORDERABLE_CLASSES if given.get("DBInstanceClass", one) == one]
+        return PaginatedResult({"OrderableDBInstanceOptions": [{
+            "Engine": engine,
+            "EngineVersion": version,
+            "DBInstanceClass": instance_class,
+            "LicenseModel": settings.by_engine(settings.ENGINE_LICENSES, engine) or "general-public-license",
+            "StorageType": storage_type,
+            "AvailabilityZones": [{"Name": self.region + letter} for letter in "abc"],
+            "MultiAZCapable": True,
+            "Vpc": True,
+            "SupportsStorageEncryption": _can_encrypt(engine, instance_class),
+            "SupportsIAMDatabaseAuthentication": engine.startswith(("postgres", "mysql", "mariadb")),
+        } for instance_class in classes if version for storage_type in ("gp2", "gp3", "io1")]})
+
+    # ---- the control API's side; see control.py
+
+    def seed_instance(self, identifier, fields, port, master_password):
+        """An instance with any fields, at once, as if it had been there long since."""
+        with self.records.lock:
+            identifier = self.records.new_instance_name(identifier)
+            engine = fields.get("Engine", "postgres")
+            version = fields.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine)
+            resource_id = fields.get("DbiResourceId") or new_resource_id()
+            self._make_groups(fields, engine, version)
+            seeded = settings.new_instance_fields(engine, version, self.region, resource_id, self._default_network())
+            seeded |= {"Engine": engine, "EngineVersion": version, "DBInstanceClass": "db.t3.micro", "MasterUsername": "master", "StorageEncrypted": False,
+                       "StorageEncryptionType": "none", "DBInstanceIdentifier": identifier, "DBInstanceArn": self._arn("db", identifier),
+                       "DbiResourceId": resource_id, "DBInstanceStatus": "available"} | fields
+            instance = Instance(seeded | _provisioned(seeded))
+            instance.port = port or fields.get("Endpoint", {}).get("Port") or settings.by_engine(settings.ENGINE_PORTS, engine)
+            instance.master_password = master_password
+            self.records.add(instance)
+        self.cloud.storage_of(instance).create(instance)
+        if "Endpoint" not in fields:
+            self.cloud.open_endpoint(instance)
+        return instance
+
+    def seed_snapshot(self, identifier, fields):
+        """A manual snapshot with any fields, at once, of an instance that is there."""
+        with self.records.lock:
+            instance = self.records.instance(fields["DBInstanceIdentifier"])
+            snapshot = self._new_snapshot(identifier, instance, [])
+            snapshot.fields |= {"Status": "available", "PercentProgress": 100, "SnapshotDatabaseTime": utc_now()} | fields
+        self.cloud.storage_of(instance).snapshot(instance, snapshot)
+        return snapshot
+
+    def open_maintenance_window(self, instance):
+        """Applies what ModifyDBInstance left for the window."""
+        with self.records.lock:
+            instance.applying |= instance.pending
+            instance.pending = {}
+            if "NewDBInstanceIdentifier" in instance.applying:
+                self._rename(instance, instance.applying.pop("NewDBInstanceIdentifier").value)
+            else:
+                lifecycle.lead(self.cloud, instance, lifecycle.modify_instance)
+
+    def _make_groups(self, fields, engine, version):
+        """The parameter, option and subnet groups that a seeded instance names, in moto."""
+        for group in fields.get("DBParameterGroups", []):
+            name = group["DBParameterGroupName"]
+            if not name.startswith("default.") and name not in self.backend.db_parameter_groups:
+                family = settings.default_parameter_group(engine, version).removeprefix("default.")
+                self.backend.create_db_parameter_group({"db_parameter_group_name": name, "db_parameter_group_family": family, "description": "seeded", "tags": []})
+        for group in fields.get("OptionGroupMemberships", []):
+            name = group["OptionGroupName"]
+            if not name.startswith("default:") and name not in self.backend.option_groups:
+                self.backend.option_groups[name] = OptionGroup(self.backend, name, engine, settings.major_version(engine, version), "seeded", [])
+        name = fields.get("DBSubnetGroup", {}).get("DBSubnetGroupName", "default")
+        if name != "default" and name not in self.backend.subnet_groups:
+            subnets = ec2_backends[self.current_account][self.region].get_default_subnets()
+            self.backend.create_subnet_group(name, "seeded", list(subnets.values()), [])
 
     # ---- what the operations share
 
@@ -398,13 +517,17 @@ class LocalRds(RDSResponse):
         fields = settings.fields_from(given)
         if "DBParameterGroupName" in given:
             name = given["DBParameterGroupName"]
+            calls.touch(self._arn("pg", name))
             if not name.startswith("default.") and name not in self.backend.db_parameter_groups:
                 raise DBParameterGroupNotFoundError(name)
             # The change needs a reboot to take effect (RDS User Guide, "Associating a parameter group").
             fields["DBParameterGroups"] = [{"DBParameterGroupName": name, "ParameterApplyStatus": "applying"}]
+        if "OptionGroupName" in given:
+            calls.touch(self._arn("og", given["OptionGroupName"]))
         if "OptionGroupName" in given and not given["OptionGroupName"].startswith("default:") and given["OptionGroupName"] not in self.backend.option_groups:
             raise ServiceError("OptionGroupNotFoundFault", f"Specified OptionGroupName: {given['OptionGroupName']} not found.")
         if "DBSubnetGroupName" in given:
+            calls.touch(self._arn("subgrp", given["DBSubnetGroupName"]))
             fields |= self._network(given["DBSubnetGroupName"])
             if "VpcSecurityGroupIds" in given:
                 del fields["VpcSecurityGroups"]
@@ -483,10 +606,30 @@ SNAPSHOT_SHOWS = (
 PENDING_NAMES = {"DBPortNumber": "Port", "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled"}
 
 
+# Enough of the classes that one can order, for Plan's question whether a class can be encrypted.
+ORDERABLE_CLASSES = [
+    *(f"db.{family}.{size}" for family in ("m4", "m5", "m6g", "m7g", "r5", "r6g", "r7g") for size in ("large", "xlarge", "2xlarge")),
+    *(f"db.{family}.{size}" for family in ("t2", "t3", "t4g") for size in ("micro", "small", "medium", "large")),
+    "db.m1.small", "db.m1.medium", "db.m2.xlarge",
+]
+
+
 def install(cloud):
     """Puts these operations in the place of moto's."""
     LocalRds.cloud = cloud
     moto.rds.urls.url_paths = {"{0}/$": LocalRds.dispatch}
+
+
+def outside_request(region="us-east-1", account="123456789012"):
+    """The operations for the control API, which comes without a signature to tell the Region and account."""
+    operations = LocalRds()
+    operations.region, operations.current_account, operations.partition = region, account, "aws"
+    return operations
+
+
+def _can_encrypt(engine, instance_class):
+    """RDS User Guide 2023, "Limitations of Amazon RDS encrypted DB instances"."""
+    return engine != "sqlserver-ex" and not instance_class.startswith(("db.m1.", "db.m2.")) and instance_class != "db.t2.micro"
 
 
 def _require(instance, statuses):

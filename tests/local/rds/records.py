@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 
 from moto.rds.exceptions import RDSClientError as ServiceError
 
+from . import calls
+
 # Limits of an account; SNAPSHOTS counts manual ones (RDS User Guide, "Quotas and constraints").
 DEFAULT_QUOTAS = {"DBInstances": 40, "ManualSnapshots": 100, "AllocatedStorage": 100_000}
 # "Tag quotas": 50 tags for a resource; the prefix aws: is reserved.
@@ -106,6 +108,7 @@ class Records:
 
     def add(self, record):
         self.table(type(record))[record.identifier] = record
+        calls.added(record)
 
     def holds(self, record):
         return self.table(type(record)).get(record.identifier) is record
@@ -119,12 +122,14 @@ class Records:
         found = self.instances.get(_identifier(reference))
         if found is None or found.hidden:
             raise ServiceError("DBInstanceNotFound", f"DBInstance {_identifier(reference)} not found.")
+        calls.touch(found)
         return found
 
     def snapshot(self, reference):
         found = self.snapshots.get(_identifier(reference))
         if found is None:
             raise ServiceError("DBSnapshotNotFound", f"DBSnapshot not found: {_identifier(reference)}")
+        calls.touch(found)
         return found
 
     def by_arn(self, arn):

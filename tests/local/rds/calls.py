@@ -1,0 +1,174 @@
+"""Every AWS call passes here: it is recorded, and the faults that were asked for befall it."""
+
+import io
+import itertools
+import json
+import re
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from urllib.parse import parse_qsl, unquote
+
+from moto.core.exceptions import ServiceException
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import determine_request_protocol
+from moto.core.serialize import get_serializer_class
+from moto.core.utils import get_service_model
+
+# Values that must not stand in a record that tests print.
+SECRET_PARAMETERS = {"MasterUserPassword", "TdeCredentialPassword"}
+# Where the name in a request's signature is not the service's name in botocore.
+SERVICE_BY_SIGNING_NAME = {"monitoring": "cloudwatch", "states": "stepfunctions"}
+
+_current = threading.local()
+
+
+class Call:
+    """One AWS call, from its HTTP request."""
+
+    def __init__(self, number, environ, body):
+        self.number = number
+        self.service = _service(environ)
+        self.operation = _operation(environ, body)
+        agents = environ.get("HTTP_X_AMZ_USER_AGENT", "") + " " + environ.get("HTTP_USER_AGENT", "")
+        app_id = re.search(r"(?:^|\s)app/(\S+)", agents)
+        # AWS_SDK_UA_APP_ID of the caller: which function made the call.
+        self.app_id = unquote(app_id.group(1)) if app_id else None
+        self.protocol = None
+        self.parameters = {}
+        with suppress(Exception):
+            self._parse(environ, body)
+        self.client_port = int(environ.get("REMOTE_PORT", 0))
+        self.status = self.error_code = None
+        self.records = []
+        self.added = None
+
+    def touch(self, record):
+        if record not in self.records:
+            self.records.append(record)
+
+    def error(self, code, message, status=None):
+        """An error reply in the protocol that the call was made in."""
+        operation = get_service_model(self.service).operation_model(self.operation)
+        serializer = get_serializer_class(self.service, self.protocol or "json")(operation)
+        reply = serializer.serialize(ServiceException(code, message))
+        return Reply(status or reply["status_code"], list(reply["headers"].items()), reply["body"].encode())
+
+    def finish(self, reply):
+        self.status = reply.status
+        if reply.status >= 400:
+            self.error_code = _error_code(reply.body)
+
+    def describe(self):
+        return {
+            "number": self.number,
+            "service": self.service,
+            "operation": self.operation,
+            "app_id": self.app_id,
+            "parameters": self.parameters,
+            "status": self.status,
+            "error_code": self.error_code,
+            "resources": [record if isinstance(record, str) else record.arn for record in self.records],
+        }
+
+    def _parse(self, environ, body):
+        model = get_service_model(self.service)
+        self.protocol = determine_request_protocol(model, environ.get("CONTENT_TYPE", "").split(";")[0])
+        values = {}
+        if self.protocol == "query":
+            values = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        request = {"method": "POST", "values": values, "headers": {}, "body": body, "url_path": "/", "url_params": {}}
+        parsed = PROTOCOL_PARSERS[self.protocol](model.operation_model(self.operation)).parse(request)
+        self.parameters = {name: "****" if name in SECRET_PARAMETERS else value for name, value in parsed.items()}
+
+
+class Reply:
+    """An HTTP reply, whole."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def send(self, start_response):
+        kept = [(name, value) for name, value in self.headers if name.lower() not in ("content-length", "status")]
+        start_response(f"{self.status} .", [*kept, ("Content-Length", str(len(self.body)))])
+        return [self.body]
+
+
+class Calls:
+    """WSGI middleware in front of moto: keeps the record of calls and applies the faults."""
+
+    def __init__(self, application, faults):
+        self._application = application
+        self._faults = faults
+        self._numbers = itertools.count(1)
+        self.record = []
+
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        if "HTTP_AUTHORIZATION" not in environ:
+            return self._application(environ, start_response)
+        call = Call(next(self._numbers), environ, body)
+        self.record.append(call)
+        fault = self._faults.next_for(call)
+        reply = fault.befall("before", call, environ) if fault else None
+        if reply is None:
+            reply = self._answer(call, environ)
+            if fault:
+                reply = fault.befall("after", call, environ) or reply
+        call.finish(reply)
+        return reply.send(start_response)
+
+    def _answer(self, call, environ):
+        captured = {}
+
+        def start_response(status, headers, exc_info=None):
+            captured.update(status=int(status.split()[0]), headers=headers)
+
+        _current.call = call
+        try:
+            body = b"".join(self._application(environ, start_response))
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            return call.error("InternalFailure", f"{type(error).__name__}: {error}", 500)
+        finally:
+            _current.call = None
+        return Reply(captured["status"], captured["headers"], body)
+
+
+def touch(record):
+    """Notes that the call under way concerns the record (or the ARN)."""
+    if call := getattr(_current, "call", None):
+        call.touch(record)
+
+
+def added(record):
+    """Notes that the call under way made the record."""
+    touch(record)
+    if call := getattr(_current, "call", None):
+        call.added = record
+
+
+def _service(environ):
+    # Credential=<key>/<date>/<region>/<service>/aws4_request
+    scope = re.search(r"Credential=[^/]*/[^/]*/[^/]*/([^/]*)/", environ["HTTP_AUTHORIZATION"])
+    name = scope.group(1) if scope else ""
+    return SERVICE_BY_SIGNING_NAME.get(name, name)
+
+
+def _operation(environ, body):
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return target.split(".")[-1]
+    if path := re.fullmatch(r"/service/\w+/operation/(\w+)", environ["PATH_INFO"]):
+        return path.group(1)
+    action = re.search(rb"(?:^|&)Action=(\w+)", body)
+    return action.group(1).decode() if action else None
+
+
+def _error_code(body):
+    if xml := re.search(rb"<Code>([^<]+)</Code>", body):
+        return xml.group(1).decode()
+    with suppress(ValueError):
+        return json.loads(body)["__type"].split("#")[-1]
+    return None

@@ -1,0 +1,221 @@
+"""The control API: JSON over HTTP under /local/, on the port of the AWS services.
+
+    GET    /local/                           {"cloud_id", "time_scale", "storage"}
+    POST   /local/reset                      empties the cloud: records, faults, calls, settings, and moto
+    GET    /local/settings                   the settings
+    PATCH  /local/settings                   changes some: time_scale; durations (AWS seconds by name, see
+                                             lifecycle.py); progress_shape (linear, stalled, stuck, falling, absent);
+                                             quotas (DBInstances, ManualSnapshots, AllocatedStorage);
+                                             undeletable_statuses; copy_of_deleted_source (failed or gone)
+    GET    /local/instances                  all of them, also hidden ones (/local/snapshots likewise)
+    GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
+    PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
+                                             {"fields": any of DBInstance, "port", "master_password"}.
+                                             Groups that it names are made too. 409 if it is there.
+    PUT    /local/snapshots/<id>             makes a snapshot likewise; DBInstanceIdentifier in the fields names
+                                             an instance whose data and settings it takes, as of now
+    PATCH  /local/instances/<id>             sets {"fields"}; a status set here stays until a request changes it
+    DELETE /local/instances/<id>             takes it away at once
+    PUT    /local/instances/<id>/data        {"data": text}: a client's write to a file-backed instance
+    POST   /local/instances/<id>/maintenance applies what waits for the maintenance window
+    GET    /local/faults                     the rules, with how many calls they met and befell
+    POST   /local/faults                     adds a rule (see faults.py); returns it with its number
+    DELETE /local/faults[/<number>]          takes all rules away, or one
+    GET    /local/calls?after=<number>       the AWS calls made, oldest first
+    DELETE /local/calls                      forgets them
+    GET    /local/events?after=<number>      the EventBridge events that RDS would have sent
+    PUT    /local/replies/<operation>        the result (in botocore's shape) that an RDS operation gives from now on
+    DELETE /local/replies/<operation>        back to its own
+"""
+
+import difflib
+import json
+from datetime import datetime
+from urllib.parse import parse_qs
+
+from moto.core.utils import get_service_model
+from moto.moto_api._internal.models import moto_api_backend
+
+from . import lifecycle, operations
+from .records import Instance, Records, ServiceError, Snapshot, utc_now
+
+KINDS = {"instances": Instance, "snapshots": Snapshot}
+
+
+class BadRequest(Exception):
+    """Says what is wrong with a request and what would be right."""
+
+    def __init__(self, message, status=400):
+        super().__init__(message)
+        self.status = status
+
+
+class Control:
+    """WSGI application for /local/; everything else goes on to `application`."""
+
+    def __init__(self, application, cloud, calls, faults):
+        self._application, self.cloud, self.calls, self.faults = application, cloud, calls, faults
+
+    def __call__(self, environ, start_response):
+        if not environ["PATH_INFO"].startswith("/local/"):
+            return self._application(environ, start_response)
+        text = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            body = json.loads(text) if text else {}
+            status, result = 200, self._answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], parse_qs(environ["QUERY_STRING"]), body)
+        except BadRequest as error:
+            status, result = error.status, {"error": str(error)}
+        except ServiceError as error:
+            status, result = 404 if "NotFound" in error.code else 409, {"error": str(error)}
+        except (KeyError, TypeError, ValueError) as error:
+            status, result = 400, {"error": f"{type(error).__name__}: {error}"}
+        reply = json.dumps(result, default=_to_json).encode()
+        start_response(f"{status} .", [("Content-Type", "application/json"), ("Content-Length", str(len(reply)))])
+        return [reply]
+
+    def _answer(self, method, path, query, body):
+        parts = path.removeprefix("/local/").strip("/").split("/")
+        handler = getattr(self, f"_{method.lower()}_{parts[0] or 'root'}", None)
+        if parts[0] in KINDS:
+            handler = getattr(self, "_" + "_".join([method.lower(), *(["record"] if len(parts) > 1 else ["records"]), *parts[2:]]), None)
+            parts[0] = KINDS[parts[0]]
+        else:
+            parts = parts[1:]
+        if handler is None:
+            raise BadRequest(f"there is no {method} {path}: see {__name__}", 404)
+        return handler(*parts, **({"after": int(query["after"][0])} if "after" in query else {}), **({"body": body} if method in ("PUT", "POST", "PATCH") else {}))
+
+    # ---- the cloud
+
+    def _get_root(self):
+        return {"cloud_id": self.faults.cloud_id, "time_scale": self.cloud.clock.scale, "storage": "postgres" if self.cloud.postgres else "files"}
+
+    def _post_reset(self, body):
+        self.faults.remove()
+        self.cloud.reset()
+        moto_api_backend["global"].reset()
+        self.calls.record.clear()
+        return {}
+
+    def _get_settings(self):
+        return {"time_scale": self.cloud.clock.scale, "quotas": self.cloud.records.quotas} | {name: getattr(self.cloud, name) for name in CLOUD_SETTINGS}
+
+    def _patch_settings(self, body):
+        known = self._get_settings()
+        _check_keys(body, known, "setting")
+        for name in ("durations", "quotas"):
+            _check_keys(body.get(name, {}), known[name], name)
+        if body.get("progress_shape", "linear") not in lifecycle.PROGRESS_SHAPES:
+            raise BadRequest(f"progress_shape is one of {', '.join(lifecycle.PROGRESS_SHAPES)}")
+        if "time_scale" in body:
+            self.cloud.clock.scale = body["time_scale"]
+        with self.cloud.records.lock:
+            self.cloud.records.quotas |= body.get("quotas", {})
+            self.cloud.durations |= body.get("durations", {})
+            for name in CLOUD_SETTINGS - {"durations"}:
+                setattr(self.cloud, name, body.get(name, known[name]))
+        return self._get_settings()
+
+    # ---- instances and snapshots
+
+    def _get_records(self, kind):
+        return [self._show(record) for record in self.cloud.records.table(kind).values()]
+
+    def _get_record(self, kind, identifier):
+        return self._show(self._record(kind, identifier))
+
+    def _put_record(self, kind, identifier, body):
+        _check_keys(body, {"fields", "port", "master_password"}, "key")
+        fields = body.get("fields", {})
+        _check_fields(kind, fields)
+        maker = operations.outside_request()
+        if kind is Instance:
+            record = maker.seed_instance(identifier, fields, body.get("port"), body.get("master_password", "seeded-password"))
+        else:
+            record = maker.seed_snapshot(identifier, fields)
+        return self._show(record)
+
+    def _patch_record(self, kind, identifier, body):
+        _check_keys(body, {"fields"}, "key")
+        _check_fields(kind, body["fields"])
+        record = self._record(kind, identifier)
+        with self.cloud.records.lock:
+            if kind.STATUS in body["fields"]:
+                lifecycle.halt(self.cloud, record)
+            record.fields |= body["fields"]
+        return self._show(record)
+
+    def _delete_record(self, kind, identifier):
+        self.cloud.discard(self._record(kind, identifier))
+        return {}
+
+    def _put_record_data(self, kind, identifier, body):
+        record = self._record(kind, identifier)
+        self.cloud.storage_of(record).write(record, body["data"])
+        return self._show(record)
+
+    def _post_record_maintenance(self, kind, identifier, body):
+        instance = self._record(kind, identifier)
+        operations.outside_request().open_maintenance_window(instance)
+        return self._show(instance)
+
+    def _record(self, kind, identifier):
+        record = self.cloud.records.table(kind).get(identifier.lower())
+        if record is None:
+            raise BadRequest(f"there is no {kind.KIND} {identifier}", 404)
+        return record
+
+    def _show(self, record):
+        storage = self.cloud.storage_of(record)
+        data = storage.read(record) if storage is self.cloud.files else None
+        return {"fields": lifecycle.describe(self.cloud, record), "data": data, "hidden": getattr(record, "hidden", False)}
+
+    # ---- faults, calls, events, replies
+
+    def _get_faults(self):
+        return [fault.describe() for fault in self.faults.rules]
+
+    def _post_faults(self, body):
+        return self.faults.add(body).describe()
+
+    def _delete_faults(self, number=None):
+        self.faults.remove(int(number) if number else None)
+        return {}
+
+    def _get_calls(self, after=0):
+        return [call.describe() for call in self.calls.record if call.number > after]
+
+    def _delete_calls(self):
+        self.calls.record.clear()
+        return {}
+
+    def _get_events(self, after=0):
+        return [event for event in self.cloud.events if event["number"] > after]
+
+    def _put_replies(self, operation, body):
+        shape = get_service_model("rds").operation_model(operation).output_shape
+        _check_keys(body, shape.members, "field")
+        self.cloud.replies[operation] = body
+        return {}
+
+    def _delete_replies(self, operation):
+        self.cloud.replies.pop(operation, None)
+        return {}
+
+
+CLOUD_SETTINGS = {"durations", "progress_shape", "undeletable_statuses", "copy_of_deleted_source"}
+
+
+def _check_fields(kind, fields):
+    _check_keys(fields, get_service_model("rds").shape_for("DBInstance" if kind is Instance else "DBSnapshot").members, "field")
+
+
+def _check_keys(given, known, what):
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0)
+            raise BadRequest(f"unknown {what} {name}: did you mean {near[0]}?" if near else f"unknown {what} {name}")
+
+
+def _to_json(value):
+    return value.isoformat() if isinstance(value, datetime) else str(value)

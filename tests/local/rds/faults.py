@@ -1,0 +1,224 @@
+"""Faults that befall chosen AWS calls: one mechanism for everything that can go wrong with a call.
+
+A rule says which call it means and what happens to it:
+
+    {"operation": "CopyDBSnapshot", "app_id": "rds-encrypt.copy-encrypted", "call": 1,
+     "when": "after", "action": {"type": "lost"}}
+
+`operation`   its name, of any service.
+`app_id`      optional: only calls of the function with this AWS_SDK_UA_APP_ID.
+`call`        the number of the call, counted from 1 since the rule was made, among those that match;
+`from_call`   or: that call and all later ones. Without either: the first call.
+`when`        "before" the effect (default) or "after" it.
+`action`      one of:
+    {"type": "throttle"}                        the error Throttling
+    {"type": "error", "code", "message", "status"}   an AWS error; message and status are optional
+    {"type": "http", "status"}                  an HTTP error that no AWS error comes with
+    {"type": "reset"}                           the connection is reset
+    {"type": "lost"}                            the connection closes without a reply
+    {"type": "slow", "seconds"}                 so many wall seconds pass; the effect (when: before) or
+                                                the reply (when: after) comes although the client may have gone
+    {"type": "status", "status"}                the call's resource changes to that status and stays in it
+    {"type": "vanish"}                          the call's resource is gone
+    {"type": "run", "command"}                  the command (a list) is run to its end
+    {"type": "kill"}                            the process that made the call is killed
+    {"type": "stop", "endpoint", "execution_arn" or "state_machine_arn"}
+                                                StopExecution for the execution, or for all that run
+`status` and `vanish` change the instance or snapshot that the call made, or else that it names first;
+`resource` in the action names another: {"instance": "…"} or {"snapshot": "…"}. After throttle, error, http,
+reset, lost and kill before the effect, the effect does not happen; after the others the call goes on.
+"""
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import boto3
+
+from . import lifecycle
+from .calls import Reply
+from .records import ServiceError
+
+RULE_KEYS = {"operation", "app_id", "call", "from_call", "when", "action"}
+# Parameters that name a call's resource before its effect, the likeliest first.
+NAMING_PARAMETERS = (
+    ("snapshot", "DBSnapshotIdentifier"), ("snapshot", "SourceDBSnapshotIdentifier"), ("snapshot", "TargetDBSnapshotIdentifier"),
+    ("instance", "DBInstanceIdentifier"),
+)
+
+
+class Faults:
+    """The rules in force. The first rule that matches a call befalls it."""
+
+    def __init__(self, cloud, cloud_id):
+        self.cloud = cloud
+        self.cloud_id = cloud_id
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self.rules = []
+
+    def add(self, rule):
+        fault = Fault(self, next(self._numbers), rule)
+        with self._lock:
+            self.rules.append(fault)
+        return fault
+
+    def remove(self, number=None):
+        """Takes one rule away, or all."""
+        with self._lock:
+            self.rules = [fault for fault in self.rules if number not in (None, fault.number)]
+
+    def next_for(self, call):
+        """Counts the call in every rule that means it; the first that is due."""
+        with self._lock:
+            due = [fault for fault in self.rules if fault.is_due(call)]
+        return due[0] if due else None
+
+
+class Fault:
+    """One rule and how often it was met."""
+
+    def __init__(self, faults, number, rule):
+        if unknown := set(rule) - RULE_KEYS:
+            raise ValueError(f"unknown key {sorted(unknown)[0]}: a rule has {', '.join(sorted(RULE_KEYS))}")
+        action = rule.get("action")
+        if not isinstance(action, dict) or action.get("type") not in ACTIONS:
+            raise ValueError(f"action.type must be one of {', '.join(ACTIONS)}")
+        if "operation" not in rule or rule.get("when", "before") not in ("before", "after"):
+            raise ValueError("a rule needs an operation, and when is before or after")
+        self._faults, self.number, self.rule = faults, number, rule
+        self.calls = self.befallen = 0
+
+    def is_due(self, call):
+        if call.operation != self.rule["operation"] or self.rule.get("app_id", call.app_id) != call.app_id:
+            return False
+        self.calls += 1
+        first = self.rule.get("from_call")
+        due = self.calls >= first if first else self.calls == self.rule.get("call", 1)
+        self.befallen += due
+        return due
+
+    def befall(self, moment, call, environ):
+        """What the client gets in place of the call's own reply, or None where that goes on."""
+        if moment != self.rule.get("when", "before"):
+            return None
+        action = self.rule["action"]
+        return ACTIONS[action["type"]](self._faults, action, call, environ)
+
+    def describe(self):
+        return self.rule | {"number": self.number, "calls": self.calls, "befallen": self.befallen}
+
+
+def _throttle(_faults, _action, call, _environ):
+    return call.error("Throttling", "Rate exceeded")
+
+
+def _error(_faults, action, call, _environ):
+    return call.error(action["code"], action.get("message", "asked for by a fault rule"), action.get("status"))
+
+
+def _http(_faults, action, _call, _environ):
+    return Reply(action["status"], [("Content-Type", "text/plain")], b"asked for by a fault rule")
+
+
+def _reset(_faults, _action, _call, environ):
+    # A linger time of 0 makes the kernel send RST instead of FIN.
+    environ["werkzeug.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return _hang_up(environ)
+
+
+def _lost(_faults, _action, _call, environ):
+    with contextlib.suppress(OSError):
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    return _hang_up(environ)
+
+
+def _hang_up(environ):
+    environ["werkzeug.socket"].close()
+    return NoReply()
+
+
+class NoReply(Reply):
+    """The connection is closed; the server must not write to it."""
+
+    def __init__(self):
+        super().__init__(0, [], b"")
+
+    def send(self, _start_response):
+        raise ConnectionAbortedError("closed by a fault rule")
+
+
+def _slow(_faults, action, _call, _environ):
+    time.sleep(action["seconds"])
+
+
+def _status(faults, action, call, _environ):
+    record = _resource(faults.cloud, action, call)
+    with faults.cloud.records.lock:
+        lifecycle.halt(faults.cloud, record)
+        record.status = action["status"]
+
+
+def _vanish(faults, action, call, _environ):
+    faults.cloud.discard(_resource(faults.cloud, action, call))
+
+
+def _run(_faults, action, _call, _environ):
+    subprocess.run(action["command"], check=True, stdin=subprocess.DEVNULL)
+
+
+def _kill(faults, _action, call, environ):
+    for process_id in _processes_with_connection(call.client_port, int(environ["SERVER_PORT"])):
+        # Never anything but a function of this very cloud.
+        if f"RDS_ENCRYPT_LOCAL_CLOUD={faults.cloud_id}".encode() in _environment(process_id):
+            os.kill(process_id, signal.SIGKILL)
+    return _lost(None, None, None, environ)
+
+
+def _stop(_faults, action, _call, _environ):
+    client = boto3.client("stepfunctions", endpoint_url=action["endpoint"], region_name="us-east-1", aws_access_key_id="123456789012", aws_secret_access_key="local")
+    arns = [action["execution_arn"]] if "execution_arn" in action else [
+        execution["executionArn"] for execution in client.list_executions(stateMachineArn=action["state_machine_arn"], statusFilter="RUNNING")["executions"]]
+    for arn in arns:
+        client.stop_execution(executionArn=arn)
+
+
+ACTIONS = {"throttle": _throttle, "error": _error, "http": _http, "reset": _reset, "lost": _lost, "slow": _slow,
+           "status": _status, "vanish": _vanish, "run": _run, "kill": _kill, "stop": _stop}
+
+
+def _resource(cloud, action, call):
+    if named := action.get("resource"):
+        (kind, identifier), = named.items()
+        return getattr(cloud.records, kind)(identifier)
+    records = [call.added] if call.added else [record for record in call.records if not isinstance(record, str)]
+    if records:
+        return records[0]
+    for kind, parameter in NAMING_PARAMETERS:
+        with contextlib.suppress(KeyError, ServiceError):
+            return getattr(cloud.records, kind)(call.parameters[parameter])
+    raise LookupError(f"{call.operation} names no instance or snapshot for {action}")
+
+
+def _processes_with_connection(local_port, remote_port):
+    """Who holds the client's end of a loopback connection, from /proc."""
+    inodes = set()
+    for line in open("/proc/net/tcp"):
+        columns = line.split()
+        if columns[1].endswith(f":{local_port:04X}") and columns[2].endswith(f":{remote_port:04X}"):
+            inodes.add(f"socket:[{columns[9]}]")
+    for process_id in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(f"/proc/{process_id}/fd/{descriptor}") in inodes for descriptor in os.listdir(f"/proc/{process_id}/fd")):
+                yield int(process_id)
+
+
+def _environment(process_id):
+    with open(f"/proc/{process_id}/environ", "rb") as environ:
+        return environ.read().split(b"\0")
