@@ -38,7 +38,8 @@ CLOUD_PYTHON = REPOSITORY / ".local" / "cloud" / "bin" / "python"
 BUILT_TEMPLATE = REPOSITORY / ".aws-sam" / "build" / "template.yaml"
 STACK_NAME = "rds-encrypt"
 
-REGION = "us-east-1"
+# The reference's. Not us-east-1: there, AWS CLI 1 sends `aws rds` to AWS whatever AWS_ENDPOINT_URL_RDS says.
+REGION = "ap-northeast-1"
 ACCOUNT_ID = "123456789012"
 # What services.py answers; everything else goes to ministack.
 SERVICES_ENDPOINTS = (
