@@ -1,0 +1,202 @@
+//! One look at the three resources of an execution, and what can be deleted of them now.
+
+use aws_sdk_rds::Client;
+use aws_sdk_rds::types::{DbInstance, DbSnapshot};
+use workflow::Error;
+use workflow::describe::{find_instance, find_snapshot};
+use workflow::ids::SnapshotId;
+use workflow::options::Snapshots;
+use workflow::status::is_being_deleted;
+
+use crate::{Request, Response, Task};
+
+/// The loop's own deadline. Deleting waits for what is still being created (a snapshot in `creating`
+/// cannot be deleted), and that takes as long as it takes.
+const DEADLINE_SECONDS: u64 = 48 * 60 * 60;
+
+/// A call that Step Functions gave up on can land for as long as its function may run: the template
+/// gives every function 60 seconds. Only a look after that proves that nothing is left.
+const LATE_CALL_SECONDS: u64 = 70;
+
+pub(crate) struct Sweep<'a> {
+    client: &'a Client,
+    request: &'a Request,
+    deleted: Vec<String>,
+    kept: Vec<String>,
+    /// Not gone yet; the next look goes on with it.
+    pending: Vec<String>,
+    /// AWS refuses to delete it, with the reason.
+    refused: Vec<String>,
+}
+
+impl<'a> Sweep<'a> {
+    pub(crate) fn new(client: &'a Client, request: &'a Request) -> Self {
+        let deleted = request.previous.as_ref().map(|response| response.deleted.clone()).unwrap_or_default();
+        Self { client, request, deleted, kept: vec![], pending: vec![], refused: vec![] }
+    }
+
+    /// The target first, since it can still be reading its snapshot; then the plaintext; the
+    /// encrypted copy last.
+    pub(crate) async fn undo(&mut self) -> Result<(), Error> {
+        self.delete_target().await?;
+        if self.pending.is_empty() {
+            self.delete_snapshot(&self.request.no_encrypted_snapshot_id).await?;
+        }
+        if self.pending.is_empty() {
+            self.delete_snapshot(&self.request.encrypted_snapshot_id).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn finish(&mut self) -> Result<(), Error> {
+        let Request { no_encrypted_snapshot_id, encrypted_snapshot_id, snapshots, .. } = self.request;
+        self.kept.push(format!("DB instance `{}`", self.request.encrypted_instance_id));
+        match snapshots {
+            Snapshots::Keep => self.kept.push(named(no_encrypted_snapshot_id)),
+            Snapshots::DeleteUnencrypted | Snapshots::DeleteAll => {
+                self.delete_snapshot(no_encrypted_snapshot_id).await?
+            }
+        }
+        match snapshots {
+            Snapshots::Keep | Snapshots::DeleteUnencrypted => self.kept.push(named(encrypted_snapshot_id)),
+            Snapshots::DeleteAll => self.delete_snapshot(encrypted_snapshot_id).await?,
+        }
+        Ok(())
+    }
+
+    /// Deletes nothing: says what this execution leaves.
+    pub(crate) async fn report(&mut self) -> Result<(), Error> {
+        let Request { no_encrypted_snapshot_id, encrypted_snapshot_id, encrypted_instance_id, .. } = self.request;
+        if let Some(instance) = find_instance(self.client, encrypted_instance_id).await?
+            && (self.owns_instance(&instance) || self.is_known_target(&instance))
+        {
+            self.kept.push(format!("DB instance `{encrypted_instance_id}`"));
+        }
+        for id in [no_encrypted_snapshot_id, encrypted_snapshot_id] {
+            if let Some(snapshot) = find_snapshot(self.client, id).await?
+                && self.owns_snapshot(&snapshot)
+            {
+                self.kept.push(named(id));
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_target(&mut self) -> Result<(), Error> {
+        let id = &self.request.encrypted_instance_id;
+        let name = format!("DB instance `{id}`");
+        let Some(instance) = find_instance(self.client, id).await? else { return Ok(()) };
+        if !self.owns_instance(&instance) {
+            return Ok(());
+        }
+        if is_being_deleted(instance.db_instance_status().unwrap_or_default()) {
+            self.pending.push(name);
+            return Ok(());
+        }
+        if instance.deletion_protection() == Some(true) {
+            let call = self
+                .client
+                .modify_db_instance()
+                .db_instance_identifier(id.as_str())
+                .deletion_protection(false)
+                .apply_immediately(true);
+            let outcome = call.send().await.map(drop);
+            let operation = format!("switch the deletion protection of DB instance `{id}` off");
+            return self.note(name, outcome.map_err(|error| Error::from_call(operation, error)));
+        }
+        let call = self
+            .client
+            .delete_db_instance()
+            .db_instance_identifier(id.as_str())
+            .skip_final_snapshot(true)
+            .delete_automated_backups(true);
+        let outcome = call.send().await.map(drop);
+        if outcome.is_ok() {
+            self.deleted.push(name.clone());
+        }
+        self.note(name, outcome.map_err(|error| Error::from_call(format!("delete DB instance `{id}`"), error)))
+    }
+
+    async fn delete_snapshot(&mut self, id: &SnapshotId) -> Result<(), Error> {
+        let Some(snapshot) = find_snapshot(self.client, id).await? else { return Ok(()) };
+        if !self.owns_snapshot(&snapshot) {
+            return Ok(());
+        }
+        if snapshot.status() == Some("deleting") {
+            self.pending.push(named(id));
+            return Ok(());
+        }
+        let outcome = self.client.delete_db_snapshot().db_snapshot_identifier(id.as_str()).send().await.map(drop);
+        if outcome.is_ok() {
+            self.deleted.push(named(id));
+        }
+        self.note(named(id), outcome.map_err(|error| Error::from_call(format!("delete DB snapshot `{id}`"), error)))
+    }
+
+    /// Sorts what a deleting call came to. A state that does not allow it yet passes, as does a call
+    /// that worked (the next look sees the resource gone); what passes by itself is the state
+    /// machine's to retry; anything else must not keep the other resources from being deleted.
+    fn note(&mut self, name: String, outcome: Result<(), Error>) -> Result<(), Error> {
+        match outcome {
+            Ok(()) | Err(Error::InvalidInstanceState(_) | Error::InvalidSnapshotState(_)) => self.pending.push(name),
+            Err(Error::InstanceNotFound(_) | Error::SnapshotNotFound(_)) => {}
+            Err(error) if error.is_passing() => return Err(error),
+            Err(error) => self.refused.push(format!("{name} ({error})")),
+        }
+        Ok(())
+    }
+
+    fn owns_snapshot(&self, snapshot: &DbSnapshot) -> bool {
+        self.request.owner.owns(snapshot.tag_list())
+    }
+
+    /// Never the source, whatever its name and tags are, and no other than the target we know.
+    fn owns_instance(&self, instance: &DbInstance) -> bool {
+        let resource_id = instance.dbi_resource_id();
+        self.request.owner.owns(instance.tag_list())
+            && resource_id != Some(self.request.owner.source_resource_id.as_str())
+            && (self.request.target_resource_id.is_none() || self.is_known_target(instance))
+    }
+
+    fn is_known_target(&self, instance: &DbInstance) -> bool {
+        self.request.target_resource_id.is_some()
+            && self.request.target_resource_id.as_deref() == instance.dbi_resource_id()
+    }
+
+    /// Decides whether the loop is over, and how long it sleeps otherwise.
+    pub(crate) fn into_response(self) -> Response {
+        let previous = self.request.previous.as_ref();
+        let gone = self.pending.is_empty();
+        let response = Response {
+            deleted: self.deleted,
+            kept: self.kept,
+            remaining: self.refused,
+            gone_before: gone,
+            ..Response::default()
+        };
+        // A report, and the orderly end, have no call of an abandoned step behind them.
+        let late_call_is_over =
+            self.request.task != Task::Undo || previous.is_some_and(|previous| previous.gone_before);
+        if gone && late_call_is_over {
+            return Response { done: true, ..response };
+        }
+        let wait = previous.map(|previous| &previous.wait);
+        let next = if gone {
+            workflow::wait::sleep(wait, LATE_CALL_SECONDS, DEADLINE_SECONDS)
+        } else {
+            workflow::wait::next(wait, None, DEADLINE_SECONDS)
+        };
+        match next {
+            Ok(wait) => Response { wait, ..response },
+            Err(_) => {
+                let late = self.pending.into_iter().map(|name| format!("{name} (cannot be deleted yet)"));
+                let remaining = response.remaining.into_iter().chain(late).collect();
+                Response { done: true, remaining, ..response }
+            }
+        }
+    }
+}
+
+fn named(id: &SnapshotId) -> String {
+    format!("DB snapshot `{id}`")
+}

@@ -1,0 +1,241 @@
+//! The input of an execution, as a human or a pipeline wrote it.
+//!
+//! Anything at all may arrive here, so every problem is `InvalidInput` with the field's name and
+//! what to change; nothing has been created yet.
+
+use serde_json::{Map, Value};
+use workflow::error::{Error, invalid};
+use workflow::ids::{InstanceId, InstanceReference};
+use workflow::options::{OnFailure, Options, Snapshots};
+
+const MINUTES_PER_WAIT_DEFAULT: f64 = 24.0 * 60.0;
+const MINUTES_PER_WAIT_MAX: f64 = 7.0 * 24.0 * 60.0;
+/// Added by Step Functions when a parent execution starts this one (nested workflows).
+const STARTED_BY_EXECUTION: &str = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID";
+/// A Fail state's cause is bounded (32,768 characters), and nobody reads a long one.
+const SHOWN_CHARACTERS_MAX: usize = 80;
+
+const FIELDS: &[&str] =
+    &["instance_id", "kms_key_id", "target_instance_id", "snapshots", "on_failure", "plan_only", "max_wait_minutes"];
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Input {
+    pub(crate) instance: InstanceReference,
+    /// Key id, key ARN, alias name or alias ARN; `None`: the stack's parameter.
+    pub(crate) kms_key_id: Option<String>,
+    pub(crate) target_instance_id: Option<InstanceId>,
+    pub(crate) options: Options,
+}
+
+impl Input {
+    pub(crate) fn parse(input: &Value) -> Result<Self, Error> {
+        let Value::Object(fields) = input else {
+            return Err(invalid(
+                "input",
+                format!("is {}, not an object such as {{\"instance_id\": \"orders\"}}", kind(input)),
+            ));
+        };
+        if let Some(unknown) =
+            fields.keys().find(|name| !FIELDS.contains(&name.as_str()) && *name != STARTED_BY_EXECUTION)
+        {
+            return Err(invalid(shortened(unknown), unknown_field(unknown)));
+        }
+        let instance = text(fields, "instance_id")?
+            .ok_or_else(|| invalid("instance_id", "is missing; it names the DB instance to encrypt"))?;
+        let target = text(fields, "target_instance_id")?;
+        Ok(Self {
+            instance: InstanceReference::parse(instance).map_err(|problem| invalid("instance_id", problem))?,
+            kms_key_id: key(fields)?,
+            target_instance_id: target
+                .map(InstanceId::parse)
+                .transpose()
+                .map_err(|problem| invalid("target_instance_id", problem))?,
+            options: Options {
+                snapshots: choice(fields, "snapshots", Snapshots::ALL)?,
+                on_failure: choice(fields, "on_failure", OnFailure::ALL)?,
+                plan_only: flag(fields, "plan_only")?,
+                max_wait_seconds: max_wait_seconds(fields)?,
+            },
+        })
+    }
+}
+
+fn key(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
+    let Some(key) = text(fields, "kms_key_id")? else { return Ok(None) };
+    // KeyId of KMS's DescribeKey: 1 to 2,048 characters.
+    if key.is_empty() || key.len() > 2048 || key.chars().any(char::is_whitespace) {
+        return Err(invalid("kms_key_id", "is not a key id, a key ARN, an alias name (alias/…) or an alias ARN"));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+fn max_wait_seconds(fields: &Map<String, Value>) -> Result<u64, Error> {
+    let minutes = match present(fields, "max_wait_minutes") {
+        None => MINUTES_PER_WAIT_DEFAULT,
+        Some(value) => value.as_f64().ok_or_else(|| {
+            invalid("max_wait_minutes", format!("is {}, not a number of minutes such as 90 or 0.5", kind(value)))
+        })?,
+    };
+    if !(minutes > 0.0 && minutes <= MINUTES_PER_WAIT_MAX) {
+        let problem = format!("is {minutes}; it must be above 0 and at most {MINUTES_PER_WAIT_MAX} (7 days)");
+        return Err(invalid("max_wait_minutes", problem));
+    }
+    Ok((minutes * 60.0).ceil() as u64)
+}
+
+/// A field that is absent or `null`, which many templating tools write for "not given".
+fn present<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    fields.get(name).filter(|value| !value.is_null())
+}
+
+fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Error> {
+    let Some(value) = present(fields, name) else { return Ok(None) };
+    value.as_str().map(Some).ok_or_else(|| invalid(name, format!("is {}, not a string", kind(value))))
+}
+
+fn flag(fields: &Map<String, Value>, name: &str) -> Result<bool, Error> {
+    let Some(value) = present(fields, name) else { return Ok(false) };
+    value.as_bool().ok_or_else(|| invalid(name, format!("is {}; it must be true or false", kind(value))))
+}
+
+/// One of a few words; without the field the first, which is the default.
+fn choice<T: Copy>(fields: &Map<String, Value>, name: &str, words: &[(&str, T)]) -> Result<T, Error> {
+    let asked = match present(fields, name) {
+        None => return Ok(words[0].1),
+        Some(value) => value.as_str(),
+    };
+    let found = words.iter().find(|(word, _)| asked == Some(word)).map(|(_, meaning)| *meaning);
+    found.ok_or_else(|| {
+        let known: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        invalid(name, format!("must be one of {}", known.join(", ")))
+    })
+}
+
+fn unknown_field(name: &str) -> String {
+    let (distance, nearest) = FIELDS
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(&shortened(name).to_lowercase(), known), known))
+        .min()
+        .unwrap_or((usize::MAX, &FIELDS[0]));
+    // Half of the letters right is a slip; less is another word.
+    if distance * 2 <= nearest.len() {
+        format!("is not a field of the input; did you mean `{nearest}`?")
+    } else {
+        format!("is not a field of the input; these are: {}", FIELDS.join(", "))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= SHOWN_CHARACTERS_MAX {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN_CHARACTERS_MAX).chain(['…']).collect()
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn problem(input: Value) -> String {
+        let error = Input::parse(&input).expect_err("refused");
+        assert_eq!(error.name(), "InvalidInput");
+        error.to_string()
+    }
+
+    #[test]
+    fn the_instance_alone_is_enough() {
+        let input = Input::parse(&json!({"instance_id": "soa-04-005"})).expect("legal");
+        assert_eq!(input.instance, InstanceReference::Id(InstanceId::parse("soa-04-005").expect("legal")));
+        assert_eq!(input.options.snapshots, Snapshots::DeleteUnencrypted);
+        assert_eq!(input.options.on_failure, OnFailure::Undo);
+        assert!(!input.options.plan_only);
+        assert_eq!(input.options.max_wait_seconds, 86_400);
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_named() {
+        for input in [json!([]), json!("x"), json!(null), json!(1), json!(true)] {
+            assert!(problem(input).starts_with("`input`: is "));
+        }
+    }
+
+    #[test]
+    fn a_bad_field_is_named_with_its_remedy() {
+        for (input, said) in [
+            (json!({}), "`instance_id`: is missing"),
+            (json!({"instance_id": 5}), "`instance_id`: is a number"),
+            (json!({"instance_id": ""}), "`instance_id`: is empty"),
+            (json!({"instance_id": "Orders"}), "`orders`"),
+            (json!({"instance_id": "a", "kms_key": "k"}), "did you mean `kms_key_id`?"),
+            (json!({"instance_id": "a", "plan_only": "yes"}), "`plan_only`: is a string; it must be true or false"),
+            (json!({"instance_id": "a", "snapshots": "drop"}), "\"delete_unencrypted\", \"delete_all\", \"keep\""),
+            (json!({"instance_id": "a", "on_failure": 1}), "\"undo\", \"keep\""),
+            (json!({"instance_id": "a", "max_wait_minutes": 0}), "above 0"),
+            (json!({"instance_id": "a", "max_wait_minutes": 10081}), "7 days"),
+            (json!({"instance_id": "a", "max_wait_minutes": "90"}), "not a number of minutes"),
+            (json!({"instance_id": "a", "kms_key_id": "a key"}), "`kms_key_id`"),
+            (json!({"instance_id": "a", "target_instance_id": "-a"}), "`target_instance_id`"),
+        ] {
+            let problem = problem(input);
+            assert!(problem.contains(said), "{problem} does not say {said}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_resembles_nothing_gets_the_whole_list() {
+        assert!(problem(json!({"instance_id": "a", "zzzzzzzzzz": 1})).contains("these are: instance_id, "));
+    }
+
+    #[test]
+    fn a_cause_stays_short_whatever_the_input_is() {
+        let long = "x".repeat(250_000);
+        assert!(problem(json!({"instance_id": long})).len() < 1000);
+        assert!(problem(json!({"instance_id": "a", long: 1})).len() < 1000);
+    }
+
+    #[test]
+    fn a_nested_execution_may_name_its_parent() {
+        assert!(Input::parse(&json!({"instance_id": "a", STARTED_BY_EXECUTION: "arn"})).is_ok());
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,80}".prop_map(Value::from),
+            "[a-z-]{0,70}".prop_map(Value::from),
+        ];
+        let name = prop_oneof![proptest::sample::select(FIELDS.to_vec()).prop_map(str::to_owned), "\\PC{0,20}"];
+        leaf.prop_recursive(3, 24, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name.clone(), inner, 0..8)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_input_is_parsed_or_named(input in any_json()) {
+            if let Err(error) = Input::parse(&input) {
+                prop_assert_eq!(error.name(), "InvalidInput");
+                prop_assert!(error.to_string().len() < 1000);
+            }
+        }
+    }
+}

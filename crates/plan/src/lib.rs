@@ -1,0 +1,169 @@
+//! Reads everything that decides whether the encryption can work, and refuses before anything is
+//! created; otherwise returns the whole state that the later steps work from.
+//!
+//! AWS calls, all of them reads: DescribeDBInstances, DescribeDBSnapshots, KMS DescribeKey,
+//! DescribeAccountAttributes, DescribeOrderableDBInstanceOptions, DescribeBlueGreenDeployments,
+//! DescribePendingMaintenanceActions.
+//!
+//! Repeating it is safe: it changes nothing.
+
+mod estimate;
+mod input;
+mod key;
+mod refusals;
+mod source;
+mod warnings;
+
+use aws_sdk_rds::types::DbInstance;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use workflow::Error;
+use workflow::ids::{InstanceId, Names};
+use workflow::look::Look;
+use workflow::options::Options;
+use workflow::owner::{Owner, TagPair, user_tags};
+use workflow::settings::{Row, Settings};
+
+pub use crate::estimate::Estimate;
+use crate::input::Input;
+
+/// The clients and the stack's parameters, read once at the start.
+pub struct Context {
+    pub rds: aws_sdk_rds::Client,
+    pub kms: aws_sdk_kms::Client,
+    pub region: String,
+    /// The stack's default key: key id, key ARN, alias name or alias ARN.
+    pub kms_key_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// The execution's input, whatever it is.
+    pub input: Value,
+    /// The execution's ARN.
+    pub execution: String,
+    /// The last look at a source that was busy.
+    #[serde(default)]
+    pub previous: Option<Look>,
+}
+
+/// The state. Every field that a later state reads is there from now on, `null` where it is empty,
+/// since a path that leads nowhere ends an execution with States.Runtime, which nothing catches.
+#[derive(Debug, Serialize)]
+pub struct Response {
+    // The reference's fields, with the reference's meaning.
+    pub instance_id: InstanceId,
+    pub availability_zone: Option<String>,
+    pub db_subnet_group_name: Option<String>,
+    /// The first group; `settings` has all of them.
+    pub security_group_id: Option<String>,
+    #[serde(flatten)]
+    pub names: Names,
+
+    pub options: Options,
+    pub owner: Owner,
+    /// Pinned: an alias could point to another key tomorrow.
+    pub kms_key_arn: String,
+    pub tags: Vec<TagPair>,
+    pub settings: Settings,
+    pub warnings: Vec<String>,
+    /// The table for a change request; only for `plan_only`, to keep the state small.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+
+    /// `ready` is false while the source is busy, and the plan is repeated.
+    pub source: Look,
+    // Filled in by the steps.
+    pub no_encrypted_snapshot: Look,
+    pub encrypted_snapshot: Look,
+    pub target: Look,
+    pub applied: Option<()>,
+    pub protected: Option<()>,
+    pub cleaned: Option<()>,
+    pub undo: Option<()>,
+}
+
+/// What a human wants to read before the execution is started for real.
+#[derive(Debug, Serialize)]
+pub struct Plan {
+    pub summary: Vec<String>,
+    pub settings: Vec<Row>,
+    pub estimate: Estimate,
+}
+
+pub async fn handle(context: &Context, request: Request) -> Result<Response, Error> {
+    let input = Input::parse(&request.input)?;
+    let source = source::find(context, &input.instance).await?;
+    let instance_id = source::id(&source)?;
+    refusals::instance(&source)?;
+    let key = key::usable(context, input.kms_key_id.as_deref()).await?;
+    refusals::blue_green_deployment(context, &source).await?;
+    let orderable = refusals::orderable(context, &source).await?;
+    refusals::quotas(context, &source).await?;
+    let names = Names::derive(&instance_id, input.target_instance_id.as_ref());
+    refusals::names(context, &instance_id, &names, &request.execution).await?;
+    let tags = user_tags(source.tag_list());
+    refusals::tags(&tags)?;
+
+    let mut warnings = warnings::of_source(&source);
+    warnings.extend(orderable);
+    warnings.extend(warnings::pending_maintenance(context, &source).await?);
+    warnings.extend(warnings::plaintext(&source));
+
+    let settings = Settings::capture(&source);
+    let plan = input.options.plan_only.then(|| Plan {
+        summary: summary(&source, &names, &key),
+        settings: settings.table(&source),
+        estimate: Estimate::of(&source),
+    });
+    Ok(Response {
+        availability_zone: source.availability_zone().map(str::to_owned),
+        db_subnet_group_name: source
+            .db_subnet_group()
+            .and_then(|group| group.db_subnet_group_name())
+            .map(str::to_owned),
+        security_group_id: source
+            .vpc_security_groups()
+            .first()
+            .and_then(|group| group.vpc_security_group_id())
+            .map(str::to_owned),
+        owner: Owner {
+            execution: request.execution,
+            source_resource_id: source.dbi_resource_id().unwrap_or_default().to_owned(),
+        },
+        source: source::look(&source, &instance_id, request.previous.as_ref(), input.options.max_wait_seconds)?,
+        instance_id,
+        names,
+        options: input.options,
+        kms_key_arn: key.arn,
+        tags,
+        settings,
+        warnings,
+        plan,
+        no_encrypted_snapshot: Look::default(),
+        encrypted_snapshot: Look::default(),
+        target: Look::default(),
+        applied: None,
+        protected: None,
+        cleaned: None,
+        undo: None,
+    })
+}
+
+fn summary(source: &DbInstance, names: &Names, key: &key::Key) -> Vec<String> {
+    vec![
+        format!(
+            "Source: {} ({} {}, {}, {} GiB), not encrypted. It is read and snapshotted, never changed.",
+            source.db_instance_identifier().unwrap_or_default(),
+            source.engine().unwrap_or_default(),
+            source.engine_version().unwrap_or_default(),
+            source.db_instance_class().unwrap_or_default(),
+            source.allocated_storage().unwrap_or_default(),
+        ),
+        format!("1. Snapshot {} (unencrypted)", names.no_encrypted_snapshot_id),
+        format!("2. Copy {} under {} ({})", names.encrypted_snapshot_id, key.arn, key.manager),
+        format!("3. Restore as DB instance {}, with the settings below", names.encrypted_instance_id),
+        "4. Proof: encryption, key and every setting of source and target side by side".to_owned(),
+    ]
+}

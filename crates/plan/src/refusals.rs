@@ -1,0 +1,186 @@
+//! What cannot work is refused here, each with its own name, before anything is created.
+
+use aws_sdk_rds::types::{AccountQuota, DbInstance, Filter};
+use workflow::Error;
+use workflow::adopt::conflict;
+use workflow::describe::{find_instance, find_snapshot};
+use workflow::encryption::EncryptionClass;
+use workflow::error::CallFailure;
+use workflow::ids::{InstanceId, Names};
+use workflow::owner::{TAGS_MAX, TagPair, execution_of};
+use workflow::settings::Settings;
+
+use crate::Context;
+
+/// Snapshots that one execution needs at a time: the unencrypted one and its copy.
+const SNAPSHOTS_NEEDED: i64 = 2;
+/// Tags of ours on a resource: the execution and the source.
+const OWN_TAGS: usize = 2;
+
+/// Everything that the source's own description decides.
+pub(crate) fn instance(source: &DbInstance) -> Result<(), Error> {
+    let id = source.db_instance_identifier().unwrap_or_default();
+    let engine = source.engine().unwrap_or_default();
+    let class = EncryptionClass::of(source);
+    if class != EncryptionClass::None {
+        let key = source.kms_key_id().map(|key| format!(", key {key}")).unwrap_or_default();
+        return Err(Error::AlreadyEncrypted(format!("DB instance `{id}` is already {class}{key}; nothing to do")));
+    }
+    if let Some(cluster) = source.db_cluster_identifier().filter(|cluster| !cluster.is_empty()) {
+        return Err(Error::ClusterMember(format!(
+            "DB instance `{id}` belongs to the DB cluster `{cluster}`, whose storage is encrypted as a whole: take a \
+             cluster snapshot and restore it with a KMS key (restore-db-cluster-from-snapshot --kms-key-id)"
+        )));
+    }
+    if let Some(primary) = source.read_replica_source_db_instance_identifier().filter(|primary| !primary.is_empty()) {
+        return Err(Error::ReadReplica(format!(
+            "DB instance `{id}` is a read replica of `{primary}`, and a replica is encrypted exactly if its source is: \
+             encrypt `{primary}`, then create the replica anew"
+        )));
+    }
+    // "Limitations of Amazon RDS encrypted DB instances" lists the edition and the classes.
+    if engine == "sqlserver-ex" {
+        return Err(Error::EncryptionNotSupported(format!(
+            "DB instance `{id}` runs SQL Server Express, which cannot be encrypted; move to the Web edition or above"
+        )));
+    }
+    let refused: Vec<String> = Settings::notes(source)
+        .into_iter()
+        .filter(|note| note.refuse)
+        .map(|note| format!("{}: {}", note.field, note.message))
+        .collect();
+    if !refused.is_empty() {
+        return Err(Error::SettingNotSupported(format!("DB instance `{id}`: {}", refused.join("; "))));
+    }
+    Ok(())
+}
+
+/// A switchover would change the names under the execution's feet.
+pub(crate) async fn blue_green_deployment(context: &Context, source: &DbInstance) -> Result<(), Error> {
+    let arn = source.db_instance_arn().unwrap_or_default();
+    let filter = Filter::builder().name("source").values(arn).build();
+    let answer = context.rds.describe_blue_green_deployments().filters(filter).send().await;
+    let output =
+        answer.map_err(|error| Error::from_call(format!("look for blue/green deployments of {arn}"), error))?;
+    let running = output
+        .blue_green_deployments()
+        .iter()
+        .find(|deployment| !matches!(deployment.status(), Some("SWITCHOVER_COMPLETED" | "DELETING")));
+    match running {
+        None => Ok(()),
+        Some(deployment) => Err(Error::BlueGreenDeployment(format!(
+            "{arn} takes part in the blue/green deployment `{}` ({}); switch over or delete it first",
+            deployment.blue_green_deployment_name().unwrap_or_default(),
+            deployment.status().unwrap_or("no status")
+        ))),
+    }
+}
+
+/// Asks RDS whether this class, engine and storage type can be encrypted. An empty answer (an old
+/// engine version that is not offered any more) says nothing either way: a warning.
+pub(crate) async fn orderable(context: &Context, source: &DbInstance) -> Result<Option<String>, Error> {
+    let engine = source.engine().unwrap_or_default();
+    let version = source.engine_version().unwrap_or_default();
+    let class = source.db_instance_class().unwrap_or_default();
+    let what = format!("{engine} {version} on {class}");
+    let options: Result<Vec<_>, _> = context
+        .rds
+        .describe_orderable_db_instance_options()
+        .engine(engine)
+        .engine_version(version)
+        .db_instance_class(class)
+        .into_paginator()
+        .items()
+        .send()
+        .collect()
+        .await;
+    let options = options.map_err(|error| Error::from_call(format!("ask whether {what} can be encrypted"), error))?;
+    let same_storage: Vec<bool> = options
+        .iter()
+        .filter(|option| option.storage_type() == source.storage_type())
+        .map(|option| option.supports_storage_encryption() == Some(true))
+        .collect();
+    if same_storage.is_empty() {
+        return Ok(Some(format!(
+            "RDS does not say whether {what} can be encrypted (it is not offered for new instances any more); the \
+             restore will tell"
+        )));
+    }
+    if same_storage.contains(&true) {
+        return Ok(None);
+    }
+    Err(Error::EncryptionNotSupported(format!(
+        "{what} with {} storage cannot be encrypted; modify the DB instance class first (`aws rds \
+         describe-orderable-db-instance-options --engine {engine}` lists those with SupportsStorageEncryption)",
+        source.storage_type().unwrap_or("this")
+    )))
+}
+
+pub(crate) async fn quotas(context: &Context, source: &DbInstance) -> Result<(), Error> {
+    let answer = context.rds.describe_account_attributes().send().await;
+    let output = answer.map_err(|error| Error::from_call("read the account's RDS quotas", error))?;
+    let quotas = output.account_quotas();
+    let storage = i64::from(source.allocated_storage().unwrap_or_default());
+    for (quota, needed, unit) in [
+        ("ManualSnapshots", SNAPSHOTS_NEEDED, "manual snapshots"),
+        ("DBInstances", 1, "DB instances"),
+        ("AllocatedStorage", storage, "GiB of storage"),
+    ] {
+        let Some((used, max)) = quotas.iter().find_map(|entry| used_and_max(entry, quota)) else { continue };
+        if used + needed > max {
+            return Err(Error::QuotaExceeded(CallFailure::refused(
+                "plan",
+                quota,
+                format!(
+                    "{used} of {max} {unit} are in use and {needed} more are needed; delete what is not needed, or ask \
+                     for more (`aws service-quotas list-service-quotas --service-code rds`)"
+                ),
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn used_and_max(entry: &AccountQuota, name: &str) -> Option<(i64, i64)> {
+    if entry.account_quota_name() != Some(name) {
+        return None;
+    }
+    Some((entry.used()?, entry.max()?))
+}
+
+/// The derived names must be free, or taken by this very execution (a repeat of the plan).
+pub(crate) async fn names(context: &Context, source: &InstanceId, names: &Names, execution: &str) -> Result<(), Error> {
+    let Names { no_encrypted_snapshot_id, encrypted_snapshot_id, encrypted_instance_id } = names;
+    if encrypted_instance_id == source {
+        return Err(workflow::error::invalid("target_instance_id", "is the source's own name; choose another"));
+    }
+    for id in [no_encrypted_snapshot_id, encrypted_snapshot_id] {
+        if let Some(snapshot) = find_snapshot(&context.rds, id).await?
+            && execution_of(snapshot.tag_list()) != Some(execution)
+        {
+            let remedy = format!("aws rds delete-db-snapshot --db-snapshot-identifier {id}");
+            return Err(conflict(&format!("DB snapshot `{id}`"), snapshot.tag_list(), &remedy));
+        }
+    }
+    if let Some(instance) = find_instance(&context.rds, encrypted_instance_id).await?
+        && execution_of(instance.tag_list()) != Some(execution)
+    {
+        let remedy = format!(
+            "aws rds delete-db-instance --db-instance-identifier {encrypted_instance_id} --skip-final-snapshot"
+        );
+        return Err(conflict(&format!("DB instance `{encrypted_instance_id}`"), instance.tag_list(), &remedy));
+    }
+    Ok(())
+}
+
+pub(crate) fn tags(tags: &[TagPair]) -> Result<(), Error> {
+    if tags.len() + OWN_TAGS <= TAGS_MAX {
+        return Ok(());
+    }
+    Err(Error::TooManyTags(format!(
+        "the instance has {} tags of its own, and {OWN_TAGS} more are needed while the execution runs, but RDS allows \
+         {TAGS_MAX} on a resource; remove {} first, since none is dropped silently",
+        tags.len(),
+        tags.len() + OWN_TAGS - TAGS_MAX
+    )))
+}

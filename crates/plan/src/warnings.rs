@@ -1,0 +1,108 @@
+//! What does not stop the execution, but what its owner wants to know beforehand.
+
+use aws_sdk_rds::types::DbInstance;
+use workflow::Error;
+use workflow::settings::Settings;
+
+use crate::Context;
+
+pub(crate) fn of_source(source: &DbInstance) -> Vec<String> {
+    let mut warnings = vec![
+        "The target holds the data as of the snapshot (snapshot_database_time in the output): what is written to the \
+         source afterwards is not in it."
+            .to_owned(),
+        "A KMS key cannot be changed later: another key means another copy and restore. Losing it means losing the \
+         data."
+            .to_owned(),
+        "First reads on the target are slow: after a restore RDS loads each block from the snapshot when it is first \
+         touched. Read the hot tables once before clients come."
+            .to_owned(),
+    ];
+    let engine = source.engine().unwrap_or_default();
+    if source.multi_az() != Some(true) || engine.starts_with("sqlserver") {
+        warnings.push(
+            "Taking the snapshot suspends I/O for seconds to minutes, because the instance is not Multi-AZ (or is SQL \
+             Server): start outside of busy hours."
+                .to_owned(),
+        );
+    }
+    if engine == "postgres" {
+        warnings.push(
+            "Unlogged tables are empty after a restore, since a snapshot does not hold them; list them with SELECT \
+             relname FROM pg_class WHERE relpersistence = 'u'."
+                .to_owned(),
+        );
+        warnings.push(
+            "Replication slots come along in the copy, inactive, and keep WAL: drop those that you do not use there \
+             (pg_drop_replication_slot)."
+                .to_owned(),
+        );
+    }
+    let replicas =
+        [source.read_replica_db_instance_identifiers().to_vec(), source.read_replica_db_cluster_identifiers().to_vec()]
+            .concat();
+    if !replicas.is_empty() {
+        warnings.push(format!(
+            "The read replicas {} stay unencrypted replicas of the source; create new ones of the target.",
+            replicas.join(", ")
+        ));
+    }
+    warnings.extend(
+        Settings::notes(source)
+            .into_iter()
+            .filter(|note| !note.refuse)
+            .map(|note| format!("{}: {}", note.field, note.message)),
+    );
+    warnings
+}
+
+pub(crate) async fn pending_maintenance(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
+    let arn = source.db_instance_arn().unwrap_or_default();
+    let answer = context.rds.describe_pending_maintenance_actions().resource_identifier(arn).send().await;
+    let output = answer.map_err(|error| Error::from_call(format!("read the pending maintenance of {arn}"), error))?;
+    let actions: Vec<&str> = output
+        .pending_maintenance_actions()
+        .iter()
+        .flat_map(|resource| resource.pending_maintenance_action_details())
+        .filter_map(|action| action.action())
+        .collect();
+    if actions.is_empty() {
+        return Ok(vec![]);
+    }
+    Ok(vec![format!(
+        "Maintenance is pending on the source ({}): in its window it can interrupt the snapshot.",
+        actions.join(", ")
+    )])
+}
+
+/// What is not ours and stays readable without the key.
+pub(crate) fn plaintext(source: &DbInstance) -> Vec<String> {
+    let id = source.db_instance_identifier().unwrap_or_default();
+    let mut stays = format!(
+        "These stay in plain text and are yours to delete when you no longer need them: the source `{id}`, its older \
+         manual snapshots (`aws rds describe-db-snapshots --db-instance-identifier {id}`)"
+    );
+    if source.backup_retention_period().is_some_and(|days| days > 0) {
+        stays.push_str(", its automated backups");
+    }
+    if !source.db_instance_automated_backups_replications().is_empty() {
+        stays.push_str(", their replicas in other Regions");
+    }
+    if !source.read_replica_db_instance_identifiers().is_empty() {
+        stays.push_str(", its read replicas");
+    }
+    stays.push('.');
+    vec![stays]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_that_stay_behind_are_named() {
+        let source = DbInstance::builder().read_replica_db_instance_identifiers("orders-replica").build();
+        assert!(of_source(&source).join("\n").contains("orders-replica"));
+        assert!(plaintext(&source).join("\n").contains("read replicas"));
+    }
+}

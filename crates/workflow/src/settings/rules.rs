@@ -1,0 +1,450 @@
+//! The rules that a table of single values cannot hold: what RDS reports in another form than it
+//! takes, what it takes only together, and what it takes only from some engines.
+
+use aws_sdk_rds::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_rds::types::{
+    AdditionalStorageVolume, CloudwatchLogsExportConfiguration, DbInstance, Endpoint, ModifyAdditionalStorageVolume,
+    PendingModifiedValues, ProcessorFeature,
+};
+use serde_json::{Map, Value, json};
+
+use super::Settings;
+use super::field::{Modify, Restore};
+
+// Engines.
+
+pub(super) fn is_oracle(engine: &str) -> bool {
+    engine.starts_with("oracle-")
+}
+
+fn is_sql_server(engine: &str) -> bool {
+    engine.starts_with("sqlserver-")
+}
+
+/// EngineLifecycleSupport "applies only to RDS for MySQL and RDS for PostgreSQL".
+pub(super) fn has_extended_support(instance: &DbInstance) -> bool {
+    matches!(instance.engine(), Some("mysql" | "postgres"))
+}
+
+/// "This parameter only applies to RDS for Oracle and RDS for SQL Server."
+pub(super) fn restore_db_name(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
+    let engine = source.text("Engine")?;
+    (is_oracle(&engine) || is_sql_server(&engine)).then_some(request.db_name(source.text("DBName")?))
+}
+
+// Storage.
+
+/// Below this size RDS fixes the performance of gp3 and refuses the parameters ("can't specify IOPS
+/// or storage throughput for engine … and a storage size less than 400").
+fn gp3_threshold_gib(engine: &str) -> i32 {
+    if is_oracle(engine) {
+        200
+    } else if is_sql_server(engine) {
+        0
+    } else {
+        400
+    }
+}
+
+fn has_adjustable_gp3(engine: Option<&str>, size_gib: Option<i32>) -> bool {
+    size_gib.unwrap_or_default() >= gp3_threshold_gib(engine.unwrap_or_default())
+}
+
+pub(super) fn is_gp3(instance: &DbInstance) -> bool {
+    instance.storage_type() == Some("gp3")
+}
+
+pub(super) const IOPS_NOT_TAKEN: &str = "RDS sets it: not io1 or io2, nor gp3 large enough (400 GiB; Oracle 200 GiB).";
+
+pub(super) fn takes_iops(instance: &DbInstance) -> bool {
+    matches!(instance.storage_type(), Some("io1" | "io2")) || takes_throughput(instance)
+}
+
+pub(super) const THROUGHPUT_NOT_TAKEN: &str = "RDS sets it: not gp3 large enough (400 GiB; Oracle 200 GiB).";
+
+pub(super) fn takes_throughput(instance: &DbInstance) -> bool {
+    is_gp3(instance) && has_adjustable_gp3(instance.engine(), instance.allocated_storage())
+}
+
+/// A source that grew after the snapshot is followed by the target. A target that is larger cannot
+/// shrink, and grew by storage autoscaling or because RDS rounds growth up to 10 %.
+pub(super) fn target_is_not_smaller(source: &Value, target: &Value) -> bool {
+    target.as_i64() >= source.as_i64()
+}
+
+pub(super) const STORAGE_PARAMETERS: &[&str] = &["StorageType", "Iops", "StorageThroughput", "AllocatedStorage"];
+
+/// What the target's storage comes to. RDS rounds growth up to 10 %, so ask for no less.
+fn size_to_be_gib(source: &Settings, target: &Settings) -> Option<i32> {
+    let size_gib = target.number("AllocatedStorage")?;
+    let wanted_gib = source.number("AllocatedStorage")?;
+    Some(if wanted_gib > size_gib { wanted_gib.max(size_gib + size_gib.div_euclid(10) + 1) } else { size_gib })
+}
+
+/// The storage type takes its IOPS with it, and more IOPS take the allocated storage, which may be
+/// the current one.
+pub(super) fn modify_storage(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    let size_gib = size_to_be_gib(source, target);
+    let iops = source.number("Iops");
+    let is_resized = size_gib != target.number("AllocatedStorage");
+    Some(
+        request
+            .set_allocated_storage(size_gib.filter(|_| is_resized || iops.is_some()))
+            .set_storage_type(source.text("StorageType"))
+            .set_iops(iops)
+            .set_storage_throughput(source.number("StorageThroughput")),
+    )
+}
+
+/// IOPS and throughput that the source leaves to RDS cannot be asked for.
+pub(super) fn modify_storage_performance(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    source.number("Iops")?;
+    modify_storage(request, source, target)
+}
+
+/// At or below the allocated storage there is nothing to scale to: RDS treats it as off.
+pub(super) fn max_allocated_storage(instance: &DbInstance) -> Option<i32> {
+    instance.max_allocated_storage().filter(|maximum| Some(*maximum) > instance.allocated_storage())
+}
+
+/// A maximum that is the allocated storage switches storage autoscaling off.
+pub(super) fn modify_max_allocated_storage(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    let size_gib = size_to_be_gib(source, target)?;
+    match source.number("MaxAllocatedStorage") {
+        None => Some(request.max_allocated_storage(size_gib)),
+        Some(maximum_gib) => (maximum_gib > size_gib).then_some(request.max_allocated_storage(maximum_gib)),
+    }
+}
+
+pub(super) fn additional_volumes(instance: &DbInstance) -> Vec<Value> {
+    let volume = |volume: &aws_sdk_rds::types::AdditionalStorageVolumeOutput| {
+        let is_gp3 = volume.storage_type().is_some_and(|storage_type| storage_type.eq_ignore_ascii_case("gp3"));
+        let is_adjustable = !is_gp3 || has_adjustable_gp3(instance.engine(), volume.allocated_storage());
+        object([
+            ("VolumeName", volume.volume_name().map(Value::from)),
+            ("StorageType", volume.storage_type().map(Value::from)),
+            ("AllocatedStorage", volume.allocated_storage().map(Value::from)),
+            ("MaxAllocatedStorage", volume.max_allocated_storage().map(Value::from)),
+            ("IOPS", volume.iops().filter(|_| is_adjustable).map(Value::from)),
+            ("StorageThroughput", volume.storage_throughput().filter(|_| is_gp3 && is_adjustable).map(Value::from)),
+        ])
+    };
+    instance.additional_storage_volumes().iter().map(volume).collect()
+}
+
+pub(super) fn restore_additional_volumes(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
+    let volume = |volume: &Value| {
+        AdditionalStorageVolume::builder()
+            .set_volume_name(text(volume, "VolumeName"))
+            .set_storage_type(text(volume, "StorageType"))
+            .set_allocated_storage(number(volume, "AllocatedStorage"))
+            .set_max_allocated_storage(number(volume, "MaxAllocatedStorage"))
+            .set_iops(number(volume, "IOPS"))
+            .set_storage_throughput(number(volume, "StorageThroughput"))
+            .build()
+    };
+    let volumes = source.get("AdditionalStorageVolumes")?.as_array()?.iter().map(volume).collect();
+    Some(request.set_additional_storage_volumes(Some(volumes)))
+}
+
+/// Changes the volumes that the target has. A missing one misses its data and cannot be mended here.
+pub(super) fn modify_additional_volumes(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    let there = target.get("AdditionalStorageVolumes")?.as_array()?;
+    let is_changed = |volume: &&Value| {
+        there.iter().any(|present| present["VolumeName"] == volume["VolumeName"]) && !there.contains(volume)
+    };
+    let volume = |volume: &Value| {
+        ModifyAdditionalStorageVolume::builder()
+            .set_volume_name(text(volume, "VolumeName"))
+            .set_storage_type(text(volume, "StorageType"))
+            .set_allocated_storage(number(volume, "AllocatedStorage"))
+            .set_max_allocated_storage(number(volume, "MaxAllocatedStorage"))
+            .set_iops(number(volume, "IOPS"))
+            .set_storage_throughput(number(volume, "StorageThroughput"))
+            .build()
+    };
+    let volumes = source.get("AdditionalStorageVolumes")?.as_array()?;
+    let changed: Vec<_> = volumes.iter().filter(is_changed).map(volume).collect();
+    (!changed.is_empty()).then_some(request.set_additional_storage_volumes(Some(changed)))
+}
+
+pub(super) fn processor_features(instance: &DbInstance) -> Option<Value> {
+    let features = instance.processor_features();
+    let pairs = features.iter().map(|feature| (feature.name().unwrap_or_default().to_owned(), json!(feature.value())));
+    (!features.is_empty()).then(|| pairs.collect())
+}
+
+fn processor_feature_list(source: &Settings) -> Option<Vec<ProcessorFeature>> {
+    let features = source.get("ProcessorFeatures")?.as_object()?.iter();
+    let feature = |(name, value): (&String, &Value)| {
+        ProcessorFeature::builder().name(name).set_value(value.as_str().map(str::to_owned)).build()
+    };
+    Some(features.map(feature).collect())
+}
+
+pub(super) fn restore_processor_features(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
+    Some(request.set_processor_features(Some(processor_feature_list(source)?)))
+}
+
+pub(super) fn modify_processor_features(request: Modify, source: &Settings, _: &Settings) -> Option<Modify> {
+    Some(match processor_feature_list(source) {
+        Some(features) => request.set_processor_features(Some(features)),
+        None => request.use_default_processor_features(true),
+    })
+}
+
+// Place and network.
+
+/// A SQL Server instance that is mirrored through its option group has a second zone, whatever the
+/// flag says.
+pub(super) fn multi_az(instance: &DbInstance) -> Option<bool> {
+    Some(instance.multi_az() == Some(true) || instance.secondary_availability_zone().is_some())
+}
+
+pub(super) fn is_single_az(instance: &DbInstance) -> bool {
+    multi_az(instance) == Some(false)
+}
+
+/// DbInstancePort can be 0.
+pub(super) fn port(instance: &DbInstance) -> Option<i32> {
+    let endpoint = instance.endpoint().and_then(Endpoint::port);
+    endpoint.or(instance.db_instance_port().filter(|port| *port != 0))
+}
+
+pub(super) fn subnet_group(instance: &DbInstance) -> Option<&str> {
+    instance.db_subnet_group()?.db_subnet_group_name()
+}
+
+/// Another subnet group is another VPC, where other security groups hold.
+pub(super) fn modify_subnet_group(request: Modify, source: &Settings, _: &Settings) -> Option<Modify> {
+    Some(
+        request
+            .db_subnet_group_name(source.text("DBSubnetGroupName")?)
+            .set_vpc_security_group_ids(source.texts("VpcSecurityGroupIds")),
+    )
+}
+
+pub(super) fn active_security_groups(instance: &DbInstance) -> Vec<String> {
+    let groups = instance.vpc_security_groups().iter().filter(|group| matches!(group.status(), None | Some("active")));
+    groups.filter_map(|group| group.vpc_security_group_id().map(str::to_owned)).collect()
+}
+
+pub(super) fn classic_security_groups(instance: &DbInstance) -> Vec<String> {
+    let groups = instance.db_security_groups().iter();
+    groups.filter_map(|group| group.db_security_group_name().map(str::to_owned)).collect()
+}
+
+// Groups of parameters and options.
+
+pub(super) fn parameter_group(instance: &DbInstance) -> Option<&str> {
+    instance.db_parameter_groups().first()?.db_parameter_group_name()
+}
+
+/// While one option group replaces another, both are reported.
+pub(super) fn option_group(instance: &DbInstance) -> Option<&str> {
+    let is_leaving = |status: &str| status == "removing" || status.ends_with("-removal");
+    let mut memberships = instance.option_group_memberships().iter();
+    memberships.find(|membership| !membership.status().is_some_and(is_leaving))?.option_group_name()
+}
+
+// Directory, logs, backups.
+
+pub(super) const DOMAIN: &[&str] =
+    &["Domain", "DomainFqdn", "DomainOu", "DomainAuthSecretArn", "DomainDnsIps", "DomainIAMRoleName"];
+
+pub(super) const DOMAIN_CHANGES: &[&str] =
+    &["Domain", "DomainFqdn", "DomainOu", "DomainAuthSecretArn", "DomainDnsIps", "DomainIAMRoleName", "DisableDomain"];
+
+/// RDS reports more of a membership than it takes: an AWS Managed Microsoft AD is joined by its
+/// directory id and an IAM role, a self-managed one by its name, unit, secret and DNS servers.
+pub(super) fn domain(instance: &DbInstance) -> Option<Value> {
+    let membership = instance.domain_memberships().iter().find(|membership| is_member(membership.status()))?;
+    let list = |texts: &[String]| (!texts.is_empty()).then(|| json!(texts));
+    Some(if membership.auth_secret_arn().is_some() {
+        object([
+            ("DomainFqdn", membership.fqdn().map(Value::from)),
+            ("DomainOu", membership.ou().map(Value::from)),
+            ("DomainAuthSecretArn", membership.auth_secret_arn().map(Value::from)),
+            ("DomainDnsIps", list(membership.dns_ips())),
+        ])
+    } else {
+        object([
+            ("Domain", membership.domain().map(Value::from)),
+            ("DomainIAMRoleName", membership.iam_role_name().map(Value::from)),
+        ])
+    })
+}
+
+/// Every status that is neither a failure nor a farewell (User Guide, "Understanding Domain membership").
+pub(super) fn is_member(status: Option<&str>) -> bool {
+    let status = status.unwrap_or_default();
+    !["fail", "remov", "disabl"].iter().any(|word| status.contains(word))
+}
+
+macro_rules! join_domain {
+    ($request:ident, $source:ident) => {{
+        let domain = $source.get("Domain")?;
+        let dns_ips = domain["DomainDnsIps"].as_array();
+        $request
+            .set_domain(text(domain, "Domain"))
+            .set_domain_fqdn(text(domain, "DomainFqdn"))
+            .set_domain_ou(text(domain, "DomainOu"))
+            .set_domain_auth_secret_arn(text(domain, "DomainAuthSecretArn"))
+            .set_domain_dns_ips(dns_ips.map(|ips| ips.iter().filter_map(Value::as_str).map(str::to_owned).collect()))
+            .set_domain_iam_role_name(text(domain, "DomainIAMRoleName"))
+    }};
+}
+
+pub(super) fn restore_domain(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
+    Some(join_domain!(request, source))
+}
+
+pub(super) fn modify_domain(request: Modify, source: &Settings, _: &Settings) -> Option<Modify> {
+    if source.get("Domain").is_none() {
+        return Some(request.disable_domain(true));
+    }
+    Some(join_domain!(request, source))
+}
+
+pub(super) fn exported_logs(instance: &DbInstance) -> Vec<String> {
+    instance.enabled_cloudwatch_logs_exports().to_vec()
+}
+
+/// ModifyDBInstance takes the difference, not the list.
+pub(super) fn modify_exported_logs(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    let exported = |settings: &Settings| settings.texts("EnabledCloudwatchLogsExports").unwrap_or_default();
+    let without = |logs: Vec<String>, others: Vec<String>| -> Vec<String> {
+        logs.into_iter().filter(|log| !others.contains(log)).collect()
+    };
+    let enabled = without(exported(source), exported(target));
+    let disabled = without(exported(target), exported(source));
+    let configuration = CloudwatchLogsExportConfiguration::builder()
+        .set_enable_log_types(Some(enabled).filter(|logs| !logs.is_empty()))
+        .set_disable_log_types(Some(disabled).filter(|logs| !logs.is_empty()));
+    Some(request.cloudwatch_logs_export_configuration(configuration.build()))
+}
+
+/// `region` is the default; only Outposts and Dedicated Local Zones have another one.
+pub(super) fn restore_backup_target(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
+    source.text("BackupTarget").filter(|target| target != "region").map(|target| request.backup_target(target))
+}
+
+pub(super) fn replicated_backups(instance: &DbInstance) -> Vec<String> {
+    let replications = instance.db_instance_automated_backups_replications().iter();
+    replications.filter_map(|one| one.db_instance_automated_backups_arn().map(str::to_owned)).collect()
+}
+
+// Monitoring.
+
+pub(super) fn monitoring_interval(instance: &DbInstance) -> Option<i32> {
+    Some(instance.monitoring_interval().unwrap_or_default())
+}
+
+pub(super) fn is_monitored(instance: &DbInstance) -> bool {
+    monitoring_interval(instance) != Some(0)
+}
+
+/// "If MonitoringRoleArn is specified, set MonitoringInterval to a value other than 0", and the
+/// other way round.
+pub(super) fn modify_monitoring(request: Modify, source: &Settings, _: &Settings) -> Option<Modify> {
+    let interval_seconds = source.number("MonitoringInterval")?;
+    Some(request.monitoring_interval(interval_seconds).set_monitoring_role_arn(source.text("MonitoringRoleArn")))
+}
+
+pub(super) const INSIGHTS_PARAMETERS: &[&str] = &[
+    "EnablePerformanceInsights",
+    "PerformanceInsightsKMSKeyId",
+    "PerformanceInsightsRetentionPeriod",
+    "DatabaseInsightsMode",
+];
+
+pub(super) const INSIGHTS_OFF: &str = "Performance Insights is off.";
+
+pub(super) fn has_insights(instance: &DbInstance) -> bool {
+    instance.performance_insights_enabled() == Some(true)
+}
+
+pub(super) fn database_insights_mode(instance: &DbInstance) -> Option<&str> {
+    instance.database_insights_mode().map(|mode| mode.as_str())
+}
+
+/// The advanced mode asks for Performance Insights with a long retention in the same call, and the
+/// key can be given only when Performance Insights is switched on.
+pub(super) fn modify_insights(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    let is_on = source.flag("PerformanceInsightsEnabled")?;
+    let is_key_open = target.flag("PerformanceInsightsEnabled") != Some(true);
+    let mode = source.text("DatabaseInsightsMode");
+    Some(
+        request
+            .enable_performance_insights(is_on)
+            .set_database_insights_mode(mode.map(|mode| mode.as_str().into()))
+            .set_performance_insights_retention_period(source.number("PerformanceInsightsRetentionPeriod"))
+            .set_performance_insights_kms_key_id(source.text("PerformanceInsightsKMSKeyId").filter(|_| is_key_open)),
+    )
+}
+
+pub(super) fn modify_insights_key(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    let is_key_open = target.flag("PerformanceInsightsEnabled") != Some(true);
+    modify_insights(request, source, target).filter(|_| is_key_open)
+}
+
+// Secrets, roles, streams.
+
+/// The setting is the key, since the secret itself is new; without one RDS takes its default key.
+pub(super) fn master_user_secret_key(instance: &DbInstance) -> Option<&str> {
+    Some(instance.master_user_secret()?.kms_key_id().unwrap_or("alias/aws/secretsmanager"))
+}
+
+/// "Applies to RDS for Oracle only."
+pub(super) fn restore_master_user_secret(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
+    let key = source.text("MasterUserSecretKmsKeyId")?;
+    is_oracle(&source.text("Engine")?)
+        .then_some(request.manage_master_user_password(true).master_user_secret_kms_key_id(key))
+}
+
+/// A secret that is there keeps its key, and is given up only for a password, which nobody here
+/// knows. ModifyDBInstance refuses the multi-tenant configuration.
+pub(super) fn modify_master_user_secret(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    let key = source.text("MasterUserSecretKmsKeyId")?;
+    let is_open = target.get("MasterUserSecretKmsKeyId").is_none() && source.flag("MultiTenant") != Some(true);
+    is_open.then_some(request.manage_master_user_password(true).master_user_secret_kms_key_id(key))
+}
+
+/// A role that RDS cannot assume (`INVALID`) does not count.
+pub(super) fn roles(instance: &DbInstance) -> Vec<Value> {
+    let roles = instance.associated_roles().iter().filter(|role| role.status() != Some("INVALID"));
+    roles.map(|role| json!({ "RoleArn": role.role_arn(), "FeatureName": role.feature_name() })).collect()
+}
+
+pub(super) fn activity_stream(instance: &DbInstance) -> Option<&str> {
+    instance.activity_stream_status().map(|status| status.as_str()).filter(|status| *status != "stopped")
+}
+
+/// RDS reports an empty element where nothing is pending.
+pub(super) fn pending_modifications(instance: &DbInstance) -> Option<&str> {
+    let pending = instance.pending_modified_values()?;
+    (*pending != PendingModifiedValues::builder().build()).then_some("some")
+}
+
+// JSON.
+
+pub(super) fn address(endpoint: &Endpoint) -> Value {
+    object([("Address", endpoint.address().map(Value::from)), ("Port", endpoint.port().map(Value::from))])
+}
+
+pub(super) fn time(time: Option<&DateTime>) -> Option<Value> {
+    time?.fmt(DateTimeFormat::DateTime).ok().map(Value::from)
+}
+
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(present.collect::<Map<_, _>>())
+}
+
+fn text(record: &Value, name: &str) -> Option<String> {
+    record[name].as_str().map(str::to_owned)
+}
+
+fn number(record: &Value, name: &str) -> Option<i32> {
+    i32::try_from(record[name].as_i64()?).ok()
+}

@@ -1,0 +1,259 @@
+//! The state machine, the template, the crates and the README agree with each other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+/// What both interpreters and AWS name by themselves; see STYLE's first retrier.
+const INFRASTRUCTURE: &[&str] = &[
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.TooManyRequestsException",
+    "Lambda.Unknown",
+    "Sandbox.Timedout",
+    "Runtime.ExitError",
+    "States.Timeout",
+];
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Each state machine's file name and definition.
+fn state_machines() -> Vec<(String, Value)> {
+    let folder = fs::read_dir(repository().join("statemachine")).expect("the folder statemachine");
+    let files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(!files.is_empty());
+    let parse = |path: &PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let text = fs::read_to_string(path).expect("readable");
+        let definition = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, definition)
+    };
+    files.iter().map(parse).collect()
+}
+
+/// Every state of every machine, those of nested Maps and Parallels included, as `file/state`.
+fn states() -> Vec<(String, Map<String, Value>)> {
+    fn collect(place: &str, definition: &Value, found: &mut Vec<(String, Map<String, Value>)>) {
+        for (name, state) in definition["States"].as_object().into_iter().flatten() {
+            found.push((format!("{place}/{name}"), state.as_object().expect("a state").clone()));
+            collect(&format!("{place}/{name}"), &state["ItemProcessor"], found);
+            for branch in state["Branches"].as_array().into_iter().flatten() {
+                collect(&format!("{place}/{name}"), branch, found);
+            }
+        }
+    }
+    let mut found = vec![];
+    for (file, definition) in state_machines() {
+        collect(&file, &definition, &mut found);
+    }
+    found
+}
+
+fn tasks() -> Vec<(String, Map<String, Value>)> {
+    states().into_iter().filter(|(_, state)| state["Type"] == "Task").collect()
+}
+
+/// Whether a Task calls one of our functions; the others are integrations with AWS services.
+fn is_function(task: &Map<String, Value>) -> bool {
+    task["Resource"].as_str().is_some_and(|resource| resource.starts_with("${"))
+}
+
+fn names(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The names of the error enum, out of its one exhaustive match.
+fn error_names() -> BTreeSet<String> {
+    let source = read("crates/workflow/src/error.rs");
+    let arms = source.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""));
+    let names: BTreeSet<String> = arms.filter_map(|(_, name)| name.strip_suffix("\",")).map(str::to_owned).collect();
+    assert!(names.len() > 10, "{names:?}");
+    names
+}
+
+fn step_crates() -> Vec<String> {
+    let folder = fs::read_dir(repository().join("crates")).expect("the folder crates");
+    let names = folder.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name != "workflow").collect()
+}
+
+#[test]
+fn every_machine_has_a_time_limit_and_every_path_leads_somewhere() {
+    for (file, definition) in state_machines() {
+        assert!(definition["TimeoutSeconds"].is_u64(), "{file} has no TimeoutSeconds");
+        let states = definition["States"].as_object().expect("states");
+        let mut reached = BTreeSet::from([definition["StartAt"].as_str().expect("StartAt").to_owned()]);
+        for (name, state) in states {
+            let mut targets: Vec<&Value> = vec![&state["Next"], &state["Default"]];
+            for list in ["Choices", "Catch"] {
+                targets.extend(state[list].as_array().into_iter().flatten().map(|rule| &rule["Next"]));
+            }
+            for target in targets.into_iter().filter_map(Value::as_str) {
+                assert!(states.contains_key(target), "{file}: {name} goes on to {target}, which does not exist");
+                reached.insert(target.to_owned());
+            }
+        }
+        let all: BTreeSet<String> = states.keys().cloned().collect();
+        assert_eq!(all, reached, "{file}: states that nothing leads to");
+    }
+}
+
+#[test]
+fn every_task_says_why_and_has_a_time_limit_a_retry_and_a_catch() {
+    for (place, task) in tasks() {
+        for field in ["Comment", "TimeoutSeconds", "Retry", "Catch"] {
+            assert!(task.contains_key(field), "{place} has no {field}");
+        }
+    }
+}
+
+#[test]
+fn every_function_is_retried_for_the_same_infrastructure_errors() {
+    for (place, task) in tasks().into_iter().filter(|(_, task)| is_function(task)) {
+        assert_eq!(names(&task["Retry"][0]["ErrorEquals"]), INFRASTRUCTURE, "{place}");
+        assert_eq!(task["Retry"][0]["BackoffRate"], 2, "{place}");
+        assert_eq!(task["Retry"][0]["JitterStrategy"], "FULL", "{place}");
+    }
+}
+
+#[test]
+fn every_error_that_is_retried_or_caught_exists() {
+    let known = error_names();
+    for (place, task) in tasks() {
+        let rules = ["Retry", "Catch"].into_iter().flat_map(|list| task[list].as_array().into_iter().flatten());
+        for name in rules.flat_map(|rule| names(&rule["ErrorEquals"])) {
+            let theirs = INFRASTRUCTURE.contains(&name.as_str()) || name.starts_with("States.");
+            assert!(theirs || known.contains(&name), "{place} matches {name}, which nothing raises");
+        }
+    }
+}
+
+#[test]
+fn states_all_stands_alone_and_last() {
+    for (place, task) in tasks() {
+        for list in ["Retry", "Catch"] {
+            let rules: Vec<Vec<String>> =
+                task[list].as_array().into_iter().flatten().map(|rule| names(&rule["ErrorEquals"])).collect();
+            for (position, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.contains(&"States.ALL".to_owned()))
+            {
+                assert_eq!((rule.len(), position + 1, list), (1, rules.len(), "Catch"), "{place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loop_that_waits_leads_back_to_a_look() {
+    for (place, state) in states().into_iter().filter(|(_, state)| state["Type"] == "Wait") {
+        assert!(state.contains_key("SecondsPath"), "{place} waits for a fixed time");
+        let back = state["Next"].as_str().expect("Next");
+        assert!(tasks().iter().any(|(task, _)| task.ends_with(&format!("/{back}"))), "{place} leads to {back}");
+    }
+}
+
+#[test]
+fn every_failure_carries_its_error() {
+    for (place, state) in states().into_iter().filter(|(_, state)| state["Type"] == "Fail") {
+        assert!(state.contains_key("Error") || state.contains_key("ErrorPath"), "{place}");
+        assert!(state.contains_key("Cause") || state.contains_key("CausePath"), "{place}");
+        // "Custom Error Names MUST NOT begin with 'States.'"
+        assert!(
+            !state.get("Error").is_some_and(|name| name.as_str().unwrap_or_default().starts_with("States.")),
+            "{place}"
+        );
+    }
+}
+
+#[test]
+fn every_substitution_is_defined_and_used() {
+    let template = read("template.yaml");
+    for (file, definition) in state_machines() {
+        let text = definition.to_string();
+        let used: BTreeSet<&str> =
+            text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect();
+        let resource = template
+            .split("Type: AWS::Serverless::StateMachine")
+            .find(|resource| resource.contains(&format!("DefinitionUri: statemachine/{file}")))
+            .unwrap_or_else(|| panic!("no resource of the template has the definition {file}"));
+        let block = resource.split("DefinitionSubstitutions:").nth(1).expect("substitutions");
+        let defined: BTreeSet<&str> = block
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with("        "))
+            .filter_map(|line| line.trim().split_once(':'))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(used, defined, "{file}");
+    }
+}
+
+#[test]
+fn every_crate_of_a_step_is_a_function_with_a_state_and_names_itself() {
+    let template = read("template.yaml");
+    let architecture = read("ARCHITECTURE.md");
+    for step in step_crates() {
+        let words: String = step.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+        let resource = format!("{words}Function");
+        assert!(template.contains(&format!("\n  {resource}:\n")), "template.yaml has no {resource} for crates/{step}");
+        assert!(template.contains(&format!("Binary: {step}}}")), "no function is built from crates/{step}");
+        assert!(
+            template.contains(&format!("AWS_SDK_UA_APP_ID: rds-encrypt.{step}\n")),
+            "{resource} does not tell AWS which step calls"
+        );
+        let substitution = format!("${{{resource}Arn}}");
+        assert!(
+            tasks().iter().any(|(_, task)| task["Resource"].as_str().unwrap_or_default() == substitution
+                || task["Parameters"].to_string().contains(&substitution)),
+            "no state calls {resource}"
+        );
+        assert!(architecture.contains(&format!("`{step}`")), "ARCHITECTURE.md does not name the crate {step}");
+    }
+}
+
+#[test]
+fn a_step_depends_on_no_other_step() {
+    let steps = step_crates();
+    for step in &steps {
+        let manifest = read(&format!("crates/{step}/Cargo.toml"));
+        for other in steps.iter().filter(|other| *other != step) {
+            assert!(!manifest.contains(&format!("\n{other}.workspace")), "{step} depends on {other}");
+            assert!(!manifest.contains(&format!("../{other}")), "{step} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn every_error_is_explained_in_the_readme() {
+    let readme = read("README.md");
+    for name in error_names().iter().map(String::as_str).chain(["StepTimedOut", "StepFailed"]) {
+        assert!(readme.contains(&format!("| `{name}` |")), "README's table does not explain {name}");
+    }
+}
+
+#[test]
+fn every_state_is_in_the_readmes_picture() {
+    let readme = read("README.md");
+    for (place, _) in states() {
+        let state = place.rsplit('/').next().expect("a name");
+        assert!(readme.contains(state), "README does not show {place}");
+    }
+}
+
+#[test]
+fn no_function_has_a_fixed_name() {
+    let template = read("template.yaml");
+    assert!(
+        !template.contains("FunctionName: rds") && !template.contains("\n      FunctionName:"),
+        "stacks must coexist"
+    );
+}

@@ -1,0 +1,8 @@
+//! The tests that look at the product as a whole.
+//!
+//! `contract`: the state machine, the template, the crates and the README agree with each other.
+//! The others run the deployed template in the local cloud (`tests/local`), with the real bootstraps.
+
+mod cloud;
+mod contract;
+mod encrypt_instance;
