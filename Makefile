@@ -6,25 +6,62 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
-# What the functions are built for and deployed as. Here: what this machine can run.
-# For an AWS account: make deploy, which takes the template's default.
-Architecture ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+HOST_ARCHITECTURE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+# The template's parameter, for build and deploy alike: Lambda's cheaper processor for an account,
+# this machine's own for everything that runs here.
+Architecture ?= $(if $(filter deploy,$(MAKECMDGOALS)),arm64,$(HOST_ARCHITECTURE))
 
+TOOLS := .local/tools/bin
+CLOUD_PYTHON := .local/cloud/bin/python
 export SAM_CLI_TELEMETRY := 0
+# `sam validate` wants a region, though it asks AWS nothing here.
+LINT_REGION := us-east-1
 
 .PHONY: help
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: setup
-setup: ## install the pinned tools and the local cloud into .local/ (the other verbs do it themselves)
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.10 or newer is needed and '$(PYTHON)' is not on the PATH: install python3, or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(PYTHON) tests/local/setup.py
+.PHONY: demo
+demo: build ## encrypt an instance with real rows in a local cloud, and show it
+	@$(CLOUD_PYTHON) tests/local/demo.py --architecture $(Architecture)
+
+.PHONY: test
+test: lint build ## everything that CI checks: lint, then unit, contract and end-to-end tests
+	cargo test --locked --workspace
+	cd tests/local && LOG_LEVEL=ERROR ../../$(CLOUD_PYTHON) -m unittest discover -b
+
+.PHONY: lint
+lint: setup ## formatting, clippy, the template, the state machines, the README's drawing
+	cargo fmt --all --check
+	$(TOOLS)/cfn-lint template.yaml
+	$(TOOLS)/sam validate --lint --region $(LINT_REGION) --template template.yaml
+	.local/checkov/bin/checkov --config-file .checkov.yaml --file template.yaml
+	scripts/asl-validator statemachine/*.asl.json
+	$(PYTHON) scripts/state_diagram.py --check README.md
+	$(PYTHON) -m compileall -q scripts tests/local
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+.PHONY: deploy
+deploy: build ## build for arm64 and deploy to the AWS account of your credentials (ARGS=--guided to be asked)
+	$(TOOLS)/sam deploy --parameter-overrides Architecture=$(Architecture) $(ARGS)
 
 .PHONY: build
-build: setup ## build the functions' bootstraps with SAM into .aws-sam/build
+build: setup ## build the functions with SAM into .aws-sam/build (Architecture=arm64 or x86_64)
 	@scripts/build $(Architecture)
 
 .PHONY: cloud
-cloud: setup ## run a local cloud in the foreground; Ctrl-C ends it
+cloud: setup ## run a local cloud until Ctrl-C; prints where it listens
 	@$(PYTHON) tests/local/cloud.py run
+
+.PHONY: diagram
+diagram: ## draw the state machines into the README again
+	@$(PYTHON) scripts/state_diagram.py README.md
+
+.PHONY: pin
+pin: ## raise the pins of the tools to what requirements-*.in allows
+	@scripts/pin
+
+.PHONY: setup
+setup: ## install the pinned tools into .local/ (the other verbs do it themselves)
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.10 or newer is needed, and $(PYTHON) is not on the PATH: install python3, or name another with make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) tests/local/setup.py
