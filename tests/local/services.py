@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+import stepfunctions
+from cbor import CborBridge
 from rds import operations
 from rds.calls import Calls
 from rds.cloud import Cloud
@@ -42,7 +44,8 @@ def main():
     operations.install(cloud)
     faults = Faults(cloud, arguments.cloud_id)
     calls = Calls(DomainDispatcherApplication(create_backend_app), faults)
-    server = make_server("127.0.0.1", arguments.port, Control(calls, cloud, calls, faults), threaded=True, request_handler=RequestHandler)
+    server = make_server("127.0.0.1", arguments.port, Control(CborBridge(calls), cloud, calls, faults), threaded=True, request_handler=RequestHandler)
+    stepfunctions.install(cloud.clock, f"http://127.0.0.1:{server.port}", arguments.lambda_endpoint)
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: threading.Thread(target=server.shutdown).start())
     threading.Thread(target=stop_with, args=(arguments.parent_pid, server), daemon=True).start()
