@@ -26,10 +26,10 @@ pub(crate) fn compose(request: &Request, response: &Response) -> Failure {
     let nothing = Caught { error: "Unknown".to_owned(), cause: "the state holds no error".to_owned() };
     let caught = request.error.as_ref().unwrap_or(&nothing);
     let error = public_name(&caught.error);
-    let mut cause = plain(&caught.cause);
-    if error != caught.error {
-        cause = format!("{}: {cause}", caught.error);
-    }
+    // A time-out comes without a cause.
+    let original = Some(caught.error.clone()).filter(|original| *original != error);
+    let said = Some(plain(&caught.cause)).filter(|said| !said.is_empty());
+    let mut cause = original.into_iter().chain(said).collect::<Vec<_>>().join(": ");
     if !cause.ends_with('.') {
         cause.push('.');
     }
@@ -54,16 +54,19 @@ fn plain(cause: &str) -> String {
 }
 
 fn outcome(request: &Request, response: &Response) -> String {
-    let mut said = match request.task {
-        Task::Report if response.kept.is_empty() => "Nothing of this execution exists.".to_owned(),
-        Task::Report => format!("Left as it is: {}.", response.kept.join(", ")),
-        _ if response.deleted.is_empty() => "Nothing of this execution was there to delete.".to_owned(),
-        _ => format!("Undone: deleted {}.", response.deleted.join(", ")),
-    };
-    if !response.remaining.is_empty() {
-        said.push_str(&format!(" NOT deleted: {}", still_there(&response.remaining)));
+    let Response { deleted, kept, remaining, .. } = response;
+    if request.task == Task::Report {
+        return match kept.as_slice() {
+            [] => "Nothing of this execution exists.".to_owned(),
+            kept => format!("Left as it is: {}.", kept.join(", ")),
+        };
     }
-    said
+    let undone = (!deleted.is_empty()).then(|| format!("Undone: deleted {}.", deleted.join(", ")));
+    let left = (!remaining.is_empty()).then(|| format!("NOT deleted: {}", still_there(remaining)));
+    match (undone, left) {
+        (None, None) => "Nothing of this execution was there to delete.".to_owned(),
+        (undone, left) => undone.into_iter().chain(left).collect::<Vec<_>>().join(" "),
+    }
 }
 
 pub(crate) fn still_there(remaining: &[String]) -> String {

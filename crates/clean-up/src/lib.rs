@@ -10,6 +10,8 @@
 
 mod failure;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use aws_sdk_rds::Client;
 use serde::{Deserialize, Serialize};

@@ -39,13 +39,8 @@ impl<'a> Sweep<'a> {
     /// encrypted copy last.
     pub(crate) async fn undo(&mut self) -> Result<(), Error> {
         self.delete_target().await?;
-        if self.pending.is_empty() {
-            self.delete_snapshot(&self.request.no_encrypted_snapshot_id).await?;
-        }
-        if self.pending.is_empty() {
-            self.delete_snapshot(&self.request.encrypted_snapshot_id).await?;
-        }
-        Ok(())
+        self.delete_snapshot(&self.request.no_encrypted_snapshot_id).await?;
+        self.delete_snapshot(&self.request.encrypted_snapshot_id).await
     }
 
     pub(crate) async fn finish(&mut self) -> Result<(), Error> {
@@ -90,6 +85,8 @@ impl<'a> Sweep<'a> {
             return Ok(());
         }
         if is_being_deleted(instance.db_instance_status().unwrap_or_default()) {
+            // The reply of the call that did it may be lost.
+            self.note_deleted(name.clone());
             self.pending.push(name);
             return Ok(());
         }
@@ -112,23 +109,40 @@ impl<'a> Sweep<'a> {
             .delete_automated_backups(true);
         let outcome = call.send().await.map(drop);
         if outcome.is_ok() {
-            self.deleted.push(name.clone());
+            self.note_deleted(name.clone());
         }
         self.note(name, outcome.map_err(|error| Error::from_call(format!("delete DB instance `{id}`"), error)))
     }
 
     async fn delete_snapshot(&mut self, id: &SnapshotId) -> Result<(), Error> {
-        let Some(snapshot) = find_snapshot(self.client, id).await? else { return Ok(()) };
+        let finishing = self.request.task == Task::Finish;
+        let Some(snapshot) = find_snapshot(self.client, id).await? else {
+            // It was made, so it is gone; the reply of the call that did it may be lost.
+            if finishing {
+                self.note_deleted(named(id));
+            }
+            return Ok(());
+        };
         if !self.owns_snapshot(&snapshot) {
+            // A failed execution may never have made it. A successful one must not leave it unsaid.
+            if finishing {
+                self.refused.push(format!("{} (it does not carry this execution's tag)", named(id)));
+            }
             return Ok(());
         }
         if snapshot.status() == Some("deleting") {
+            self.note_deleted(named(id));
+            self.pending.push(named(id));
+            return Ok(());
+        }
+        // The undo goes in order, and lists at its deadline what never had its turn.
+        if !finishing && !self.pending.is_empty() {
             self.pending.push(named(id));
             return Ok(());
         }
         let outcome = self.client.delete_db_snapshot().db_snapshot_identifier(id.as_str()).send().await.map(drop);
         if outcome.is_ok() {
-            self.deleted.push(named(id));
+            self.note_deleted(named(id));
         }
         self.note(named(id), outcome.map_err(|error| Error::from_call(format!("delete DB snapshot `{id}`"), error)))
     }
@@ -144,6 +158,12 @@ impl<'a> Sweep<'a> {
             Err(error) => self.refused.push(format!("{name} ({error})")),
         }
         Ok(())
+    }
+
+    fn note_deleted(&mut self, name: String) {
+        if !self.deleted.contains(&name) {
+            self.deleted.push(name);
+        }
     }
 
     fn owns_snapshot(&self, snapshot: &DbSnapshot) -> bool {
@@ -189,9 +209,10 @@ impl<'a> Sweep<'a> {
         match next {
             Ok(wait) => Response { wait, ..response },
             Err(_) => {
-                let late = self.pending.into_iter().map(|name| format!("{name} (cannot be deleted yet)"));
+                let deleted = response.deleted.into_iter().filter(|name| !self.pending.contains(name)).collect();
+                let late = self.pending.iter().map(|name| format!("{name} (cannot be deleted yet)"));
                 let remaining = response.remaining.into_iter().chain(late).collect();
-                Response { done: true, remaining, ..response }
+                Response { done: true, deleted, remaining, ..response }
             }
         }
     }
