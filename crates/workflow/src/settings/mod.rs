@@ -46,6 +46,11 @@ use serde_json::Value;
 pub use field::{Field, Travels};
 pub use table::TABLE;
 
+/// What the plan, the approval and the output say of a run that restores [`Settings::without_backups`].
+pub const BACKUPS_WAIT_FOR_CUTOVER: &str = "Automated backups are switched on after the cutover, which restarts the \
+    instance. Until its first backup is done (LatestRestorableTime appears), the encrypted snapshot is the only \
+    recovery point: keep it.";
+
 /// The settings of an instance that travel or are compared, by name; what is off may be absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(try_from = "BTreeMap<String, Value>")]
@@ -422,6 +427,20 @@ mod tests {
         let sized = |size_gib| Settings::capture(&postgres().allocated_storage(size_gib).build());
         assert_eq!(sized(100).differences(&sized(110)), []);
         assert_eq!(sized(110).differences(&sized(100)).len(), 1);
+    }
+
+    #[test]
+    fn performance_that_the_source_leaves_to_rds_is_not_asked_for() {
+        let sized = |size_gib, iops| postgres().allocated_storage(size_gib).iops(iops).build();
+        let settings = Settings::capture(&sized(390, 3000));
+        // The target grew past the threshold, where RDS gives gp3 more.
+        assert!(settings.changes(&sized(400, 12_000)).is_none());
+    }
+
+    #[test]
+    fn a_flag_that_rds_leaves_out_is_off() {
+        let reported = Settings::capture(&postgres().dedicated_log_volume(false).build());
+        assert_eq!(reported.differences(&Settings::capture(&postgres().build())), []);
     }
 
     #[test]

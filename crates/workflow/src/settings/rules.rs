@@ -67,18 +67,17 @@ pub(super) fn takes_throughput(instance: &DbInstance) -> bool {
 }
 
 /// A source that grew after the snapshot is followed by the target. A target that is larger cannot
-/// shrink, and grew by storage autoscaling or because RDS rounds growth up to 10 %.
+/// shrink, and grew by storage autoscaling.
 pub(super) fn target_is_not_smaller(source: &Value, target: &Value) -> bool {
     target.as_i64() >= source.as_i64()
 }
 
 pub(super) const STORAGE_PARAMETERS: &[&str] = &["StorageType", "Iops", "StorageThroughput", "AllocatedStorage"];
 
-/// What the target's storage comes to. RDS rounds growth up to 10 %, so ask for no less.
+/// What the target's storage comes to. RDS rounds growth up to 10 %, but the source grew by the same
+/// rule.
 fn size_to_be_gib(source: &Settings, target: &Settings) -> Option<i32> {
-    let size_gib = target.number("AllocatedStorage")?;
-    let wanted_gib = source.number("AllocatedStorage")?;
-    Some(if wanted_gib > size_gib { wanted_gib.max(size_gib + size_gib.div_euclid(10) + 1) } else { size_gib })
+    source.number("AllocatedStorage").max(target.number("AllocatedStorage"))
 }
 
 /// The storage type takes its IOPS with it, and more IOPS take the allocated storage, which may be
