@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "the table is this program's output")]
 
 fn main() {
-    println!("Overshoot is the time between the end of what is waited for and the look that sees it.\n");
+    println!(
+        "Waits of 90 to 100 % of the time given. Overshoot: from the end of what is waited for to the look that sees it.\n"
+    );
     print!("{}", workflow::wait::simulation::table());
 }

@@ -10,7 +10,7 @@
 //! seconds. The looks' bounds are intersected. Far from the end the loop sleeps half of what is
 //! left; between the bounds it looks every few seconds. When the bounds contradict each other, or
 //! have passed, progress was not steady: it starts anew, and sleeps as if there were no progress
-//! until two more percent have come as predicted.
+//! until enough further percent have come as predicted.
 //!
 //! The constants are the ones with which [`simulation`] keeps every limit that its tests state;
 //! `cargo run -p workflow --example waiting` prints its table.
@@ -20,7 +20,7 @@ pub mod simulation;
 use serde::{Deserialize, Serialize};
 
 /// The shortest sleep, but for the last one before the deadline.
-const SHORTEST_SECONDS: u64 = 6;
+const SHORTEST_SECONDS: u64 = 5;
 /// Without a prediction a loop sleeps 1/16 of the time waited (3 % mean overshoot)…
 const SHARE: u64 = 16;
 /// …up to somewhat under a minute (30 s mean overshoot, with room for chance)…
@@ -30,7 +30,7 @@ const MODERATE_SECONDS: u64 = 56;
 const LONG_SHARE: u64 = 100;
 /// With a prediction it may sleep this long at any time: less, and a wait of 20 minutes takes more
 /// looks than one a minute…
-const PREDICTED_SECONDS: u64 = 90;
+const PREDICTED_SECONDS: u64 = 60;
 /// …or 1/4 of the time waited, which is what an early end can cost…
 const PREDICTED_SHARE: u64 = 4;
 /// …up to five minutes…
@@ -178,8 +178,7 @@ impl Look {
             return None;
         }
         let step_seconds = SHORTEST_SECONDS.max((latest_seconds - earliest_seconds) / LOOKS_BETWEEN_BOUNDS);
-        let first_useful_seconds = earliest_seconds.saturating_sub(self.uncounted_seconds) + step_seconds;
-        let due_seconds = first_useful_seconds.min(latest_seconds);
+        let due_seconds = (earliest_seconds + step_seconds).min(latest_seconds);
         let sleep_seconds = match due_seconds.saturating_sub(self.waited_seconds) {
             0 => step_seconds.min(latest_seconds - self.waited_seconds),
             left_seconds @ 1..=PREDICTED_SECONDS => left_seconds,
@@ -204,7 +203,7 @@ mod tests {
 
     const HOUR_SECONDS: u64 = 3_600;
     const WEEK_SECONDS: u64 = 604_800;
-    /// Limits that the project set itself: history events of one wait, and mean overshoot.
+    /// Leaves room for three waits, their retries and everything else in one history of 25,000.
     const EVENTS_A_WAIT: f64 = 6_000.0;
 
     /// From one minute to seven days, each a tenth longer than the one before.
@@ -227,9 +226,9 @@ mod tests {
 
     #[test]
     fn linear_progress_takes_fewer_looks_than_one_a_minute_beyond_twenty_minutes() {
-        let each_second = 1_201..10 * HOUR_SECONDS;
-        let each_quarter_hour = (10 * HOUR_SECONDS..=WEEK_SECONDS).step_by(907);
-        for seconds in each_second.chain(each_quarter_hour) {
+        let each_second = 1_201..2 * HOUR_SECONDS;
+        let each_half_hour = (2 * HOUR_SECONDS..=WEEK_SECONDS).step_by(1_801);
+        for seconds in each_second.chain(each_half_hour) {
             let ours = predicted(Shape::Linear, seconds * 1000, 0).looks;
             let reference = fixed(seconds * 1000).looks;
             assert!(ours < reference, "{seconds} s: {ours} looks, the reference takes {reference}");
@@ -244,6 +243,16 @@ mod tests {
                 let allowed_seconds = if seconds <= 6_000 { 30.0 } else { 0.006 * seconds as f64 };
                 assert!(summary.mean_overshoot_seconds <= allowed_seconds, "{shape:?}, {seconds} s: {summary:?}");
             }
+        }
+    }
+
+    #[test]
+    fn no_progress_loses_a_sixteenth_of_a_short_wait_at_most() {
+        for seconds in durations().filter(|seconds| *seconds < 20 * 60) {
+            let summary = Summary::of(seconds, |total| predicted(Shape::Absent, total, 0));
+            let allowed_seconds = (seconds as f64 / 16.0).max(5.0);
+            assert!(summary.max_overshoot_seconds <= allowed_seconds, "{seconds} s: {summary:?}");
+            assert!(summary.max_looks <= 65.0, "{seconds} s: {summary:?}");
         }
     }
 
@@ -263,7 +272,7 @@ mod tests {
     fn a_sudden_end_costs_a_quarter_of_a_short_wait_and_a_tenth_of_a_long_one() {
         for seconds in durations() {
             let summary = Summary::of(seconds, |total| predicted(Shape::Jumps, total, 0));
-            let allowed_seconds = (seconds / 4).clamp(90, 300).max(seconds / 10) as f64;
+            let allowed_seconds = (seconds / 4).clamp(60, 300).max(seconds / 10) as f64;
             assert!(summary.max_overshoot_seconds <= allowed_seconds, "{seconds} s: {summary:?}");
         }
     }
@@ -289,17 +298,17 @@ mod tests {
     #[test]
     fn the_first_look_grants_the_shortest_sleep() {
         let wait = next(None, None, HOUR_SECONDS).expect("time is left");
-        assert_eq!((wait.waited_seconds, wait.wait_seconds, wait.looks), (6, 6, 1));
+        assert_eq!((wait.waited_seconds, wait.wait_seconds, wait.looks), (5, 5, 1));
         assert_eq!(next(Some(&Wait::default()), None, HOUR_SECONDS).expect("time is left"), wait);
     }
 
     #[test]
     fn the_last_sleep_ends_on_the_deadline() {
-        let first = next(None, None, 10).expect("time is left");
-        let second = next(Some(&first), None, 10).expect("time is left");
-        assert_eq!((second.waited_seconds, second.wait_seconds), (10, 4));
-        let passed = next(Some(&second), None, 10).expect_err("the deadline has passed");
-        assert_eq!(passed.to_string(), "waited 10 seconds, and the limit is 10");
+        let first = next(None, None, 8).expect("time is left");
+        let second = next(Some(&first), None, 8).expect("time is left");
+        assert_eq!((second.waited_seconds, second.wait_seconds), (8, 3));
+        let passed = next(Some(&second), None, 8).expect_err("the deadline has passed");
+        assert_eq!(passed.to_string(), "waited 8 seconds, and the limit is 8");
         assert!(next(None, None, 0).is_err());
     }
 
@@ -310,6 +319,36 @@ mod tests {
         assert_eq!(sleep(Some(&wait), 45, 100).expect("time is left").wait_seconds, 25);
         assert_eq!(sleep(Some(&wait), 0, 100).expect("time is left").wait_seconds, 1);
         assert!(sleep(Some(&wait), 45, 75).is_err());
+    }
+
+    #[test]
+    fn one_percent_alone_confirms_no_prediction() {
+        let first = next(None, Some(0), HOUR_SECONDS).expect("time is left");
+        let later = Wait { waited_seconds: 1_600, ..first };
+        for (percent, sleep_seconds) in [(0, 56), (1, 56), (2, 300)] {
+            let wait = next(Some(&later), Some(percent), HOUR_SECONDS).expect("time is left");
+            assert_eq!(wait.wait_seconds, sleep_seconds, "{percent} %");
+        }
+    }
+
+    /// A wait of about a week with a confirmed prediction.
+    fn near_the_end(earliest_seconds: u64, latest_seconds: u64) -> Wait {
+        let prediction = Prediction { since_percent: 0, confirming_percent: 2, earliest_seconds, latest_seconds };
+        Wait { waited_seconds: 600_000, wait_seconds: 60, looks: 300, prediction: Some(prediction) }
+    }
+
+    #[test]
+    fn close_bounds_are_searched_in_short_steps_and_distant_ones_in_long_steps() {
+        for (latest_seconds, step_seconds) in [(600_200, 5), (606_000, 40)] {
+            let wait = next(Some(&near_the_end(599_000, latest_seconds)), Some(99), 2 * WEEK_SECONDS);
+            assert_eq!(wait.expect("time is left").wait_seconds, step_seconds);
+        }
+    }
+
+    #[test]
+    fn bounds_that_have_passed_predict_nothing() {
+        let wait = next(Some(&near_the_end(597_000, 599_000)), Some(100), 2 * WEEK_SECONDS);
+        assert_eq!(wait.expect("time is left").wait_seconds, 6_000);
     }
 
     #[test]
@@ -356,7 +395,7 @@ mod tests {
         fn any_wait()(
             waited_seconds in prop_oneof![0..2 * YEAR_SECONDS, any::<u64>()],
             wait_seconds: u64,
-            looks: u32,
+            looks in prop_oneof![any::<u32>(), Just(u32::MAX)],
             prediction in prop::option::of(any::<(u8, u8, u64, u64)>()),
         ) -> Wait {
             let prediction = prediction.map(|(since_percent, confirming_percent, earliest_seconds, latest_seconds)| {
@@ -380,8 +419,8 @@ mod tests {
                     break;
                 };
                 let sleep_seconds = granted.wait_seconds;
-                let ceiling_seconds = (before / 4).clamp(90, 300).max(before / 10);
-                prop_assert!(sleep_seconds >= 6 || granted.waited_seconds == deadline_seconds);
+                let ceiling_seconds = (before / 4).clamp(60, 300).max(before / 10);
+                prop_assert!(sleep_seconds >= 5 || granted.waited_seconds == deadline_seconds);
                 prop_assert!(sleep_seconds >= 1 && sleep_seconds <= ceiling_seconds);
                 prop_assert!(granted.waited_seconds <= deadline_seconds);
                 prop_assert_eq!(granted.waited_seconds, before + sleep_seconds);
@@ -415,7 +454,7 @@ mod tests {
         }
 
         #[test]
-        fn a_week_of_any_progress_fits_into_half_of_a_history(progress in any_progress()) {
+        fn a_week_of_any_progress_fits_into_a_quarter_of_a_history(progress in any_progress()) {
             let mut wait = Wait::default();
             let mut progress = progress.into_iter().cycle();
             while let Ok(granted) = next(Some(&wait), progress.next().flatten(), WEEK_SECONDS) {

@@ -92,13 +92,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Plays 400 waits between 90 % and 100 % of `longest_seconds`, so that no sleep is in step
+    /// Plays 100 waits between 90 % and 100 % of `longest_seconds`, so that no sleep is in step
     /// with the end.
     pub fn of(longest_seconds: u64, play: impl Fn(u64) -> Played) -> Self {
-        const WAITS: u32 = 400;
+        const WAITS: u32 = 100;
         let mut summary = Self::default();
         for wait in 1..=u64::from(WAITS) {
-            let played = play(longest_seconds * (3600 + wait) / 4);
+            let played = play(longest_seconds * (900 + wait));
             let overshoot_seconds = played.overshoot_milliseconds as f64 / 1000.0;
             let looks = f64::from(played.looks);
             summary.mean_overshoot_seconds += overshoot_seconds / f64::from(WAITS);
