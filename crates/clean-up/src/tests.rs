@@ -300,7 +300,7 @@ async fn what_vanishes_between_the_look_and_the_call_is_gone() {
         .refusing("delete snapshot orders-no-encrypted", "DBSnapshotNotFound")
         .refusing("delete snapshot orders-encrypted", "DBSnapshotNotFound");
     let response = rds.look(request(Task::Undo, None)).await.expect("a look");
-    assert!(response.gone_before, "{response:?}");
+    assert!(response.gone_before && response.remaining.is_empty(), "{response:?}");
     assert_eq!(rds.calls().len(), 3);
 }
 
@@ -384,13 +384,22 @@ async fn a_call_that_lands_after_the_step_was_given_up_is_undone() {
 #[tokio::test]
 async fn a_deletion_whose_reply_was_lost_is_told() {
     let rds = Rds::of("arn:ours");
-    // The call lands, and the same look is repeated as if it had not been made.
-    rds.look(request(Task::Undo, None)).await.expect("a reply that is lost");
-    let repeated = rds.look(request(Task::Undo, None)).await.expect("a look");
-    assert_eq!(repeated.deleted, [TARGET]);
-    let last = rds.run(Task::Undo).await.expect("undone");
-    assert_eq!(last.deleted, [TARGET, PLAINTEXT, COPY], "each once");
-    assert_eq!(rds.calls().len(), 3);
+    for name in [TARGET, PLAINTEXT, COPY] {
+        // The call lands, and the same look is repeated as if it had not been made.
+        rds.look(request(Task::Undo, None)).await.expect("a reply that is lost");
+        let repeated = rds.look(request(Task::Undo, None)).await.expect("a look");
+        assert_eq!(repeated.deleted, [name]);
+        rds.time_passes();
+    }
+    assert_eq!(rds.calls().len(), 3, "each once");
+}
+
+#[tokio::test]
+async fn what_is_seen_on_its_way_out_is_told_once() {
+    let rds = Rds::of("arn:ours");
+    let first = rds.look(request(Task::Undo, None)).await.expect("a look");
+    let second = rds.look(request(Task::Undo, Some(first))).await.expect("a look");
+    assert_eq!(second.deleted, [TARGET]);
 }
 
 #[tokio::test]
