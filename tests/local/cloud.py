@@ -280,7 +280,7 @@ def deploy(cloud, stack_name, parameters):
     session = boto3.Session()
     storage = session.client("s3", endpoint_url=cloud.endpoint)
     bucket = f"{stack_name}-deployment"
-    storage.create_bucket(Bucket=bucket)
+    storage.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     def upload(name, content):
         storage.put_object(Bucket=bucket, Key=name, Body=content)

@@ -6,8 +6,8 @@
 Does nothing when everything is there: each environment remembers what it was
 installed from. Versions come from requirements-*.txt; `make pin` renews them.
 
-The first lines run on any Python 3, so that an old one gets a sentence
-instead of a syntax error.
+Its syntax is that of Python 3.6, so that an old one gets a sentence instead of
+a syntax error.
 """
 
 import sys
@@ -142,7 +142,8 @@ def main():
     choices = (*PYTHON_ENVIRONMENTS, "node")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(choices)}; default: all")
     names = parser.parse_args().names or choices
-    if unknown := set(names) - set(choices):
+    unknown = set(names) - set(choices)
+    if unknown:
         parser.error(f"no environment is called {', '.join(sorted(unknown))}: choose from {', '.join(choices)}")
     check_machine()
     LOCAL.mkdir(exist_ok=True)
