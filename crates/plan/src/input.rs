@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use workflow::error::{Error, invalid};
 use workflow::ids::{InstanceId, InstanceReference};
-use workflow::options::{OnFailure, Options, Snapshots};
+use workflow::options::{Cutover, OnFailure, Options, Snapshots};
 
 const MINUTES_PER_WAIT_DEFAULT: f64 = 24.0 * 60.0;
 const MINUTES_PER_WAIT_MAX: f64 = 7.0 * 24.0 * 60.0;
@@ -25,6 +25,8 @@ pub(crate) struct Input {
     pub(crate) kms_key_id: Option<String>,
     pub(crate) target_instance_id: Option<InstanceId>,
     pub(crate) options: Options,
+    /// The finished execution whose resources this one goes on with.
+    pub(crate) resume: Option<String>,
 }
 
 impl Input {
@@ -43,6 +45,12 @@ impl Input {
         let instance = text(fields, "instance_id")?
             .ok_or_else(|| invalid("instance_id", "is missing; it names the DB instance to encrypt"))?;
         let target = text(fields, "target_instance_id")?;
+        let cutover = choice(fields, "cutover", Cutover::ALL)?;
+        if cutover == Cutover::None
+            && let Some(field) = CUTOVER_FIELDS.iter().find(|field| present(fields, field).is_some())
+        {
+            return Err(invalid(*field, "is only for a cutover; add \"cutover\": \"rename\", or leave it out"));
+        }
         Ok(Self {
             instance: InstanceReference::parse(instance).map_err(|problem| invalid("instance_id", problem))?,
             kms_key_id: key(fields)?,
@@ -54,8 +62,17 @@ impl Input {
                 snapshots: choice(fields, "snapshots", Snapshots::ALL)?,
                 on_failure: choice(fields, "on_failure", OnFailure::ALL)?,
                 plan_only: flag(fields, "plan_only")?,
-                max_wait_seconds: max_wait_seconds(fields)?,
+                max_wait_seconds: seconds(fields, "max_wait_minutes", MINUTES_PER_WAIT_DEFAULT)?,
+                cutover,
+                writes_stopped: flag(fields, "writes_stopped")?,
+                accept_lost_writes: flag(fields, "accept_lost_writes")?,
+                isolation_security_group_id: security_group(fields)?,
+                wait_for_initialization: flag(fields, "wait_for_initialization")?,
+                accept_stale_replicas: flag(fields, "accept_stale_replicas")?,
+                approval: flag(fields, "approval")?,
+                approval_timeout_seconds: seconds(fields, "approval_timeout_minutes", MINUTES_PER_WAIT_DEFAULT)?,
             },
+            resume: execution_arn(fields)?,
         })
     }
 }
@@ -69,18 +86,41 @@ fn key(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
     Ok(Some(key.to_owned()))
 }
 
-fn max_wait_seconds(fields: &Map<String, Value>) -> Result<u64, Error> {
-    let minutes = match present(fields, "max_wait_minutes") {
-        None => MINUTES_PER_WAIT_DEFAULT,
-        Some(value) => value.as_f64().ok_or_else(|| {
-            invalid("max_wait_minutes", format!("is {}, not a number of minutes such as 90 or 0.5", kind(value)))
-        })?,
+fn seconds(fields: &Map<String, Value>, name: &str, default_minutes: f64) -> Result<u64, Error> {
+    let minutes = match present(fields, name) {
+        None => default_minutes,
+        Some(value) => value
+            .as_f64()
+            .ok_or_else(|| invalid(name, format!("is {}, not a number of minutes such as 90 or 0.5", kind(value))))?,
     };
     if !(minutes > 0.0 && minutes <= MINUTES_PER_WAIT_MAX) {
         let problem = format!("is {minutes}; it must be above 0 and at most {MINUTES_PER_WAIT_MAX} (7 days)");
-        return Err(invalid("max_wait_minutes", problem));
+        return Err(invalid(name, problem));
     }
     Ok((minutes * 60.0).ceil() as u64)
+}
+
+fn security_group(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
+    const NAME: &str = "isolation_security_group_id";
+    let Some(group) = text(fields, NAME)? else { return Ok(None) };
+    let is_id = group.strip_prefix("sg-").is_some_and(|rest| {
+        !rest.is_empty() && rest.len() <= 40 && rest.chars().all(|character| character.is_ascii_alphanumeric())
+    });
+    if !is_id {
+        return Err(invalid(NAME, format!("`{}` is not the id of a security group (sg-…)", shortened(group))));
+    }
+    Ok(Some(group.to_owned()))
+}
+
+fn execution_arn(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
+    let Some(arn) = text(fields, "resume")? else { return Ok(None) };
+    let parts: Vec<&str> = arn.split(':').collect();
+    match parts.as_slice() {
+        ["arn", _, "states", _, _, "execution", _, name] if !name.is_empty() && arn.len() <= 512 => {
+            Ok(Some(arn.to_owned()))
+        }
+        _ => Err(invalid("resume", format!("`{}` is not the ARN of an execution (arn:aws:states:…)", shortened(arn)))),
+    }
 }
 
 /// A field that is absent or `null`, which many templating tools write for "not given".
@@ -187,6 +227,14 @@ mod tests {
             (json!({"instance_id": "a", "max_wait_minutes": 10081}), "7 days"),
             (json!({"instance_id": "a", "max_wait_minutes": "90"}), "not a number of minutes"),
             (json!({"instance_id": "a", "kms_key_id": "a key"}), "`kms_key_id`"),
+            (json!({"instance_id": "a", "cutover": "swap"}), "\"none\", \"rename\""),
+            (json!({"instance_id": "a", "writes_stopped": true}), "add \"cutover\": \"rename\""),
+            (
+                json!({"instance_id": "a", "cutover": "rename", "isolation_security_group_id": "default"}),
+                "not the id of a security group",
+            ),
+            (json!({"instance_id": "a", "resume": "yesterday"}), "not the ARN of an execution"),
+            (json!({"instance_id": "a", "approval_timeout_minutes": -1}), "`approval_timeout_minutes`: is -1"),
             (json!({"instance_id": "a", "target_instance_id": "-a"}), "`target_instance_id`"),
         ] {
             let problem = problem(input);

@@ -1,5 +1,6 @@
 //! What cannot work is refused here, each with its own name, before anything is created.
 
+use aws_sdk_rds::error::ProvideErrorMetadata;
 use aws_sdk_rds::types::{AccountQuota, DbInstance, Filter};
 use workflow::Error;
 use workflow::adopt::conflict;
@@ -32,7 +33,9 @@ pub(crate) fn instance(source: &DbInstance) -> Result<(), Error> {
              cluster snapshot and restore it with a KMS key (restore-db-cluster-from-snapshot --kms-key-id)"
         )));
     }
-    if let Some(primary) = source.read_replica_source_db_instance_identifier().filter(|primary| !primary.is_empty()) {
+    let primaries =
+        [source.read_replica_source_db_instance_identifier(), source.read_replica_source_db_cluster_identifier()];
+    if let Some(primary) = primaries.into_iter().flatten().find(|primary| !primary.is_empty()) {
         return Err(Error::ReadReplica(format!(
             "DB instance `{id}` is a read replica of `{primary}`, and a replica is encrypted exactly if its source is: \
              encrypt `{primary}`, then create the replica anew"
@@ -94,7 +97,12 @@ pub(crate) async fn orderable(context: &Context, source: &DbInstance) -> Result<
         .send()
         .collect()
         .await;
-    let options = options.map_err(|error| Error::from_call(format!("ask whether {what} can be encrypted"), error))?;
+    let options = match options {
+        Ok(options) => options,
+        // "Cannot find version 13.7 for postgres": what RDS answers about a version that it retired.
+        Err(error) if error.code() == Some("InvalidParameterCombination") => vec![],
+        Err(error) => return Err(Error::from_call(format!("ask whether {what} can be encrypted"), error)),
+    };
     let same_storage: Vec<bool> = options
         .iter()
         .filter(|option| option.storage_type() == source.storage_type())

@@ -6,10 +6,10 @@
 //! Repeating it is safe: it only reads.
 
 use aws_sdk_rds::Client;
-use aws_sdk_rds::types::DbInstance;
+use aws_sdk_rds::types::{DbInstance, DbParameterGroupStatus};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
-use workflow::describe::find_target;
+use workflow::describe::{find_target, has_pending_modifications};
 use workflow::encryption::EncryptionClass;
 use workflow::ids::InstanceId;
 use workflow::owner::{Owner, TagPair, user_tags};
@@ -49,6 +49,10 @@ pub async fn handle(client: &Client, request: Request) -> Result<Proof, Error> {
     if !workflow::status::serves_clients(status) {
         problems.push(format!("its status is `{status}`, not `available`"));
     }
+    if has_pending_modifications(&target) {
+        problems.push("modifications of it are pending".to_owned());
+    }
+    problems.extend(parameter_group_problems(&target));
     let settings = Settings::capture(&target);
     problems.extend(request.settings.differences(&settings).iter().map(ToString::to_string));
     problems.extend(tag_problems(&request.tags, &user_tags(target.tag_list())));
@@ -75,6 +79,17 @@ fn encryption_problems(target: &DbInstance, kms_key_arn: &str) -> Vec<String> {
     problems
 }
 
+/// A group that is the right one says nothing about the parameters that are in force.
+fn parameter_group_problems(target: &DbInstance) -> Vec<String> {
+    let groups = target.db_parameter_groups().iter();
+    let problem = |group: &DbParameterGroupStatus| {
+        let status = group.parameter_apply_status().unwrap_or("of unknown status");
+        let name = group.db_parameter_group_name().unwrap_or_default();
+        (status != "in-sync").then(|| format!("its parameter group `{name}` is {status}, not in-sync"))
+    };
+    groups.filter_map(problem).collect()
+}
+
 fn tag_problems(source: &[TagPair], target: &[TagPair]) -> Vec<String> {
     let missing = source.iter().filter(|tag| !target.contains(tag)).map(|tag| ("is missing on the target", tag));
     let added = target.iter().filter(|tag| !source.contains(tag)).map(|tag| ("is only on the target", tag));
@@ -85,8 +100,12 @@ fn proof(target: &DbInstance, request: &Request) -> Proof {
     let fields = |travels: &[Travels]| -> Vec<String> {
         TABLE.iter().filter(|field| travels.contains(&field.travels)).map(|field| field.name.to_owned()).collect()
     };
-    let compared =
-        TABLE.iter().filter_map(|field| field.setting).filter(|setting| request.settings.get(setting).is_some());
+    // What comes last, after this proof, is read back when it is set.
+    let compared = TABLE
+        .iter()
+        .filter(|field| field.travels != Travels::Last)
+        .filter_map(|field| field.setting)
+        .filter(|setting| request.settings.get(setting).is_some());
     Proof {
         encryption: EncryptionClass::of(target).to_string(),
         kms_key_arn: request.kms_key_arn.clone(),
