@@ -120,3 +120,221 @@ fn vanished(name: &str) -> String {
 fn unknown(name: &str, status: &str) {
     tracing::warn!(resource = name, status, "unknown status: waiting until it changes or the deadline passes");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_rds::error::ErrorMetadata;
+    use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
+    use aws_sdk_rds::operation::describe_db_snapshots::DescribeDbSnapshotsOutput;
+    use aws_sdk_rds::primitives::{DateTime, DateTimeFormat};
+    use aws_sdk_rds::types::builders::{DbInstanceBuilder, DbSnapshotBuilder};
+    use aws_sdk_rds::types::{Endpoint, PendingModifiedValues};
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use workflow::wait::Wait;
+
+    const HOUR_SECONDS: u64 = 3_600;
+
+    async fn look_at_snapshot(snapshot: Option<DbSnapshotBuilder>, previous: Look) -> Result<Look, Error> {
+        let snapshots: Vec<DbSnapshot> = snapshot.map(DbSnapshotBuilder::build).into_iter().collect();
+        let describe = mock!(Client::describe_db_snapshots)
+            .match_requests(|input| input.db_snapshot_identifier() == Some("orders-encrypted"))
+            .then_output(move || {
+                DescribeDbSnapshotsOutput::builder().set_db_snapshots(Some(snapshots.clone())).build()
+            });
+        let id = SnapshotId::parse("orders-encrypted").expect("legal");
+        let request = Request::Snapshot { id, previous, max_wait_seconds: HOUR_SECONDS };
+        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]), request).await
+    }
+
+    async fn look_at_instance(instance: Option<DbInstanceBuilder>, previous: Look) -> Result<Look, Error> {
+        let instances: Vec<DbInstance> = instance.map(DbInstanceBuilder::build).into_iter().collect();
+        let describe = mock!(Client::describe_db_instances)
+            .match_requests(|input| input.db_instance_identifier() == Some("orders-encrypted"))
+            .then_output(move || {
+                DescribeDbInstancesOutput::builder().set_db_instances(Some(instances.clone())).build()
+            });
+        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]), instance_request(previous)).await
+    }
+
+    fn instance_request(previous: Look) -> Request {
+        let id = InstanceId::parse("orders-encrypted").expect("legal");
+        Request::Instance { id, previous, max_wait_seconds: HOUR_SECONDS }
+    }
+
+    fn snapshot(status: &str) -> DbSnapshotBuilder {
+        DbSnapshot::builder().status(status)
+    }
+
+    fn instance(status: &str) -> DbInstanceBuilder {
+        let endpoint = Endpoint::builder().address("orders-encrypted.example").build();
+        DbInstance::builder().db_instance_status(status).dbi_resource_id("db-TARGET").endpoint(endpoint)
+    }
+
+    fn waited(seconds: u64) -> Look {
+        Look { wait: Wait { waited_seconds: seconds, ..Wait::default() }, ..Look::default() }
+    }
+
+    fn of_target(previous: Look) -> Look {
+        Look { resource_id: Some("db-TARGET".into()), ..previous }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_being_created_is_waited_for_by_its_progress() {
+        let first = look_at_snapshot(Some(snapshot("creating").percent_progress(1)), waited(60)).await;
+        let look = first.expect("a look");
+        assert!(!look.ready);
+        assert_eq!((look.status.as_deref(), look.percent_progress), (Some("creating"), Some(1)));
+        assert!(look.wait.prediction.is_some(), "{look:?}");
+        assert_eq!(look.wait.waited_seconds, 60 + look.wait.wait_seconds);
+    }
+
+    #[tokio::test]
+    async fn an_available_snapshot_ends_the_wait_and_says_as_of_when_its_data_is() {
+        let time = DateTime::from_str("2026-02-03T04:05:06Z", DateTimeFormat::DateTime).expect("a time");
+        let seen = snapshot("available").percent_progress(100).snapshot_database_time(time);
+        let look = look_at_snapshot(Some(seen), waited(60)).await.expect("a look");
+        assert!(look.ready);
+        assert_eq!(look.snapshot_database_time.as_deref(), Some("2026-02-03T04:05:06Z"));
+        assert_eq!(look.wait.waited_seconds, 60, "no further sleep is granted");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_failed_is_named_with_its_remedy() {
+        let error = look_at_snapshot(Some(snapshot("failed")), waited(60)).await.expect_err("failed");
+        assert_eq!(error.name(), "SnapshotFailed");
+        let text = error.to_string();
+        assert!(text.starts_with("DB snapshot `orders-encrypted` is `failed`: RDS could not"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_status_is_waited_for() {
+        let look = look_at_snapshot(Some(snapshot("defragmenting")), waited(60)).await.expect("a look");
+        assert!(!look.ready && look.wait.wait_seconds > 0);
+        let look = look_at_instance(Some(instance("defragmenting")), waited(60)).await.expect("a look");
+        assert!(!look.ready && look.wait.wait_seconds > 0);
+        assert_eq!(look.status.as_deref(), Some("defragmenting"));
+    }
+
+    #[tokio::test]
+    async fn what_was_just_created_may_not_be_seen_yet() {
+        let look = look_at_snapshot(None, waited(119)).await.expect("a look");
+        assert!(!look.ready && look.wait.wait_seconds > 0);
+        assert_eq!(look.status, None);
+        let look = look_at_instance(None, of_target(waited(119))).await.expect("a look");
+        assert!(!look.ready && look.wait.wait_seconds > 0);
+        assert_eq!((look.status, look.resource_id.as_deref()), (None, Some("db-TARGET")));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_after_two_minutes_has_vanished() {
+        let error = look_at_snapshot(None, waited(120)).await.expect_err("vanished");
+        assert_eq!(error.name(), "SnapshotNotFound");
+        assert!(error.to_string().contains("somebody deleted it"), "{error}");
+        let error = look_at_instance(None, waited(120)).await.expect_err("vanished");
+        assert_eq!(error.name(), "InstanceNotFound");
+        assert!(error.to_string().contains("somebody deleted it"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_reaches_its_deadline_says_how_far_it_came() {
+        let seen = snapshot("creating").percent_progress(99);
+        let error = look_at_snapshot(Some(seen), waited(HOUR_SECONDS)).await.expect_err("too long");
+        assert_eq!(error.name(), "WaitTimedOut");
+        let text = error.to_string();
+        assert!(text.starts_with("DB snapshot `orders-encrypted` is `creating` at 99 % after 3600 s"), "{text}");
+        let error = look_at_instance(Some(instance("creating")), waited(HOUR_SECONDS)).await.expect_err("too long");
+        assert_eq!(error.name(), "WaitTimedOut");
+        assert!(error.to_string().contains("max_wait_minutes"), "{error}");
+        let last = look_at_instance(Some(instance("creating")), waited(HOUR_SECONDS - 1)).await.expect("a look");
+        assert_eq!(last.wait.wait_seconds, 1, "the last sleep ends on the deadline");
+    }
+
+    #[tokio::test]
+    async fn an_instance_is_ready_when_two_looks_in_a_row_find_it_steady() {
+        let first = look_at_instance(Some(instance("available")), of_target(waited(60))).await.expect("a look");
+        assert!(!first.ready, "{first:?}");
+        assert_eq!((first.steady_looks, first.wait.wait_seconds), (1, 15));
+        let second = look_at_instance(Some(instance("available")), first.clone()).await.expect("a look");
+        assert!(second.ready);
+        assert_eq!(second.wait, first.wait, "no further sleep is granted");
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_reboots_after_its_first_steady_look_is_looked_at_twice_again() {
+        let mut look = of_target(waited(60));
+        for (status, steady_looks) in [("available", 1), ("rebooting", 0), ("available", 1)] {
+            look = look_at_instance(Some(instance(status)), look).await.expect("a look");
+            assert_eq!((look.steady_looks, look.ready), (steady_looks, false), "{status}");
+        }
+        assert!(look_at_instance(Some(instance("available")), look).await.expect("a look").ready);
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_is_not_steady_yet_is_waited_for() {
+        let pending = PendingModifiedValues::builder().allocated_storage(200).build();
+        for (why, seen) in [
+            ("it is being created", instance("creating")),
+            ("its first backup is taken", instance("backing-up")),
+            ("a modification is pending", instance("available").pending_modified_values(pending)),
+            ("it has no endpoint yet", instance("available").set_endpoint(None)),
+        ] {
+            let once_steady = Look { steady_looks: 1, ..of_target(waited(60)) };
+            let look = look_at_instance(Some(seen), once_steady).await.expect("a look");
+            assert_eq!((look.steady_looks, look.ready), (0, false), "{why}");
+            assert!(look.wait.wait_seconds > 0, "{why}");
+        }
+        // RDS reports an empty element where nothing is pending.
+        let nothing_pending = instance("available").pending_modified_values(PendingModifiedValues::builder().build());
+        assert_eq!(look_at_instance(Some(nothing_pending), waited(60)).await.expect("a look").steady_looks, 1);
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_failed_is_named_with_its_remedy() {
+        for status in ["failed", "incompatible-network", "storage-full", "stopped", "deleting"] {
+            let error = look_at_instance(Some(instance(status)), of_target(waited(60))).await.expect_err("failed");
+            assert_eq!(error.name(), "InstanceFailed");
+            let beginning = format!("DB instance `orders-encrypted` is `{status}`: ");
+            assert!(error.to_string().starts_with(&beginning), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_instance_under_the_name_is_never_ready() {
+        let other = instance("available").dbi_resource_id("db-ANOTHER");
+        let steady = Look { steady_looks: 1, ..of_target(waited(60)) };
+        let error = look_at_instance(Some(other), steady).await.expect_err("another");
+        assert_eq!(error.name(), "InstanceNotFound");
+        assert!(error.to_string().contains("db-ANOTHER instead of db-TARGET"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_instance_whose_resource_id_was_not_known_is_told_by_it_from_then_on() {
+        let look = look_at_instance(Some(instance("creating")), waited(0)).await.expect("a look");
+        assert_eq!(look.resource_id.as_deref(), Some("db-TARGET"));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_rds_refuses_is_named() {
+        for (code, name) in [("Throttling", "Throttled"), ("AccessDenied", "AccessDenied")] {
+            let describe = mock!(Client::describe_db_instances)
+                .then_error(move || DescribeDBInstancesError::generic(ErrorMetadata::builder().code(code).build()));
+            let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
+            assert_eq!(handle(&client, instance_request(waited(0))).await.expect_err(code).name(), name);
+        }
+    }
+
+    #[tokio::test]
+    async fn throttling_that_ends_is_not_noticed() {
+        let describe = mock!(Client::describe_db_instances)
+            .sequence()
+            .http_status(503, None)
+            .times(2)
+            .output(|| DescribeDbInstancesOutput::builder().db_instances(instance("creating").build()).build())
+            .build();
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
+        let look = handle(&client, instance_request(waited(0))).await.expect("a look");
+        assert_eq!(look.status.as_deref(), Some("creating"));
+        assert_eq!(describe.num_calls(), 3);
+    }
+}
