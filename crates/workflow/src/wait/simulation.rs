@@ -92,13 +92,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Plays 100 waits between 90 % and 100 % of `longest_seconds`, so that no sleep is in step
-    /// with the end.
+    /// Plays waits between 90 % and 100 % of `longest_seconds`. Their number is prime, so that
+    /// their ends are not in step with the sleeps.
     pub fn of(longest_seconds: u64, play: impl Fn(u64) -> Played) -> Self {
-        const WAITS: u32 = 100;
+        const WAITS: u32 = 97;
         let mut summary = Self::default();
         for wait in 1..=u64::from(WAITS) {
-            let played = play(longest_seconds * (900 + wait));
+            let played = play(longest_seconds * 100 * (9 * u64::from(WAITS) + wait) / u64::from(WAITS));
             let overshoot_seconds = played.overshoot_milliseconds as f64 / 1000.0;
             let looks = f64::from(played.looks);
             summary.mean_overshoot_seconds += overshoot_seconds / f64::from(WAITS);
