@@ -10,6 +10,7 @@ import unittest.mock
 os.environ["MINISTACK_ACCOUNT_ID"] = "123456789012"  # Read at import.
 
 import ministack_patches
+from ministack.services import lambda_svc
 from ministack.services import stepfunctions as engine
 
 ministack_patches.apply()
@@ -96,6 +97,12 @@ class Patches(unittest.TestCase):
         self.assertEqual(execution["status"], "ABORTED")
         self.assertEqual(execution["events"][-1]["type"], "ExecutionAborted")
 
+    def test_nothing_sleeps_for_an_ended_execution(self):
+        token = ministack_patches.current_execution.set({"status": "ABORTED"})
+        self.addCleanup(ministack_patches.current_execution.reset, token)
+        with self.assertRaises(ministack_patches.ExecutionEnded):
+            engine._scaled_sleep(1)
+
     def test_same_start_is_answered_twice_and_another_input_refused(self):
         wait = machine({"Type": "Wait", "Seconds": 500, "Next": "Done"})
         first = self.start(wait, {"a": 1}, name="once")
@@ -178,6 +185,13 @@ class Patches(unittest.TestCase):
         error, cause = engine._nested_execution_failure({"status": "FAILED", "error": "NameConflict", "name": "child"})
         self.assertEqual(error, "States.TaskFailed")
         self.assertEqual(json.loads(cause), {"Status": "FAILED", "Error": "NameConflict", "Name": "child"})
+
+    def test_functions_are_told_their_log_format(self):
+        logging = {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"}
+        configuration = {"FunctionArn": FUNCTION, "LoggingConfig": logging}
+        environment = lambda_svc._provided_worker_env(configuration, "/var/task", 9001)
+        self.assertEqual(environment["AWS_LAMBDA_LOG_FORMAT"], "JSON")
+        self.assertEqual(environment["AWS_LAMBDA_LOG_LEVEL"], "DEBUG")
 
 
 if __name__ == "__main__":
