@@ -253,3 +253,6 @@ fn notes(target: &DbInstance) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests;
