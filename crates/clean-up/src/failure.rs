@@ -58,7 +58,7 @@ fn outcome(request: &Request, response: &Response) -> String {
     if request.task == Task::Report {
         return match kept.as_slice() {
             [] => "Nothing of this execution exists.".to_owned(),
-            kept => format!("Left as it is: {}.", kept.join(", ")),
+            kept => format!("Left as it is: {}.{}", kept.join(", "), resume_command(request)),
         };
     }
     let undone = (!deleted.is_empty()).then(|| format!("Undone: deleted {}.", deleted.join(", ")));
@@ -66,6 +66,21 @@ fn outcome(request: &Request, response: &Response) -> String {
     match (undone, left) {
         (None, None) => "Nothing of this execution was there to delete.".to_owned(),
         (undone, left) => undone.into_iter().chain(left).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// How to go on with what was left, if that is what the input asked for.
+fn resume_command(request: &Request) -> String {
+    let machine = request.execution.as_deref().and_then(|execution| {
+        let (machine, _) = execution.rsplit_once(':')?;
+        Some((execution, machine.replacen(":execution:", ":stateMachine:", 1)))
+    });
+    match (machine, &request.error) {
+        (Some((execution, machine)), Some(_)) => format!(
+            " To go on with it, give the first input again and name this execution: aws stepfunctions start-execution \
+             --state-machine-arn {machine} --input '{{…, \"resume\": \"{execution}\"}}'"
+        ),
+        _ => String::new(),
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Request {
     pub snapshots: Snapshots,
     /// What the failed step's Catch caught.
     pub error: Option<Caught>,
+    /// The failed execution's ARN, for the command that resumes it.
+    pub execution: Option<String>,
     /// The last answer of this loop.
     pub previous: Option<Response>,
 }
@@ -55,7 +57,7 @@ pub enum Task {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Response {
-    pub done: bool,
+    pub ready: bool,
     /// Deleted by this loop, as `DB snapshot ‹id›`.
     pub deleted: Vec<String>,
     /// Kept on purpose.
@@ -77,7 +79,7 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
         Task::Finish => sweep.finish().await?,
     }
     let mut response = sweep.into_response();
-    if !response.done {
+    if !response.ready {
         return Ok(response);
     }
     match request.task {

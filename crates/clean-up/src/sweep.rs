@@ -3,7 +3,7 @@
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbInstance, DbSnapshot};
 use workflow::Error;
-use workflow::describe::{find_instance, find_snapshot};
+use workflow::describe::{find_by_resource_id, find_instance, find_snapshot};
 use workflow::ids::SnapshotId;
 use workflow::options::Snapshots;
 use workflow::status::is_being_deleted;
@@ -45,7 +45,10 @@ impl<'a> Sweep<'a> {
 
     pub(crate) async fn finish(&mut self) -> Result<(), Error> {
         let Request { no_encrypted_snapshot_id, encrypted_snapshot_id, snapshots, .. } = self.request;
-        self.kept.push(format!("DB instance `{}`", self.request.encrypted_instance_id));
+        // A cutover has renamed it.
+        let target = self.find_target().await?;
+        let target = target.as_ref().and_then(DbInstance::db_instance_identifier);
+        self.kept.push(format!("DB instance `{}`", target.unwrap_or(self.request.encrypted_instance_id.as_str())));
         match snapshots {
             Snapshots::Keep => self.kept.push(named(no_encrypted_snapshot_id)),
             Snapshots::DeleteUnencrypted | Snapshots::DeleteAll => {
@@ -61,11 +64,11 @@ impl<'a> Sweep<'a> {
 
     /// Deletes nothing: says what this execution leaves.
     pub(crate) async fn report(&mut self) -> Result<(), Error> {
-        let Request { no_encrypted_snapshot_id, encrypted_snapshot_id, encrypted_instance_id, .. } = self.request;
-        if let Some(instance) = find_instance(self.client, encrypted_instance_id).await?
+        let Request { no_encrypted_snapshot_id, encrypted_snapshot_id, .. } = self.request;
+        if let Some(instance) = self.find_target().await?
             && (self.owns_instance(&instance) || self.is_known_target(&instance))
         {
-            self.kept.push(format!("DB instance `{encrypted_instance_id}`"));
+            self.kept.push(format!("DB instance `{}`", instance.db_instance_identifier().unwrap_or_default()));
         }
         for id in [no_encrypted_snapshot_id, encrypted_snapshot_id] {
             if let Some(snapshot) = find_snapshot(self.client, id).await?
@@ -75,6 +78,14 @@ impl<'a> Sweep<'a> {
             }
         }
         Ok(())
+    }
+
+    /// By what does not change, where that is known: the name changes in a cutover.
+    async fn find_target(&self) -> Result<Option<DbInstance>, Error> {
+        match &self.request.target_resource_id {
+            Some(resource_id) => find_by_resource_id(self.client, resource_id).await,
+            None => find_instance(self.client, &self.request.encrypted_instance_id).await,
+        }
     }
 
     async fn delete_target(&mut self) -> Result<(), Error> {
@@ -198,7 +209,7 @@ impl<'a> Sweep<'a> {
         let late_call_is_over =
             self.request.task != Task::Undo || previous.is_some_and(|previous| previous.gone_before);
         if gone && late_call_is_over {
-            return Response { done: true, ..response };
+            return Response { ready: true, ..response };
         }
         let wait = previous.map(|previous| &previous.wait);
         let next = if gone {
@@ -212,7 +223,7 @@ impl<'a> Sweep<'a> {
                 let deleted = response.deleted.into_iter().filter(|name| !self.pending.contains(name)).collect();
                 let late = self.pending.iter().map(|name| format!("{name} (cannot be deleted yet)"));
                 let remaining = response.remaining.into_iter().chain(late).collect();
-                Response { done: true, deleted, remaining, ..response }
+                Response { ready: true, deleted, remaining, ..response }
             }
         }
     }

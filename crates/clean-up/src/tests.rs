@@ -148,7 +148,7 @@ impl Rds {
     /// Looks until the loop is done.
     async fn run(&self, task: Task) -> Result<Response, Error> {
         let mut response = self.look(request(task, None)).await?;
-        while !response.done {
+        while !response.ready {
             self.time_passes();
             response = self.look(request(task, Some(response))).await?;
         }
@@ -210,7 +210,7 @@ async fn a_snapshot_waits_until_the_instance_that_reads_it_is_gone() {
     let rds = Rds::of("arn:ours");
     let first = rds.look(request(Task::Undo, None)).await.expect("a look");
     let second = rds.look(request(Task::Undo, Some(first))).await.expect("a look");
-    assert!(!second.done && !second.gone_before);
+    assert!(!second.ready && !second.gone_before);
     assert_eq!(rds.calls(), ["delete instance orders-encrypted"]);
 }
 
@@ -284,7 +284,7 @@ async fn what_cannot_be_deleted_yet_is_tried_again() {
             rds.lock().instance = None;
         }
         let response = rds.look(request(Task::Undo, None)).await.expect("a look");
-        assert!(!response.done && !response.gone_before, "{call}");
+        assert!(!response.ready && !response.gone_before, "{call}");
         assert!(response.deleted.is_empty() && response.remaining.is_empty(), "{call}: {response:?}");
         assert_eq!(rds.calls(), [call], "nothing is deleted out of turn");
         rds.lock().refused.clear();
@@ -368,16 +368,16 @@ async fn throttling_that_ends_is_not_noticed() {
 async fn a_call_that_lands_after_the_step_was_given_up_is_undone() {
     let rds = Rds::default();
     let first = rds.look(request(Task::Undo, None)).await.expect("a look");
-    assert!(!first.done && first.gone_before, "nothing is there, but it is too early to say so");
+    assert!(!first.ready && first.gone_before, "nothing is there, but it is too early to say so");
     assert!(first.wait.wait_seconds >= 60, "a function of the template may run for 60 seconds: {first:?}");
     rds.lock().instance = Some(instance("arn:ours"));
     let second = rds.look(request(Task::Undo, Some(first))).await.expect("a look");
-    assert!(!second.done && !second.gone_before);
+    assert!(!second.ready && !second.gone_before);
     rds.time_passes();
     let third = rds.look(request(Task::Undo, Some(second))).await.expect("a look");
-    assert!(!third.done && third.gone_before, "another may follow: {third:?}");
+    assert!(!third.ready && third.gone_before, "another may follow: {third:?}");
     let last = rds.look(request(Task::Undo, Some(third))).await.expect("a look");
-    assert!(last.done);
+    assert!(last.ready);
     assert_eq!(last.deleted, [TARGET]);
 }
 
@@ -407,7 +407,7 @@ async fn at_the_deadline_everything_that_is_left_is_listed() {
     let rds = Rds::of("arn:ours").refusing("delete instance orders-encrypted", "InvalidDBInstanceState");
     let previous = Response { deleted: vec![TARGET.into()], ..waited(TWO_DAYS_SECONDS).expect("a response") };
     let response = rds.look(request(Task::Undo, Some(previous))).await.expect("the end");
-    assert!(response.done);
+    assert!(response.ready);
     assert_eq!(response.deleted, [""; 0], "what is still there was not deleted");
     let late = |name: &str| format!("{name} (cannot be deleted yet)");
     assert_eq!(response.remaining, [late(TARGET), late(PLAINTEXT), late(COPY)]);
@@ -419,7 +419,7 @@ async fn at_the_deadline_everything_that_is_left_is_listed() {
 async fn before_the_deadline_the_loop_goes_on() {
     let rds = Rds::of("arn:ours").refusing("delete instance orders-encrypted", "InvalidDBInstanceState");
     let response = rds.look(request(Task::Undo, waited(TWO_DAYS_SECONDS - 1))).await.expect("a look");
-    assert!(!response.done);
+    assert!(!response.ready);
     assert_eq!(response.wait.waited_seconds, TWO_DAYS_SECONDS);
 }
 
@@ -427,7 +427,7 @@ async fn before_the_deadline_the_loop_goes_on() {
 async fn a_report_lists_what_exists_and_deletes_nothing() {
     let rds = Rds::of("arn:ours");
     let response = rds.look(request(Task::Report, None)).await.expect("a report");
-    assert!(response.done);
+    assert!(response.ready);
     assert_eq!(response.kept, [TARGET, PLAINTEXT, COPY]);
     assert_eq!(rds.calls(), [""; 0]);
     let expected = format!("it is `failed`. Left as it is: {TARGET}, {PLAINTEXT}, {COPY}.");
@@ -457,10 +457,10 @@ async fn an_orderly_end_deletes_the_snapshots_that_the_input_does_not_keep() {
         let rds = Rds::of("arn:ours");
         let look = async |previous| rds.look(Request { snapshots, ..request(Task::Finish, previous) }).await;
         let first = look(None).await.expect("a look");
-        assert_eq!(first.done, deleted.is_empty(), "what is being deleted is not gone: {snapshots:?}");
+        assert_eq!(first.ready, deleted.is_empty(), "what is being deleted is not gone: {snapshots:?}");
         rds.time_passes();
         let last = look(Some(first)).await.expect("finished");
-        assert!(last.done, "an orderly end has no late call to wait for: {snapshots:?}");
+        assert!(last.ready, "an orderly end has no late call to wait for: {snapshots:?}");
         assert_eq!((&last.deleted, &last.kept), (&strings(&deleted), &strings(&kept)), "{snapshots:?}");
         assert_eq!(last.failure, None);
         assert!(rds.lock().instance.is_some(), "the target stays: {snapshots:?}");
@@ -479,7 +479,7 @@ async fn an_end_that_cannot_delete_the_plaintext_is_clean_up_failed() {
     let rds = Rds::of("arn:ours").refusing("delete snapshot orders-no-encrypted", "AccessDenied");
     let everything = |previous| Request { snapshots: Snapshots::DeleteAll, ..request(Task::Finish, previous) };
     let first = rds.look(everything(None)).await.expect("the copy is being deleted");
-    assert!(!first.done, "{first:?}");
+    assert!(!first.ready, "{first:?}");
     rds.time_passes();
     let error = rds.look(everything(Some(first))).await.expect_err("the plaintext is still there");
     assert_eq!(error.name(), "CleanUpFailed");
@@ -507,7 +507,7 @@ async fn plaintext_that_lost_its_tag_does_not_stay_unsaid() {
 async fn plaintext_whose_deletion_lost_its_reply_is_told() {
     let rds = Rds::with(None, vec![]);
     let response = rds.look(request(Task::Finish, None)).await.expect("finished");
-    assert!(response.done);
+    assert!(response.ready);
     assert_eq!(response.deleted, [PLAINTEXT]);
 }
 

@@ -25,8 +25,22 @@ const CONFIRM_SECONDS: u64 = 15;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "resource", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    Snapshot { id: SnapshotId, previous: Look, max_wait_seconds: u64 },
-    Instance { id: InstanceId, previous: Look, max_wait_seconds: u64 },
+    Snapshot {
+        id: SnapshotId,
+        previous: Look,
+        max_wait_seconds: u64,
+    },
+    Instance {
+        id: InstanceId,
+        previous: Look,
+        max_wait_seconds: u64,
+    },
+    /// The lazy load of a restored instance's storage.
+    Initialization {
+        id: InstanceId,
+        previous: Look,
+        max_wait_seconds: u64,
+    },
 }
 
 pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
@@ -53,6 +67,25 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
             };
             or_wait(&name, look, &previous, max_wait_seconds)
         }
+        Request::Initialization { id, previous, max_wait_seconds } => {
+            let name = format!("DB instance `{id}`");
+            let seen = find_instance(client, &id).await?;
+            let instance = seen.ok_or_else(|| Error::InstanceNotFound(vanished(&name)))?;
+            or_wait(&name, initialization_look(&instance, &previous), &previous, max_wait_seconds)
+        }
+    }
+}
+
+/// RDS says `Initializing` while the storage still loads from the snapshot (StorageOperationStatus).
+/// It may say so a little late: two looks.
+fn initialization_look(instance: &DbInstance, previous: &Look) -> Look {
+    let status = instance.storage_operation_status().unwrap_or("Idle");
+    let steady_looks = if status == "Initializing" { 0 } else { previous.steady_looks + 1 };
+    Look {
+        ready: steady_looks >= STEADY_LOOKS,
+        steady_looks,
+        percent_progress: instance.storage_operation_percent_progress(),
+        ..Look::first(Some(status))
     }
 }
 

@@ -15,8 +15,32 @@ const STARTED_BY_EXECUTION: &str = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID";
 /// A Fail state's cause is bounded (32,768 characters), and nobody reads a long one.
 const SHOWN_CHARACTERS_MAX: usize = 80;
 
-const FIELDS: &[&str] =
-    &["instance_id", "kms_key_id", "target_instance_id", "snapshots", "on_failure", "plan_only", "max_wait_minutes"];
+const FIELDS: &[&str] = &[
+    "instance_id",
+    "kms_key_id",
+    "target_instance_id",
+    "snapshots",
+    "on_failure",
+    "plan_only",
+    "max_wait_minutes",
+    "approval",
+    "approval_timeout_minutes",
+    "resume",
+    "cutover",
+    "writes_stopped",
+    "accept_lost_writes",
+    "isolation_security_group_id",
+    "wait_for_initialization",
+    "accept_stale_replicas",
+];
+/// These mean something only for a cutover; without one they are a misunderstanding.
+const CUTOVER_FIELDS: &[&str] = &[
+    "writes_stopped",
+    "accept_lost_writes",
+    "isolation_security_group_id",
+    "wait_for_initialization",
+    "accept_stale_replicas",
+];
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Input {
@@ -47,7 +71,9 @@ impl Input {
         let target = text(fields, "target_instance_id")?;
         let cutover = choice(fields, "cutover", Cutover::ALL)?;
         if cutover == Cutover::None
-            && let Some(field) = CUTOVER_FIELDS.iter().find(|field| present(fields, field).is_some())
+            && let Some(field) = CUTOVER_FIELDS
+                .iter()
+                .find(|field| present(fields, field).is_some_and(|value| *value != Value::Bool(false)))
         {
             return Err(invalid(*field, "is only for a cutover; add \"cutover\": \"rename\", or leave it out"));
         }

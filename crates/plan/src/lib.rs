@@ -3,14 +3,18 @@
 //!
 //! AWS calls, all of them reads: DescribeDBInstances, DescribeDBSnapshots, KMS DescribeKey,
 //! DescribeAccountAttributes, DescribeOrderableDBInstanceOptions, DescribeBlueGreenDeployments,
-//! DescribePendingMaintenanceActions.
+//! DescribePendingMaintenanceActions; for a cutover DescribeEventSubscriptions, DescribeDBProxies,
+//! DescribeDBProxyTargets, DescribeIntegrations and CloudWatch DescribeAlarms; for a resume Step
+//! Functions DescribeExecution.
 //!
 //! Repeating it is safe: it changes nothing.
 
 mod estimate;
 mod input;
 mod key;
+mod references;
 mod refusals;
+mod resume;
 mod source;
 mod warnings;
 
@@ -20,7 +24,7 @@ use serde_json::Value;
 use workflow::Error;
 use workflow::ids::{InstanceId, Names};
 use workflow::look::Look;
-use workflow::options::Options;
+use workflow::options::{Cutover, Options};
 use workflow::owner::{Owner, TagPair, user_tags};
 use workflow::settings::{Row, Settings};
 
@@ -31,6 +35,8 @@ use crate::input::Input;
 pub struct Context {
     pub rds: aws_sdk_rds::Client,
     pub kms: aws_sdk_kms::Client,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+    pub sfn: aws_sdk_sfn::Client,
     pub region: String,
     /// The stack's default key: key id, key ARN, alias name or alias ARN.
     pub kms_key_id: String,
@@ -66,7 +72,10 @@ pub struct Response {
     /// Pinned: an alias could point to another key tomorrow.
     pub kms_key_arn: String,
     pub tags: Vec<TagPair>,
+    /// What the target is to have when it is proven.
     pub settings: Settings,
+    /// What it is to have in the end: with a cutover, backups come after the second rename.
+    pub final_settings: Settings,
     pub warnings: Vec<String>,
     /// The table for a change request; only for `plan_only`, to keep the state small.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +87,15 @@ pub struct Response {
     pub no_encrypted_snapshot: Look,
     pub encrypted_snapshot: Look,
     pub target: Look,
+    pub writes_before: Option<()>,
     pub applied: Option<()>,
+    pub initialized: Look,
+    pub writes: Option<()>,
+    pub fenced: Option<()>,
+    pub source_renamed: Option<()>,
+    pub target_renamed: Option<()>,
+    pub restored_names: Option<()>,
+    pub unfenced: Option<()>,
     pub protected: Option<()>,
     pub cleaned: Option<()>,
     pub undo: Option<()>,
@@ -101,8 +118,13 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
     refusals::blue_green_deployment(context, &source).await?;
     let orderable = refusals::orderable(context, &source).await?;
     refusals::quotas(context, &source).await?;
+    refusals::cutover(&source, &input.options)?;
     let names = Names::derive(&instance_id, input.target_instance_id.as_ref());
-    refusals::names(context, &instance_id, &names, &request.execution).await?;
+    let owner = Owner {
+        execution: resume::owner(context, &request.execution, input.resume.as_deref()).await?,
+        source_resource_id: source.dbi_resource_id().unwrap_or_default().to_owned(),
+    };
+    refusals::names(context, &instance_id, &names, &owner, input.options.cutover).await?;
     let tags = user_tags(source.tag_list());
     refusals::tags(&tags)?;
 
@@ -111,9 +133,20 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
     warnings.extend(warnings::pending_maintenance(context, &source).await?);
     warnings.extend(warnings::plaintext(&source));
 
-    let settings = Settings::capture(&source);
+    if input.options.cutover == Cutover::Rename || input.options.plan_only {
+        warnings.extend(references::find(context, &source).await?);
+    }
+    if input.options.cutover == Cutover::Rename {
+        warnings.extend(warnings::of_cutover(&source, &input.options));
+    }
+
+    let final_settings = Settings::capture(&source);
+    let settings = match input.options.cutover {
+        Cutover::None => final_settings.clone(),
+        Cutover::Rename => final_settings.without_backups(),
+    };
     let plan = input.options.plan_only.then(|| Plan {
-        summary: summary(&source, &names, &key),
+        summary: summary(&source, &names, &key, &input.options),
         settings: settings.table(&source),
         estimate: Estimate::of(&source),
     });
@@ -128,10 +161,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
             .first()
             .and_then(|group| group.vpc_security_group_id())
             .map(str::to_owned),
-        owner: Owner {
-            execution: request.execution,
-            source_resource_id: source.dbi_resource_id().unwrap_or_default().to_owned(),
-        },
+        owner,
         source: source::look(&source, &instance_id, request.previous.as_ref(), input.options.max_wait_seconds)?,
         instance_id,
         names,
@@ -139,20 +169,30 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         kms_key_arn: key.arn,
         tags,
         settings,
+        final_settings,
         warnings,
         plan,
         no_encrypted_snapshot: Look::default(),
         encrypted_snapshot: Look::default(),
         target: Look::default(),
+        writes_before: None,
         applied: None,
+        initialized: Look::default(),
+        writes: None,
+        fenced: None,
+        source_renamed: None,
+        target_renamed: None,
+        restored_names: None,
+        unfenced: None,
         protected: None,
         cleaned: None,
         undo: None,
     })
 }
 
-fn summary(source: &DbInstance, names: &Names, key: &key::Key) -> Vec<String> {
-    vec![
+fn summary(source: &DbInstance, names: &Names, key: &key::Key, options: &Options) -> Vec<String> {
+    let id = source.db_instance_identifier().unwrap_or_default();
+    let mut lines = vec![
         format!(
             "Source: {} ({} {}, {}, {} GiB), not encrypted. It is read and snapshotted, never changed.",
             source.db_instance_identifier().unwrap_or_default(),
@@ -165,5 +205,13 @@ fn summary(source: &DbInstance, names: &Names, key: &key::Key) -> Vec<String> {
         format!("2. Copy {} under {} ({})", names.encrypted_snapshot_id, key.arn, key.manager),
         format!("3. Restore as DB instance {}, with the settings below", names.encrypted_instance_id),
         "4. Proof: encryption, key and every setting of source and target side by side".to_owned(),
-    ]
+    ];
+    if options.approval {
+        lines.push("Then the execution waits for an approval".to_owned());
+    }
+    if options.cutover == Cutover::Rename {
+        lines.push(format!("5. Rename {id} to {}: the name answers nobody from here", names.unencrypted_instance_id));
+        lines.push(format!("6. Rename {} to {id}: the name answers again, encrypted", names.encrypted_instance_id));
+    }
+    lines
 }

@@ -7,6 +7,8 @@ async fn main() -> Result<(), Error> {
     let config = aws_config().await?;
     let context = plan::Context {
         rds: aws_sdk_rds::Client::new(&config),
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+        sfn: aws_sdk_sfn::Client::new(&config),
         kms: aws_sdk_kms::Client::new(&config),
         region: environment("AWS_REGION")?,
         kms_key_id: environment("KMS_KEY_ID")?,

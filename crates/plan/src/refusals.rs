@@ -6,9 +6,10 @@ use workflow::Error;
 use workflow::adopt::conflict;
 use workflow::describe::{find_instance, find_snapshot};
 use workflow::encryption::EncryptionClass;
-use workflow::error::CallFailure;
+use workflow::error::{CallFailure, invalid};
 use workflow::ids::{InstanceId, Names};
-use workflow::owner::{TAGS_MAX, TagPair, execution_of};
+use workflow::options::{Cutover, Options};
+use workflow::owner::{Owner, TAGS_MAX, TagPair};
 use workflow::settings::Settings;
 
 use crate::Context;
@@ -156,27 +157,62 @@ fn used_and_max(entry: &AccountQuota, name: &str) -> Option<(i64, i64)> {
     Some((entry.used()?, entry.max()?))
 }
 
-/// The derived names must be free, or taken by this very execution (a repeat of the plan).
-pub(crate) async fn names(context: &Context, source: &InstanceId, names: &Names, execution: &str) -> Result<(), Error> {
-    let Names { no_encrypted_snapshot_id, encrypted_snapshot_id, encrypted_instance_id } = names;
+/// The derived names must be free, or taken by this very execution (a repeat of the plan, a resume).
+pub(crate) async fn names(
+    context: &Context,
+    source: &InstanceId,
+    names: &Names,
+    owner: &Owner,
+    cutover: Cutover,
+) -> Result<(), Error> {
+    let Names { no_encrypted_snapshot_id, encrypted_snapshot_id, encrypted_instance_id, unencrypted_instance_id } =
+        names;
     if encrypted_instance_id == source {
-        return Err(workflow::error::invalid("target_instance_id", "is the source's own name; choose another"));
+        return Err(invalid("target_instance_id", "is the source's own name; choose another"));
     }
     for id in [no_encrypted_snapshot_id, encrypted_snapshot_id] {
         if let Some(snapshot) = find_snapshot(&context.rds, id).await?
-            && execution_of(snapshot.tag_list()) != Some(execution)
+            && !owner.owns(snapshot.tag_list())
         {
             let remedy = format!("aws rds delete-db-snapshot --db-snapshot-identifier {id}");
             return Err(conflict(&format!("DB snapshot `{id}`"), snapshot.tag_list(), &remedy));
         }
     }
-    if let Some(instance) = find_instance(&context.rds, encrypted_instance_id).await?
-        && execution_of(instance.tag_list()) != Some(execution)
-    {
-        let remedy = format!(
-            "aws rds delete-db-instance --db-instance-identifier {encrypted_instance_id} --skip-final-snapshot"
-        );
-        return Err(conflict(&format!("DB instance `{encrypted_instance_id}`"), instance.tag_list(), &remedy));
+    let mut instances = vec![encrypted_instance_id];
+    if cutover == Cutover::Rename {
+        instances.push(unencrypted_instance_id);
+    }
+    for id in instances {
+        if let Some(instance) = find_instance(&context.rds, id).await?
+            && !owner.owns(instance.tag_list())
+        {
+            let remedy = format!("aws rds delete-db-instance --db-instance-identifier {id} --skip-final-snapshot");
+            return Err(conflict(&format!("DB instance `{id}`"), instance.tag_list(), &remedy));
+        }
+    }
+    Ok(())
+}
+
+/// A cutover takes a decision about the writes since the snapshot, and about the replicas.
+pub(crate) fn cutover(source: &DbInstance, options: &Options) -> Result<(), Error> {
+    if options.cutover == Cutover::None {
+        return Ok(());
+    }
+    let id = source.db_instance_identifier().unwrap_or_default();
+    if !options.writes_stopped && !options.accept_lost_writes {
+        return Err(Error::LostWritesNotAccepted(format!(
+            "the target holds the data of `{id}` as of the snapshot, so what is written between the snapshot and the \
+             cutover is lost: stop all clients and say \"writes_stopped\": true (it is checked), or say \
+             \"accept_lost_writes\": true"
+        )));
+    }
+    let replicas = source.read_replica_db_instance_identifiers();
+    if !replicas.is_empty() && !options.accept_stale_replicas {
+        return Err(Error::StaleReplicasNotAccepted(format!(
+            "the read replicas {} stay with the old instance under its new name and get no further writes: plan new ones \
+             of the target and say \"accept_stale_replicas\": true, or delete them first",
+            replicas.join(", ")
+        )));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use aws_sdk_rds::types::DbInstance;
 use workflow::Error;
+use workflow::options::Options;
 use workflow::settings::Settings;
 
 use crate::Context;
@@ -53,6 +54,31 @@ pub(crate) fn of_source(source: &DbInstance) -> Vec<String> {
             .filter(|note| !note.refuse)
             .map(|note| format!("{}: {}", note.field, note.message)),
     );
+    warnings
+}
+
+/// The outage, announced: what a client of the name will see and when.
+pub(crate) fn of_cutover(source: &DbInstance, options: &Options) -> Vec<String> {
+    let id = source.db_instance_identifier().unwrap_or_default();
+    let mut warnings = vec![format!(
+        "The cutover is an outage: from the first rename on, `{id}` answers nobody until the target has the name. Two \
+         renames, each of which reboots, take minutes, and the new DNS name can take 10 minutes more to be known \
+         everywhere. Clients must connect anew."
+    )];
+    if options.accept_lost_writes {
+        warnings.push(format!(
+            "ACCEPTED: what is written to `{id}` between the snapshot (snapshot_database_time) and the cutover is lost."
+        ));
+    }
+    if options.isolation_security_group_id.is_none() {
+        warnings.push(format!(
+            "Without isolation_security_group_id, a client that holds the old address can still write to the old \
+             instance after the cutover, and nobody will see it on `{id}`."
+        ));
+    }
+    if source.backup_retention_period().is_some_and(|days| days > 0) {
+        warnings.push(workflow::settings::BACKUPS_WAIT_FOR_CUTOVER.to_owned());
+    }
     warnings
 }
 

@@ -37,6 +37,8 @@ pub struct Proof {
     /// Settings that are equal on both sides, tags and roles included.
     pub compared: Vec<String>,
     pub differs_on_purpose: Vec<String>,
+    /// The same in words, for the mail that asks for an approval.
+    pub summary: String,
 }
 
 pub async fn handle(client: &Client, request: Request) -> Result<Proof, Error> {
@@ -106,13 +108,24 @@ fn proof(target: &DbInstance, request: &Request) -> Proof {
         .filter(|field| field.travels != Travels::Last)
         .filter_map(|field| field.setting)
         .filter(|setting| request.settings.get(setting).is_some());
+    let compared: Vec<String> = compared.map(str::to_owned).chain(["Tags".to_owned()]).collect();
+    let differs_on_purpose = fields(&[Travels::DiffersOnPurpose]);
+    let summary = format!(
+        "Proven: {}, key {}. Equal on both sides ({}): {}. Different on purpose: {}.",
+        EncryptionClass::of(target),
+        request.kms_key_arn,
+        compared.len(),
+        compared.join(", "),
+        differs_on_purpose.join(", ")
+    );
     Proof {
+        summary,
         encryption: EncryptionClass::of(target).to_string(),
         kms_key_arn: request.kms_key_arn.clone(),
         target_resource_id: target.dbi_resource_id().unwrap_or_default().to_owned(),
         endpoint: target.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),
-        compared: compared.map(str::to_owned).chain(["Tags".to_owned()]).collect(),
-        differs_on_purpose: fields(&[Travels::DiffersOnPurpose]),
+        compared,
+        differs_on_purpose,
     }
 }
 

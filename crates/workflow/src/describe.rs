@@ -1,7 +1,7 @@
 //! Reading one DB instance or snapshot by name, where "it is not there" is an answer, not an error.
 
 use aws_sdk_rds::Client;
-use aws_sdk_rds::types::{DbInstance, DbSnapshot, PendingModifiedValues};
+use aws_sdk_rds::types::{DbInstance, DbSnapshot, Filter, PendingModifiedValues};
 
 use crate::error::Error;
 use crate::ids::{InstanceId, SnapshotId};
@@ -44,4 +44,20 @@ pub async fn find_target(client: &Client, id: &InstanceId, resource_id: Option<&
 /// Whether a modification was accepted and is not in force yet.
 pub fn has_pending_modifications(instance: &DbInstance) -> bool {
     instance.pending_modified_values().is_some_and(|pending| *pending != PendingModifiedValues::builder().build())
+}
+
+/// The instance with this DbiResourceId, whatever it is called now; `None` while a rename hides it.
+pub async fn find_by_resource_id(client: &Client, resource_id: &str) -> Result<Option<DbInstance>, Error> {
+    let filter = Filter::builder().name("dbi-resource-id").values(resource_id).build();
+    let answer = client.describe_db_instances().filters(filter).send().await;
+    match answer.map_err(|error| Error::from_call(format!("find DB instance {resource_id}"), error)) {
+        Ok(output) => Ok(output.db_instances.unwrap_or_default().into_iter().next()),
+        Err(Error::InstanceNotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The identifier that an instance is being renamed to.
+pub fn pending_identifier(instance: &DbInstance) -> Option<&str> {
+    instance.pending_modified_values().and_then(PendingModifiedValues::db_instance_identifier)
 }

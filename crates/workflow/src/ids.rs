@@ -123,6 +123,8 @@ pub struct Names {
     pub no_encrypted_snapshot_id: SnapshotId,
     pub encrypted_snapshot_id: SnapshotId,
     pub encrypted_instance_id: InstanceId,
+    /// What a cutover renames the source to.
+    pub unencrypted_instance_id: InstanceId,
 }
 
 impl Names {
@@ -134,13 +136,9 @@ impl Names {
             no_encrypted_snapshot_id: SnapshotId(format!("{base}-no-encrypted")),
             encrypted_snapshot_id: SnapshotId(format!("{base}-encrypted")),
             encrypted_instance_id: target.cloned().unwrap_or_else(|| instance_with_suffix(source, "-encrypted")),
+            unencrypted_instance_id: instance_with_suffix(source, "-unencrypted"),
         }
     }
-}
-
-/// What the source is called after a cutover.
-pub fn unencrypted_id(source: &InstanceId) -> InstanceId {
-    instance_with_suffix(source, "-unencrypted")
 }
 
 /// Appends `suffix`; an identifier that would get too long is cut, and a hash of the whole one keeps
@@ -204,12 +202,13 @@ mod tests {
         fn derived_names_are_legal_distinct_and_stable(id in legal_id(), other in legal_id()) {
             let names = Names::derive(&id, None);
             prop_assert!(InstanceId::parse(names.encrypted_instance_id.as_str()).is_ok());
-            prop_assert!(InstanceId::parse(unencrypted_id(&id).as_str()).is_ok());
+            prop_assert!(InstanceId::parse(names.unencrypted_instance_id.as_str()).is_ok());
             prop_assert!(SnapshotId::parse(names.no_encrypted_snapshot_id.as_str()).is_ok());
             prop_assert!(SnapshotId::parse(names.encrypted_snapshot_id.as_str()).is_ok());
             prop_assert_ne!(&names.no_encrypted_snapshot_id, &names.encrypted_snapshot_id);
             prop_assert_ne!(&names.encrypted_instance_id, &id);
-            prop_assert_ne!(unencrypted_id(&id), id.clone());
+            prop_assert_ne!(&names.unencrypted_instance_id, &id);
+            prop_assert_ne!(&names.unencrypted_instance_id, &names.encrypted_instance_id);
             prop_assert_eq!(&names, &Names::derive(&id, None));
             if id != other {
                 prop_assert_ne!(names.encrypted_instance_id, Names::derive(&other, None).encrypted_instance_id);

@@ -14,6 +14,7 @@ pub mod owner;
 pub mod serve;
 pub mod settings;
 pub mod status;
+pub mod turn;
 pub mod wait;
 
 pub use error::Error;

@@ -11,6 +11,31 @@ pub struct Options {
     pub plan_only: bool,
     /// The deadline of each wait.
     pub max_wait_seconds: u64,
+    pub cutover: Cutover,
+    /// No client writes from before the snapshot on; checked by DatabaseConnections.
+    pub writes_stopped: bool,
+    /// What clients write after the snapshot may be lost.
+    pub accept_lost_writes: bool,
+    /// Given to the source before the renames, so that nobody reaches it any more.
+    pub isolation_security_group_id: Option<String>,
+    /// Wait for the lazy load of the target's storage before the cutover.
+    pub wait_for_initialization: bool,
+    pub accept_stale_replicas: bool,
+    /// A human decides between the proof and the cutover.
+    pub approval: bool,
+    pub approval_timeout_seconds: u64,
+}
+
+/// Whether the target takes the source's name.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cutover {
+    None,
+    Rename,
+}
+
+impl Cutover {
+    pub const ALL: &[(&str, Self)] = &[("none", Self::None), ("rename", Self::Rename)];
 }
 
 /// What becomes of the two snapshots once the target is proven.

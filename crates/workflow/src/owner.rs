@@ -31,7 +31,7 @@ impl Owner {
     }
 
     pub fn owns(&self, tags: &[Tag]) -> bool {
-        execution_of(tags) == Some(&self.execution)
+        execution_of(tags) == Some(&self.execution) && source_of(tags) == Some(&self.source_resource_id)
     }
 }
 

@@ -1,0 +1,195 @@
+//! End to end: the deployed state machine, the real bootstraps, a real PostgreSQL with rows in it.
+
+use aws_sdk_kms::types::{KeySpec, KeyUsageType};
+use aws_sdk_rds::types::DbInstance;
+use serde_json::{Value, json};
+
+use crate::cloud::Cloud;
+
+const PASSWORD: &str = "correct-horse-battery";
+
+/// An unencrypted instance; of the engine postgres it has a server, of any other a file.
+fn seed(cloud: &Cloud, id: &str, fields: Value) {
+    let mut all = json!({"Engine": "mysql", "StorageEncrypted": false});
+    all.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+    cloud.control("PUT", &format!("instances/{id}"), json!({"fields": all, "master_password": PASSWORD}));
+}
+
+fn fault(cloud: &Cloud, naming: &str, operation: &str, rule: Value) {
+    let mut all = json!({"operation": operation, "naming": naming});
+    all.as_object_mut().expect("an object").extend(rule.as_object().expect("an object").clone());
+    cloud.control("POST", "faults", all);
+}
+
+async fn find(cloud: &Cloud, id: &str) -> Option<DbInstance> {
+    let answer = cloud.rds.describe_db_instances().db_instance_identifier(id).send().await;
+    answer.ok().and_then(|output| output.db_instances.unwrap_or_default().into_iter().next())
+}
+
+async fn instance(cloud: &Cloud, id: &str) -> DbInstance {
+    find(cloud, id).await.unwrap_or_else(|| panic!("there is no DB instance {id}"))
+}
+
+/// Everything of the name's family that exists: instances, then snapshots.
+async fn family(cloud: &Cloud, id: &str) -> Vec<String> {
+    let instances = cloud.rds.describe_db_instances().send().await.expect("instances");
+    let snapshots = cloud.rds.describe_db_snapshots().send().await.expect("snapshots");
+    let instances = instances.db_instances().iter().filter_map(|instance| instance.db_instance_identifier());
+    let snapshots = snapshots.db_snapshots().iter().filter_map(|snapshot| snapshot.db_snapshot_identifier());
+    let own = |name: &&str| name.starts_with(id);
+    let mut names: Vec<String> = instances.filter(own).map(|name| format!("instance {name}")).collect();
+    names.extend(snapshots.filter(own).map(|name| format!("snapshot {name}")));
+    names.sort();
+    names
+}
+
+async fn sql(instance: &DbInstance) -> tokio_postgres::Client {
+    let endpoint = instance.endpoint().expect("an endpoint");
+    let address = endpoint.address().expect("an address");
+    let port = endpoint.port().expect("a port");
+    let user = instance.master_username().expect("a master user");
+    let options = format!("host={address} port={port} user={user} password={PASSWORD} dbname=postgres");
+    let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    client
+}
+
+#[tokio::test]
+async fn an_encrypted_instance_has_the_rows_of_its_source() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "planets", json!({"Engine": "postgres"}));
+    let source = sql(&instance(cloud, "planets").await).await;
+    source
+        .batch_execute(
+            "CREATE TABLE planet (id SERIAL PRIMARY KEY, name VARCHAR(30));
+             INSERT INTO planet (name) SELECT 'planet ' || n FROM generate_series(1, 5000) AS n",
+        )
+        .await
+        .expect("rows");
+
+    let outcome = cloud.encrypt(json!({"instance_id": "planets"})).await;
+    let output = outcome.succeeded();
+
+    let target = instance(cloud, "planets-encrypted").await;
+    assert_eq!(target.storage_encrypted(), Some(true));
+    assert_eq!(target.kms_key_id(), output["kms_key_arn"].as_str());
+    const SUM: &str = "SELECT count(*), md5(string_agg(id || name, ',' ORDER BY id)) FROM planet";
+    let target = sql(&target).await;
+    let (ours, theirs) =
+        (source.query_one(SUM, &[]).await.expect("sum"), target.query_one(SUM, &[]).await.expect("sum"));
+    assert_eq!(ours.get::<_, i64>(0), 5000);
+    assert_eq!(ours.get::<_, String>(1), theirs.get::<_, String>(1));
+    assert_eq!(instance(cloud, "planets").await.storage_encrypted(), Some(false), "the source is as it was");
+}
+
+#[tokio::test]
+async fn the_output_holds_the_references_fields() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "reference", json!({}));
+    let source = instance(cloud, "reference").await;
+    let outcome = cloud.encrypt(json!({"instance_id": "reference"})).await;
+    let output = outcome.succeeded();
+    for (field, expected) in [
+        ("instance_id", "reference"),
+        ("availability_zone", source.availability_zone().expect("a zone")),
+        ("no_encrypted_snapshot_id", "reference-no-encrypted"),
+        ("no_encrypted_snapshot_status", "available"),
+        ("encrypted_snapshot_id", "reference-encrypted"),
+        ("encrypted_snapshot_status", "available"),
+        ("encrypted_instance_id", "reference-encrypted"),
+    ] {
+        assert_eq!(output[field], expected, "{field} in {output:#}");
+    }
+    let group = source.vpc_security_groups()[0].vpc_security_group_id();
+    assert_eq!(output["security_group_id"].as_str(), group);
+    let subnets = source.db_subnet_group().and_then(|group| group.db_subnet_group_name());
+    assert_eq!(output["db_subnet_group_name"].as_str(), subnets);
+    assert!(output["snapshot_database_time"].is_string(), "{output:#}");
+    assert_eq!(output["deleted"], json!(["DB snapshot `reference-no-encrypted`"]));
+    assert_eq!(
+        family(cloud, "reference").await,
+        ["instance reference", "instance reference-encrypted", "snapshot reference-encrypted"]
+    );
+}
+
+#[tokio::test]
+async fn snapshots_are_kept_or_deleted_as_asked() {
+    let cloud = Cloud::shared().await;
+    for (choice, left) in
+        [("keep", vec!["snapshot NAME-encrypted", "snapshot NAME-no-encrypted"]), ("delete_all", vec![])]
+    {
+        let name = format!("snapshots-{}", choice.replace('_', "-"));
+        seed(cloud, &name, json!({}));
+        cloud.encrypt(json!({"instance_id": name, "snapshots": choice})).await.succeeded();
+        let mut expected = vec![format!("instance {name}"), format!("instance {name}-encrypted")];
+        expected.extend(left.iter().map(|snapshot| snapshot.replace("NAME", &name)));
+        assert_eq!(family(cloud, &name).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_customers_key_is_used_whatever_names_it() {
+    let cloud = Cloud::shared().await;
+    // moto leaves the usage out of its answer unless it is given.
+    let key = cloud.kms.create_key().key_usage(KeyUsageType::EncryptDecrypt).key_spec(KeySpec::SymmetricDefault);
+    let key = key.send().await.expect("a key").key_metadata.expect("metadata");
+    let arn = key.arn().expect("an ARN");
+    let alias = "alias/orders";
+    cloud.kms.create_alias().alias_name(alias).target_key_id(key.key_id()).send().await.expect("an alias");
+    for (name, asked) in [("key-by-arn", arn), ("key-by-id", key.key_id()), ("key-by-alias", alias)] {
+        seed(cloud, name, json!({}));
+        let outcome = cloud.encrypt(json!({"instance_id": name, "kms_key_id": asked})).await;
+        assert_eq!(outcome.succeeded()["kms_key_arn"], arn);
+        assert_eq!(instance(cloud, &format!("{name}-encrypted")).await.kms_key_id(), Some(arn));
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_instance_is_not_found() {
+    let cloud = Cloud::shared().await;
+    let outcome = cloud.encrypt(json!({"instance_id": "nowhere"})).await;
+    assert!(outcome.failed("InstanceNotFound").contains("nowhere"));
+}
+
+#[tokio::test]
+async fn an_encrypted_instance_is_refused() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "secret", json!({}));
+    cloud.encrypt(json!({"instance_id": "secret"})).await.succeeded();
+    let outcome = cloud.encrypt(json!({"instance_id": "secret-encrypted"})).await;
+    assert!(outcome.failed("AlreadyEncrypted").contains("secret-encrypted"));
+}
+
+#[tokio::test]
+async fn a_plan_creates_nothing() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "planned", json!({"MultiAZ": false}));
+    let outcome = cloud.encrypt(json!({"instance_id": "planned", "plan_only": true})).await;
+    let plan = &outcome.succeeded()["plan"];
+    assert!(plan["settings"].as_array().is_some_and(|rows| rows.len() > 20), "{plan:#}");
+    assert!(plan["summary"].to_string().contains("planned-encrypted"), "{plan:#}");
+    assert_eq!(family(cloud, "planned").await, ["instance planned"]);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_fails_is_undone_under_its_own_error() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "broken-snapshot", json!({}));
+    let action = json!({"when": "after", "action": {"type": "status", "status": "failed"}});
+    fault(cloud, "broken-snapshot", "CreateDBSnapshot", action);
+    let outcome = cloud.encrypt(json!({"instance_id": "broken-snapshot"})).await;
+    assert!(outcome.failed("SnapshotFailed").contains("broken-snapshot-no-encrypted"));
+    assert_eq!(family(cloud, "broken-snapshot").await, ["instance broken-snapshot"]);
+}
+
+#[tokio::test]
+async fn a_restore_that_fails_is_undone_under_its_own_error() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "broken-restore", json!({}));
+    let action = json!({"when": "after", "action": {"type": "status", "status": "incompatible-restore"}});
+    fault(cloud, "broken-restore", "RestoreDBInstanceFromDBSnapshot", action);
+    let outcome = cloud.encrypt(json!({"instance_id": "broken-restore"})).await;
+    let cause = outcome.failed("InstanceFailed");
+    assert!(cause.contains("incompatible-restore") && cause.contains("Undone: deleted"), "{cause}");
+    assert_eq!(family(cloud, "broken-restore").await, ["instance broken-restore"]);
+}
