@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+import kms
 import stepfunctions
 from cbor import CborBridge
 from rds import operations
@@ -37,11 +38,16 @@ class RequestHandler(MotoRequestHandler):
     def log_request(self, *_):
         pass
 
+    def connection_dropped(self, *_):
+        # A fault rule closed it: the handler must let go of the socket instead of waiting for the next request.
+        self.close_connection = True
+
 
 def main():
     arguments = parse_arguments()
     cloud = Cloud(arguments.time_scale, arguments.data_dir, arguments.storage)
     operations.install(cloud)
+    kms.install()
     faults = Faults(cloud, arguments.cloud_id)
     calls = Calls(DomainDispatcherApplication(create_backend_app), faults)
     server = make_server("127.0.0.1", arguments.port, Control(CborBridge(calls), cloud, calls, faults), threaded=True, request_handler=RequestHandler)

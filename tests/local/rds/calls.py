@@ -24,6 +24,10 @@ SERVICE_BY_SIGNING_NAME = {"monitoring": "cloudwatch", "states": "stepfunctions"
 _current = threading.local()
 
 
+class CallError(ServiceException):
+    """An error that is no service's own: moto looks its code up in the service of the class's module."""
+
+
 class Call:
     """One AWS call, from its HTTP request."""
 
@@ -52,7 +56,7 @@ class Call:
         """An error reply in the protocol that the call was made in."""
         operation = get_service_model(self.service).operation_model(self.operation)
         serializer = get_serializer_class(self.service, self.protocol or "json")(operation)
-        reply = serializer.serialize(ServiceException(code, message))
+        reply = serializer.serialize(CallError(code, message))
         return Reply(status or reply["status_code"], list(reply["headers"].items()), reply["body"].encode())
 
     def finish(self, reply):

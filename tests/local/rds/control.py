@@ -30,14 +30,16 @@
 
 import difflib
 import json
+import sys
+import traceback
 from datetime import datetime
 from urllib.parse import parse_qs
 
 from moto.core.utils import get_service_model
 from moto.moto_api._internal.models import moto_api_backend
 
-from . import lifecycle, operations
-from .records import Instance, Records, ServiceError, Snapshot, utc_now
+from . import lifecycle, operations, seeds
+from .records import Instance, ServiceError, Snapshot
 
 KINDS = {"instances": Instance, "snapshots": Snapshot}
 
@@ -69,6 +71,9 @@ class Control:
             status, result = 404 if "NotFound" in error.code else 409, {"error": str(error)}
         except (KeyError, TypeError, ValueError) as error:
             status, result = 400, {"error": f"{type(error).__name__}: {error}"}
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            status, result = 500, {"error": f"{type(error).__name__}: {error}"}
         reply = json.dumps(result, default=_to_json).encode()
         start_response(f"{status} .", [("Content-Type", "application/json"), ("Content-Length", str(len(reply)))])
         return [reply]
@@ -78,7 +83,7 @@ class Control:
         handler = getattr(self, f"_{method.lower()}_{parts[0] or 'root'}", None)
         if parts[0] in KINDS:
             handler = getattr(self, "_" + "_".join([method.lower(), *(["record"] if len(parts) > 1 else ["records"]), *parts[2:]]), None)
-            parts[0] = KINDS[parts[0]]
+            parts = [KINDS[parts[0]], *parts[1:2]]
         else:
             parts = parts[1:]
         if handler is None:
@@ -93,7 +98,7 @@ class Control:
     def _post_reset(self, body):
         self.faults.remove()
         self.cloud.reset()
-        moto_api_backend["global"].reset()
+        moto_api_backend.reset()
         self.calls.record.clear()
         return {}
 
@@ -130,9 +135,9 @@ class Control:
         _check_fields(kind, fields)
         maker = operations.outside_request()
         if kind is Instance:
-            record = maker.seed_instance(identifier, fields, body.get("port"), body.get("master_password", "seeded-password"))
+            record = seeds.instance(maker, identifier, fields, body.get("port"), body.get("master_password", "seeded-password"))
         else:
-            record = maker.seed_snapshot(identifier, fields)
+            record = seeds.snapshot(maker, identifier, fields)
         return self._show(record)
 
     def _patch_record(self, kind, identifier, body):
@@ -156,7 +161,7 @@ class Control:
 
     def _post_record_maintenance(self, kind, identifier, body):
         instance = self._record(kind, identifier)
-        operations.outside_request().open_maintenance_window(instance)
+        seeds.open_maintenance_window(operations.outside_request(), instance)
         return self._show(instance)
 
     def _record(self, kind, identifier):

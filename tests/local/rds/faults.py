@@ -7,6 +7,8 @@ A rule says which call it means and what happens to it:
 
 `operation`   its name, of any service.
 `app_id`      optional: only calls of the function with this AWS_SDK_UA_APP_ID.
+`naming`      optional: only calls that name this identifier, or one that it begins (`orders`: `orders-encrypted`),
+              so that tests of different instances can share a cloud;
 `call`        the number of the call, counted from 1 since the rule was made, among those that match;
 `from_call`   or: that call and all later ones. Without either: the first call.
 `when`        "before" the effect (default) or "after" it.
@@ -45,7 +47,7 @@ from . import lifecycle
 from .calls import Reply
 from .records import ServiceError
 
-RULE_KEYS = {"operation", "app_id", "call", "from_call", "when", "action"}
+RULE_KEYS = {"operation", "app_id", "naming", "call", "from_call", "when", "action"}
 # Parameters that name a call's resource before its effect, the likeliest first.
 NAMING_PARAMETERS = (
     ("snapshot", "DBSnapshotIdentifier"), ("snapshot", "SourceDBSnapshotIdentifier"), ("snapshot", "TargetDBSnapshotIdentifier"),
@@ -98,11 +100,18 @@ class Fault:
     def is_due(self, call):
         if call.operation != self.rule["operation"] or self.rule.get("app_id", call.app_id) != call.app_id:
             return False
+        if not self._is_named_in(call.parameters):
+            return False
         self.calls += 1
         first = self.rule.get("from_call")
         due = self.calls >= first if first else self.calls == self.rule.get("call", 1)
         self.befallen += due
         return due
+
+    def _is_named_in(self, parameters):
+        name = self.rule.get("naming")
+        texts = [value for value in parameters.values() if isinstance(value, str)]
+        return name is None or any(text == name or text.startswith(f"{name}-") for text in texts)
 
     def befall(self, moment, call, environ):
         """What the client gets in place of the call's own reply, or None where that goes on."""

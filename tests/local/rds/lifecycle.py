@@ -243,8 +243,9 @@ def delete_instance(hand, final_snapshot):
     with hand.during("delete"):
         hand.cloud.storage_of(hand.record).stop(hand.record)
     with hand.cloud.records.lock:
-        if not hand.superseded:
-            hand.cloud.records.remove(hand.record)
+        if hand.superseded:
+            raise Superseded
+        hand.cloud.records.remove(hand.record)
     hand.cloud.tell(hand.record, "RDS-EVENT-0003", "DB instance deleted")
 
 

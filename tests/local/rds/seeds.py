@@ -1,0 +1,78 @@
+"""Records that no request made: what the control API seeds (see control.py)."""
+
+from moto.ec2.models import ec2_backends
+from moto.rds.models import OptionGroup
+
+from . import lifecycle, settings
+from .records import Instance, new_resource_id, utc_now
+from .requests import provisioned
+
+
+def instance(request, identifier, fields, port, master_password):
+    """An instance with any fields, at once, as if it had been there long since."""
+    with request.records.lock:
+        identifier = request.records.new_instance_name(identifier)
+        engine = fields.get("Engine", "postgres")
+        version = fields.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine) or "1.0"
+        resource_id = fields.get("DbiResourceId") or new_resource_id()
+        _make_groups(request, fields, engine, version)
+        seeded = settings.new_instance_fields(engine, version, request.region, resource_id, request.default_network()) | {
+            "Engine": engine,
+            "EngineVersion": version,
+            "DBInstanceClass": "db.t3.micro",
+            "MasterUsername": "master",
+            "StorageEncrypted": False,
+            "StorageEncryptionType": "none",
+            "DBInstanceIdentifier": identifier,
+            "DBInstanceArn": request.arn_of("db", identifier),
+            "DbiResourceId": resource_id,
+            "DBInstanceStatus": "available",
+        } | fields
+        if "DBSubnetGroup" in fields:
+            seeded["DBSubnetGroup"] = request.network(fields["DBSubnetGroup"]["DBSubnetGroupName"])["DBSubnetGroup"] | fields["DBSubnetGroup"]
+        record = Instance(seeded | provisioned(seeded))
+        record.port = port or record.port or settings.by_engine(settings.ENGINE_PORTS, engine) or 5432
+        record.master_password = master_password
+        request.records.add(record)
+    request.cloud.storage_of(record).create(record)
+    if "Endpoint" not in fields:
+        request.cloud.open_endpoint(record)
+    return record
+
+
+def snapshot(request, identifier, fields):
+    """A snapshot with any fields, at once, of an instance that is there."""
+    with request.records.lock:
+        source = request.records.instance(fields["DBInstanceIdentifier"])
+        record = request.new_snapshot(identifier, source, [])
+        record.fields |= {"Status": "available", "PercentProgress": 100, "SnapshotDatabaseTime": utc_now()} | fields
+    request.cloud.storage_of(source).snapshot(source, record)
+    return record
+
+
+def open_maintenance_window(request, instance):
+    """Applies what ModifyDBInstance left for the window."""
+    with request.records.lock:
+        instance.applying |= instance.pending
+        instance.pending = {}
+        if "NewDBInstanceIdentifier" in instance.applying:
+            request.rename(instance, instance.applying.pop("NewDBInstanceIdentifier").value)
+        else:
+            lifecycle.lead(request.cloud, instance, lifecycle.modify_instance)
+
+
+def _make_groups(request, fields, engine, version):
+    """The parameter, option and subnet groups that a seeded instance names, in moto."""
+    for group in fields.get("DBParameterGroups", []):
+        name = group["DBParameterGroupName"]
+        if not name.startswith("default.") and name not in request.backend.db_parameter_groups:
+            family = settings.default_parameter_group(engine, version).removeprefix("default.")
+            request.backend.create_db_parameter_group({"db_parameter_group_name": name, "db_parameter_group_family": family, "description": "seeded", "tags": []})
+    for group in fields.get("OptionGroupMemberships", []):
+        name = group["OptionGroupName"]
+        if not name.startswith("default:") and name not in request.backend.option_groups:
+            request.backend.option_groups[name] = OptionGroup(request.backend, name, engine, settings.major_version(engine, version), "seeded", [])
+    name = fields.get("DBSubnetGroup", {}).get("DBSubnetGroupName", "default")
+    if name != "default" and name not in request.backend.subnet_groups:
+        subnets = ec2_backends[request.current_account][request.region].get_default_subnets()
+        request.backend.create_subnet_group(name, "seeded", list(subnets.values()), [])
