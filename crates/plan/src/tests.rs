@@ -1,0 +1,704 @@
+use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
+use aws_sdk_kms::error::ErrorMetadata as KmsErrorMetadata;
+use aws_sdk_kms::operation::describe_key::{DescribeKeyError, DescribeKeyOutput};
+use aws_sdk_kms::types::builders::KeyMetadataBuilder;
+use aws_sdk_kms::types::error::{InvalidArnException, NotFoundException};
+use aws_sdk_kms::types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, KeyUsageType};
+use aws_sdk_rds::error::ErrorMetadata;
+use aws_sdk_rds::operation::describe_account_attributes::{
+    DescribeAccountAttributesError, DescribeAccountAttributesOutput,
+};
+use aws_sdk_rds::operation::describe_blue_green_deployments::DescribeBlueGreenDeploymentsOutput;
+use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
+use aws_sdk_rds::operation::describe_db_proxies::DescribeDbProxiesOutput;
+use aws_sdk_rds::operation::describe_db_snapshots::{DescribeDBSnapshotsError, DescribeDbSnapshotsOutput};
+use aws_sdk_rds::operation::describe_event_subscriptions::DescribeEventSubscriptionsOutput;
+use aws_sdk_rds::operation::describe_integrations::DescribeIntegrationsOutput;
+use aws_sdk_rds::operation::describe_orderable_db_instance_options::{
+    DescribeOrderableDBInstanceOptionsError, DescribeOrderableDbInstanceOptionsOutput,
+};
+use aws_sdk_rds::operation::describe_pending_maintenance_actions::DescribePendingMaintenanceActionsOutput;
+use aws_sdk_rds::types::builders::{DbInstanceBuilder, OrderableDbInstanceOptionBuilder};
+use aws_sdk_rds::types::{
+    AccountQuota, BlueGreenDeployment, DbSnapshot, DbSubnetGroup, OrderableDbInstanceOption, PendingMaintenanceAction,
+    ResourcePendingMaintenanceActions, StorageEncryptionType, Tag, VpcSecurityGroupMembership,
+};
+use aws_smithy_mocks::{MockResponse, Rule, RuleMode, mock, mock_client};
+use serde_json::json;
+use workflow::status::Class;
+use workflow::wait::Wait;
+
+use super::*;
+
+type Rds = aws_sdk_rds::Client;
+type Kms = aws_sdk_kms::Client;
+type CloudWatch = aws_sdk_cloudwatch::Client;
+
+const REGION: &str = "eu-west-1";
+const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+const DEFAULT_KEY: &str = "alias/aws/rds";
+const SOURCE_ARN: &str = "arn:aws:rds:eu-west-1:123456789012:db:orders";
+const RESOURCE_ID: &str = "db-ABCDEFGHIJKLMNOPQRSTUVWX12";
+const EXECUTION: &str = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:ours";
+const EARLIER: &str = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:earlier";
+
+fn source() -> DbInstanceBuilder {
+    let group = |id| VpcSecurityGroupMembership::builder().vpc_security_group_id(id).status("active").build();
+    DbInstance::builder()
+        .db_instance_identifier("orders")
+        .db_instance_arn(SOURCE_ARN)
+        .dbi_resource_id(RESOURCE_ID)
+        .db_instance_status("available")
+        .engine("postgres")
+        .engine_version("15.4")
+        .db_instance_class("db.m6g.large")
+        .storage_type("gp3")
+        .allocated_storage(100)
+        .storage_encryption_type(StorageEncryptionType::Unencrypted)
+        .storage_encrypted(false)
+        .multi_az(true)
+        .availability_zone("eu-west-1a")
+        .db_subnet_group(DbSubnetGroup::builder().db_subnet_group_name("private").build())
+        .vpc_security_groups(group("sg-1"))
+        .vpc_security_groups(group("sg-2"))
+        .tag_list(Tag::builder().key("team").value("a").build())
+        .tag_list(Tag::builder().key("aws:cloudformation:stack-name").value("s").build())
+}
+
+/// What the plan reads.
+struct Account {
+    /// The source first.
+    instances: Vec<DbInstance>,
+    snapshots: Vec<DbSnapshot>,
+    /// Found under this key id, key ARN or alias.
+    key_id: &'static str,
+    key: KeyMetadata,
+    quotas: Vec<AccountQuota>,
+    orderable: Vec<OrderableDbInstanceOption>,
+    deployments: Vec<BlueGreenDeployment>,
+    maintenance: Vec<PendingMaintenanceAction>,
+}
+
+/// One in which nothing stands in the way.
+fn account(source: DbInstanceBuilder) -> Account {
+    Account {
+        instances: vec![source.build()],
+        snapshots: vec![],
+        key_id: DEFAULT_KEY,
+        key: key(|key| key),
+        quotas: vec![],
+        orderable: vec![orderable("gp3").build()],
+        deployments: vec![],
+        maintenance: vec![],
+    }
+}
+
+fn key(change: fn(KeyMetadataBuilder) -> KeyMetadataBuilder) -> KeyMetadata {
+    let usable = KeyMetadata::builder()
+        .key_id("1234abcd-12ab-34cd-56ef-1234567890ab")
+        .arn(KEY)
+        .key_manager(KeyManagerType::Customer)
+        .key_usage(KeyUsageType::EncryptDecrypt)
+        .key_spec(KeySpec::SymmetricDefault)
+        .key_state(KeyState::Enabled);
+    change(usable).build().expect("a key id")
+}
+
+fn orderable(storage_type: &str) -> OrderableDbInstanceOptionBuilder {
+    OrderableDbInstanceOption::builder().storage_type(storage_type).supports_storage_encryption(true)
+}
+
+fn quota(name: &str, used: i64, max: i64) -> AccountQuota {
+    AccountQuota::builder().account_quota_name(name).used(used).max(max).build()
+}
+
+fn tags_of(execution: &str) -> Vec<Tag> {
+    Owner { execution: execution.into(), source_resource_id: RESOURCE_ID.into() }.tags_with(&[])
+}
+
+impl Account {
+    fn context(self) -> Context {
+        self.context_with(vec![])
+    }
+
+    /// `first` answers before the account does.
+    fn context_with(self, first: Vec<Rule>) -> Context {
+        let Self { instances, snapshots, key_id, key, quotas, orderable, deployments, maintenance } = self;
+        let describe_instances = mock!(Rds::describe_db_instances).then_compute_response(move |input| {
+            let id = input.db_instance_identifier();
+            let filter = input.filters().first();
+            assert!(filter.is_none_or(|filter| filter.name() == Some("dbi-resource-id")), "{input:?}");
+            let found = instances.iter().find(|instance| match filter {
+                Some(filter) => filter.values().iter().any(|value| instance.dbi_resource_id() == Some(value)),
+                None => instance.db_instance_identifier() == id,
+            });
+            if found.is_none() && id.is_some() {
+                let code = ErrorMetadata::builder().code("DBInstanceNotFound").build();
+                return MockResponse::Error(DescribeDBInstancesError::generic(code));
+            }
+            let found = found.cloned().into_iter().collect();
+            MockResponse::Output(DescribeDbInstancesOutput::builder().set_db_instances(Some(found)).build())
+        });
+        let describe_snapshots = mock!(Rds::describe_db_snapshots).then_compute_response(move |input| {
+            let mut snapshots = snapshots.iter();
+            match snapshots.find(|snapshot| snapshot.db_snapshot_identifier() == input.db_snapshot_identifier()) {
+                Some(found) => {
+                    MockResponse::Output(DescribeDbSnapshotsOutput::builder().db_snapshots(found.clone()).build())
+                }
+                None => {
+                    let code = ErrorMetadata::builder().code("DBSnapshotNotFound").build();
+                    MockResponse::Error(DescribeDBSnapshotsError::generic(code))
+                }
+            }
+        });
+        let account = mock!(Rds::describe_account_attributes).then_output(move || {
+            DescribeAccountAttributesOutput::builder().set_account_quotas(Some(quotas.clone())).build()
+        });
+        let options = mock!(Rds::describe_orderable_db_instance_options)
+            .match_requests(|input| {
+                input.db_instance_class() == Some("db.m6g.large") && input.engine_version() == Some("15.4")
+            })
+            .then_output(move || {
+                DescribeOrderableDbInstanceOptionsOutput::builder()
+                    .set_orderable_db_instance_options(Some(orderable.clone()))
+                    .build()
+            });
+        let blue_green = mock!(Rds::describe_blue_green_deployments)
+            .match_requests(|input| {
+                let filter = input.filters().first().map(|filter| (filter.name(), filter.values()));
+                filter == Some((Some("source"), &[SOURCE_ARN.to_owned()]))
+            })
+            .then_output(move || {
+                DescribeBlueGreenDeploymentsOutput::builder()
+                    .set_blue_green_deployments(Some(deployments.clone()))
+                    .build()
+            });
+        let pending = mock!(Rds::describe_pending_maintenance_actions)
+            .match_requests(|input| input.resource_identifier() == Some(SOURCE_ARN))
+            .then_output(move || {
+                let actions = ResourcePendingMaintenanceActions::builder()
+                    .set_pending_maintenance_action_details(Some(maintenance.clone()))
+                    .build();
+                DescribePendingMaintenanceActionsOutput::builder().pending_maintenance_actions(actions).build()
+            });
+        let subscriptions = mock!(Rds::describe_event_subscriptions)
+            .then_output(|| DescribeEventSubscriptionsOutput::builder().build());
+        let proxies = mock!(Rds::describe_db_proxies).then_output(|| DescribeDbProxiesOutput::builder().build());
+        let integrations =
+            mock!(Rds::describe_integrations).then_output(|| DescribeIntegrationsOutput::builder().build());
+        let describe_key = mock!(Kms::describe_key).then_compute_response(move |input| {
+            if input.key_id() == Some(key_id) {
+                MockResponse::Output(DescribeKeyOutput::builder().key_metadata(key.clone()).build())
+            } else {
+                MockResponse::Error(DescribeKeyError::NotFoundException(NotFoundException::builder().build()))
+            }
+        });
+        let alarms = mock!(CloudWatch::describe_alarms).then_output(|| DescribeAlarmsOutput::builder().build());
+        let own = [
+            describe_instances,
+            describe_snapshots,
+            account,
+            options,
+            blue_green,
+            pending,
+            subscriptions,
+            proxies,
+            integrations,
+            describe_key,
+            alarms,
+        ];
+        let rules: Vec<Rule> = first.into_iter().chain(own).collect();
+        Context {
+            rds: mock_client!(aws_sdk_rds, RuleMode::MatchAny, &rules),
+            kms: mock_client!(aws_sdk_kms, RuleMode::MatchAny, &rules),
+            cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &rules),
+            sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &rules),
+            region: REGION.into(),
+            kms_key_id: DEFAULT_KEY.into(),
+        }
+    }
+
+    async fn plan(self, input: Value) -> Result<Response, Error> {
+        handle(&self.context(), request(input)).await
+    }
+}
+
+fn request(input: Value) -> Request {
+    Request { input, execution: EXECUTION.into(), previous: None }
+}
+
+fn orders() -> Value {
+    json!({"instance_id": "orders"})
+}
+
+async fn planned(account: Account) -> Response {
+    account.plan(orders()).await.expect("planned")
+}
+
+/// The refusal's text; its name is as expected.
+async fn refusal(account: Account, name: &str) -> String {
+    let error = account.plan(orders()).await.expect_err(name);
+    assert_eq!(error.name(), name, "{error}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn the_instance_alone_makes_a_plan_with_the_references_fields_and_names() {
+    let response = planned(account(source())).await;
+    let state = serde_json::to_value(&response).expect("a state");
+    for (field, value) in [
+        ("instance_id", "orders"),
+        ("availability_zone", "eu-west-1a"),
+        ("db_subnet_group_name", "private"),
+        ("security_group_id", "sg-1"),
+        ("no_encrypted_snapshot_id", "orders-no-encrypted"),
+        ("encrypted_snapshot_id", "orders-encrypted"),
+        ("encrypted_instance_id", "orders-encrypted"),
+        ("kms_key_arn", KEY),
+    ] {
+        assert_eq!(state[field], value, "{field}");
+    }
+    assert!(response.source.ready);
+    assert_eq!(response.owner, Owner { execution: EXECUTION.into(), source_resource_id: RESOURCE_ID.into() });
+    assert_eq!(response.tags, [TagPair { key: "team".into(), value: "a".into() }], "aws:* does not travel");
+    assert_eq!(response.settings.texts("VpcSecurityGroupIds").expect("groups"), ["sg-1", "sg-2"]);
+}
+
+#[tokio::test]
+async fn every_field_that_a_later_state_reads_is_there() {
+    let state = serde_json::to_value(planned(account(source())).await).expect("a state");
+    for field in ["applied", "protected", "cleaned", "undo"] {
+        assert_eq!(state.get(field), Some(&Value::Null), "{field}");
+    }
+    for look in ["no_encrypted_snapshot", "encrypted_snapshot", "target"] {
+        assert_eq!(state[look], serde_json::to_value(Look::default()).expect("a look"), "{look}");
+    }
+    assert!(state["source"]["wait"]["wait_seconds"].is_u64());
+    assert_eq!(state.get("plan"), None, "only for plan_only, to keep the state small");
+}
+
+#[tokio::test]
+async fn plan_only_tells_names_settings_warnings_and_an_estimate() {
+    let response = account(source()).plan(json!({"instance_id": "orders", "plan_only": true})).await.expect("planned");
+    let plan = response.plan.expect("a plan");
+    let summary = plan.summary.join("\n");
+    for words in [
+        "orders (postgres 15.4, db.m6g.large, 100 GiB), not encrypted",
+        "orders-no-encrypted",
+        "orders-encrypted",
+        &format!("{KEY} (customer managed)"),
+    ] {
+        assert!(summary.contains(words), "{summary} does not say {words}");
+    }
+    let travels = |field: &str| plan.settings.iter().find(|row| row.field == field).map(|row| row.travels.label());
+    assert_eq!(travels("MultiAZ"), Some("at restore"));
+    assert_eq!(travels("PreferredMaintenanceWindow"), None, "the instance has none");
+    assert_eq!(plan.estimate.minutes_at_least, Estimate::of(&source().build()).minutes_at_least);
+    assert!(!response.warnings.is_empty());
+}
+
+#[tokio::test]
+async fn an_estimate_grows_with_the_data() {
+    let small = Estimate::of(&source().build());
+    let large = Estimate::of(&source().allocated_storage(1000).build());
+    assert_eq!((small.minutes_at_least, small.minutes_at_most), (35, 250));
+    assert!(large.minutes_at_least > small.minutes_at_least && large.minutes_at_most > small.minutes_at_most);
+    assert!((small.snapshot_usd_per_month_at_most - 9.5).abs() < 0.001, "{small:?}");
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_exist_is_named() {
+    let text = refusal(Account { instances: vec![], ..account(source()) }, "InstanceNotFound").await;
+    assert!(text.starts_with("there is no DB instance `orders` in eu-west-1"), "{text}");
+}
+
+#[tokio::test]
+async fn what_the_source_is_can_forbid_the_run() {
+    for (source, name, words) in [
+        (
+            source().storage_encryption_type(StorageEncryptionType::Cmk).kms_key_id("arn:old"),
+            "AlreadyEncrypted",
+            "already encrypted under a KMS key (sse-kms), key arn:old",
+        ),
+        (
+            // The boolean says that it is not.
+            source().storage_encryption_type(StorageEncryptionType::Sse),
+            "AlreadyEncrypted",
+            "already encrypted under an AWS-owned key (sse-rds)",
+        ),
+        (
+            source().set_storage_encryption_type(None).storage_encrypted(true),
+            "AlreadyEncrypted",
+            "already encrypted under a KMS key",
+        ),
+        (source().db_cluster_identifier("orders-cluster"), "ClusterMember", "restore-db-cluster-from-snapshot"),
+        (source().read_replica_source_db_instance_identifier("primary"), "ReadReplica", "encrypt `primary`"),
+        (source().read_replica_source_db_cluster_identifier("cluster"), "ReadReplica", "encrypt `cluster`"),
+        (source().engine("sqlserver-ex"), "EncryptionNotSupported", "SQL Server Express"),
+        (source().engine("custom-oracle-ee"), "SettingNotSupported", "Engine: "),
+        (source().tde_credential_arn("arn:tde"), "SettingNotSupported", "TdeCredentialArn: "),
+    ] {
+        let text = refusal(account(source), name).await;
+        assert!(text.contains(words), "{text} does not say {words}");
+        assert!(text.contains("`orders`"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn empty_names_of_a_cluster_and_a_primary_mean_none() {
+    let source = source().db_cluster_identifier("").read_replica_source_db_instance_identifier("");
+    planned(account(source)).await;
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_recover_by_itself_is_refused_with_the_remedy() {
+    for status in ["stopped", "stopping", "failed", "incompatible-network", "incompatible-parameters", "storage-full"]
+        .into_iter()
+        .chain(["inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable", "deleting"])
+    {
+        let text = refusal(account(source().db_instance_status(status)), "InstanceNotUsable").await;
+        let Class::Failed { remedy } = workflow::status::source_class(status) else { panic!("{status}") };
+        assert_eq!(text, format!("DB instance `orders` is `{status}`: {remedy}"));
+    }
+}
+
+#[tokio::test]
+async fn a_busy_source_is_waited_for() {
+    for status in ["backing-up", "modifying", "creating", "defragmenting"] {
+        let response = planned(account(source().db_instance_status(status))).await;
+        assert!(!response.source.ready, "{status}");
+        assert_eq!(response.source.status.as_deref(), Some(status));
+        assert!(response.source.wait.wait_seconds > 0, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_can_be_snapshotted_is_ready() {
+    assert!(planned(account(source().db_instance_status("storage-optimization"))).await.source.ready);
+}
+
+#[tokio::test]
+async fn the_wait_for_a_busy_source_goes_on_from_look_to_look_until_its_deadline() {
+    let look_after = async |seconds: u64| {
+        let wait = Wait { waited_seconds: seconds, ..Wait::default() };
+        let context = account(source().db_instance_status("backing-up")).context();
+        let input = json!({"instance_id": "orders", "max_wait_minutes": 2});
+        let previous = Some(Look { wait, ..Look::default() });
+        handle(&context, Request { previous, ..request(input) }).await
+    };
+    let last = look_after(119).await.expect("a minute is left").source.wait;
+    assert_eq!((last.waited_seconds, last.wait_seconds), (120, 1));
+    let error = look_after(120).await.expect_err("too long");
+    assert_eq!(error.name(), "WaitTimedOut");
+    assert!(error.to_string().starts_with("DB instance `orders` is still `backing-up` after 120 s"), "{error}");
+}
+
+#[tokio::test]
+async fn a_blue_green_deployment_in_progress_is_refused() {
+    let with_deployment = |status: &str| {
+        let deployment = BlueGreenDeployment::builder().blue_green_deployment_name("upgrade").status(status);
+        Account { deployments: vec![deployment.build()], ..account(source()) }
+    };
+    for status in ["PROVISIONING", "AVAILABLE", "SWITCHOVER_IN_PROGRESS", "INVALID_CONFIGURATION", "SWITCHOVER_FAILED"]
+    {
+        let text = refusal(with_deployment(status), "BlueGreenDeployment").await;
+        assert!(text.contains(&format!("`upgrade` ({status})")), "{text}");
+    }
+    for status in ["SWITCHOVER_COMPLETED", "DELETING"] {
+        planned(with_deployment(status)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_class_that_cannot_be_encrypted_is_refused() {
+    let unencrypted = orderable("gp3").supports_storage_encryption(false).build();
+    let other_storage = orderable("io1").build();
+    let account = Account { orderable: vec![unencrypted, other_storage], ..account(source()) };
+    let text = refusal(account, "EncryptionNotSupported").await;
+    assert!(text.starts_with("postgres 15.4 on db.m6g.large with gp3 storage cannot be encrypted"), "{text}");
+}
+
+#[tokio::test]
+async fn what_rds_says_nothing_about_is_a_warning() {
+    let warned = |response: &Response| {
+        response.warnings.iter().any(|warning| warning.starts_with("RDS does not say whether postgres 15.4"))
+    };
+    let nothing_offered = planned(Account { orderable: vec![], ..account(source()) }).await;
+    assert!(warned(&nothing_offered), "{:?}", nothing_offered.warnings);
+    let other_storage = planned(Account { orderable: vec![orderable("io1").build()], ..account(source()) }).await;
+    assert!(warned(&other_storage));
+    assert!(!warned(&planned(account(source())).await));
+}
+
+#[tokio::test]
+async fn an_engine_version_that_rds_retired_is_a_warning() {
+    let answer = |code: &'static str| {
+        mock!(Rds::describe_orderable_db_instance_options).then_error(move || {
+            DescribeOrderableDBInstanceOptionsError::generic(ErrorMetadata::builder().code(code).build())
+        })
+    };
+    let retired = account(source()).context_with(vec![answer("InvalidParameterCombination")]);
+    let response = handle(&retired, request(orders())).await.expect("the restore will tell");
+    assert!(response.warnings.iter().any(|warning| warning.contains("the restore will tell")));
+    let denied = account(source()).context_with(vec![answer("AccessDenied")]);
+    assert_eq!(handle(&denied, request(orders())).await.expect_err("denied").name(), "AccessDenied");
+}
+
+#[tokio::test]
+async fn a_key_that_rds_cannot_use_is_refused() {
+    for (key, words) in [
+        (key(|key| key.key_state(KeyState::Disabled)), "is disabled; enable it"),
+        (key(|key| key.key_state(KeyState::PendingDeletion)), "is about to be deleted"),
+        (key(|key| key.key_state(KeyState::PendingImport)), "is in the state PendingImport"),
+        (key(|key| key.set_key_state(None)), "is in the state unknown"),
+        (key(|key| key.key_spec(KeySpec::Rsa2048)), "is asymmetric (RSA_2048)"),
+        (key(|key| key.key_usage(KeyUsageType::SignVerify)), "has the usage SIGN_VERIFY"),
+        (key(|key| key.key_usage(KeyUsageType::GenerateVerifyMac)), "has the usage GENERATE_VERIFY_MAC"),
+    ] {
+        let text = refusal(Account { key, ..account(source()) }, "KeyNotUsable").await;
+        assert!(text.starts_with(&format!("KMS key {DEFAULT_KEY} {words}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_there_is_refused() {
+    let text = refusal(Account { key_id: "another", ..account(source()) }, "KeyNotUsable").await;
+    assert!(text.starts_with("there is no KMS key alias/aws/rds in eu-west-1"), "{text}");
+    let malformed = mock!(Kms::describe_key)
+        .then_error(|| DescribeKeyError::InvalidArnException(InvalidArnException::builder().build()));
+    let context = account(source()).context_with(vec![malformed]);
+    assert_eq!(handle(&context, request(orders())).await.expect_err("malformed").name(), "KeyNotUsable");
+}
+
+#[tokio::test]
+async fn a_key_of_another_region_is_refused() {
+    for key in ["arn:aws:kms:us-east-1:123456789012:key/1234", "arn:aws:kms:us-east-1:123456789012:alias/rds"] {
+        let input = json!({"instance_id": "orders", "kms_key_id": key});
+        let error = account(source()).plan(input).await.expect_err("another Region");
+        assert_eq!(error.name(), "KeyNotUsable");
+        assert!(error.to_string().contains("is in Region us-east-1, but RDS in eu-west-1"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_asked_key_is_pinned_by_its_arn() {
+    for key_id in [KEY, "alias/orders", "1234abcd-12ab-34cd-56ef-1234567890ab"] {
+        let account = Account { key_id, ..account(source()) };
+        let response = account.plan(json!({"instance_id": "orders", "kms_key_id": key_id})).await.expect("planned");
+        assert_eq!(response.kms_key_arn, KEY);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_be_read_is_access_denied() {
+    let denied = mock!(Kms::describe_key)
+        .then_error(|| DescribeKeyError::generic(KmsErrorMetadata::builder().code("AccessDeniedException").build()));
+    let context = account(source()).context_with(vec![denied]);
+    let error = handle(&context, request(orders())).await.expect_err("denied");
+    assert_eq!(error.name(), "AccessDenied");
+    assert!(error.to_string().starts_with("describe KMS key alias/aws/rds: "), "{error}");
+}
+
+/// Each of the names that the plan derives, taken by something with these tags.
+fn with_a_name_taken(tags: &[Tag]) -> Vec<(&'static str, Account)> {
+    let snapshot = |id: &str| {
+        let snapshot = DbSnapshot::builder().db_snapshot_identifier(id).set_tag_list(Some(tags.to_vec())).build();
+        Account { snapshots: vec![snapshot], ..account(source()) }
+    };
+    let instance = DbInstance::builder().db_instance_identifier("orders-encrypted").set_tag_list(Some(tags.to_vec()));
+    let mut with_instance = account(source());
+    with_instance.instances.push(instance.build());
+    vec![
+        ("DB snapshot `orders-no-encrypted`", snapshot("orders-no-encrypted")),
+        ("DB snapshot `orders-encrypted`", snapshot("orders-encrypted")),
+        ("DB instance `orders-encrypted`", with_instance),
+    ]
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_else_has_is_a_conflict() {
+    for (what, account) in with_a_name_taken(&[]) {
+        let text = refusal(account, "NameConflict").await;
+        assert!(text.starts_with(&format!("{what} exists and was not made by rds-encrypt")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_an_earlier_execution_left_is_a_conflict_that_names_it_and_the_way_out() {
+    for (what, account) in with_a_name_taken(&tags_of(EARLIER)) {
+        let text = refusal(account, "NameConflict").await;
+        assert!(text.starts_with(&format!("{what} was made by the execution {EARLIER}")), "{text}");
+        assert!(text.contains("aws rds delete-db-"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_result_of_an_earlier_execution_is_a_conflict() {
+    let mut tags = tags_of(EARLIER);
+    tags.retain(|tag| tag.key() != Some(workflow::owner::EXECUTION_TAG));
+    for (what, account) in with_a_name_taken(&tags) {
+        let text = refusal(account, "NameConflict").await;
+        assert!(text.starts_with(&format!("{what} is the result of an earlier execution")), "{text}");
+        assert!(text.contains(RESOURCE_ID), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_this_execution_made_is_no_conflict_when_the_plan_is_repeated() {
+    for (_, account) in with_a_name_taken(&tags_of(EXECUTION)) {
+        planned(account).await;
+    }
+}
+
+#[tokio::test]
+async fn another_target_has_names_of_its_own() {
+    let mut account = account(source());
+    let taken = DbInstance::builder().db_instance_identifier("orders-encrypted").build();
+    account.instances.push(taken);
+    let input = json!({"instance_id": "orders", "target_instance_id": "rehearsal"});
+    let names = account.plan(input).await.expect("stands beside the other").names;
+    assert_eq!(names.encrypted_instance_id.as_str(), "rehearsal");
+    assert_eq!(names.no_encrypted_snapshot_id.as_str(), "rehearsal-no-encrypted");
+}
+
+#[tokio::test]
+async fn the_sources_own_name_is_no_target() {
+    let input = json!({"instance_id": "orders", "target_instance_id": "orders"});
+    let error = account(source()).plan(input).await.expect_err("its own name");
+    assert_eq!(error.name(), "InvalidInput");
+    assert!(error.to_string().starts_with("`target_instance_id`: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_quota_that_does_not_suffice_is_refused() {
+    for (used_up, words) in [
+        (quota("ManualSnapshots", 99, 100), "99 of 100 manual snapshots are in use and 2 more are needed"),
+        (quota("DBInstances", 40, 40), "40 of 40 DB instances are in use and 1 more are needed"),
+        (quota("AllocatedStorage", 901, 1000), "901 of 1000 GiB of storage are in use and 100 more are needed"),
+    ] {
+        let account = Account { quotas: vec![quota("Other", 9, 9), used_up], ..account(source()) };
+        let text = refusal(account, "QuotaExceeded").await;
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_quota_that_just_suffices_is_enough() {
+    let quotas =
+        vec![quota("ManualSnapshots", 98, 100), quota("DBInstances", 39, 40), quota("AllocatedStorage", 900, 1000)];
+    planned(Account { quotas, ..account(source()) }).await;
+}
+
+#[tokio::test]
+async fn no_tag_is_dropped_to_make_room_for_ours() {
+    let tagged = |count: usize| {
+        let tags = (0..count).map(|n| Tag::builder().key(format!("key-{n}")).value("v").build());
+        // AWS's own count for nobody.
+        let aws = Tag::builder().key("aws:cloudformation:stack-name").value("s").build();
+        account(source().set_tag_list(Some(tags.chain([aws]).collect())))
+    };
+    assert_eq!(planned(tagged(48)).await.tags.len(), 48);
+    let text = refusal(tagged(49), "TooManyTags").await;
+    assert!(text.contains("49 tags") && text.contains("remove 1 first"), "{text}");
+}
+
+#[tokio::test]
+async fn an_instance_can_be_named_by_its_arn_or_its_resource_id() {
+    for instance_id in [SOURCE_ARN, RESOURCE_ID] {
+        let response = account(source()).plan(json!({"instance_id": instance_id})).await.expect("found");
+        assert_eq!(response.instance_id.as_str(), "orders", "{instance_id}");
+        assert_eq!(response.names.encrypted_instance_id.as_str(), "orders-encrypted");
+    }
+}
+
+#[tokio::test]
+async fn an_arn_of_another_region_is_bad_input() {
+    let input = json!({"instance_id": "arn:aws:rds:us-east-1:123456789012:db:orders"});
+    let error = account(source()).plan(input).await.expect_err("another Region");
+    assert_eq!(error.name(), "InvalidInput");
+    assert!(error.to_string().starts_with("`instance_id`: is in Region us-east-1"), "{error}");
+}
+
+#[tokio::test]
+async fn what_an_arn_or_a_resource_id_does_not_lead_to_is_not_found() {
+    for instance_id in [
+        // `orders` of another account is not the `orders` of this one.
+        "arn:aws:rds:eu-west-1:999999999999:db:orders",
+        "arn:aws:rds:eu-west-1:123456789012:db:customers",
+        "db-ZZZZZZZZZZZZZZZZZZZZZZZZ99",
+    ] {
+        let error = account(source()).plan(json!({"instance_id": instance_id})).await.expect_err(instance_id);
+        assert_eq!(error.name(), "InstanceNotFound", "{instance_id}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_before_anything_is_read() {
+    // A client without an answer to anything.
+    let none: [Rule; 0] = [];
+    let context = Context {
+        rds: mock_client!(aws_sdk_rds, RuleMode::MatchAny, &none),
+        kms: mock_client!(aws_sdk_kms, RuleMode::MatchAny, &none),
+        cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &none),
+        sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &none),
+        region: REGION.into(),
+        kms_key_id: DEFAULT_KEY.into(),
+    };
+    for input in [json!([]), json!({}), json!({"instance_id": "Orders"}), json!({"instance_id": "orders", "kms": 1})] {
+        assert_eq!(handle(&context, request(input)).await.expect_err("bad").name(), "InvalidInput");
+    }
+}
+
+#[tokio::test]
+async fn the_owner_is_warned_of_what_the_run_cannot_do() {
+    let source = source()
+        .multi_az(false)
+        .backup_retention_period(7)
+        .read_replica_db_instance_identifiers("orders-replica")
+        .read_replica_db_cluster_identifiers("orders-replicas");
+    let pending = PendingMaintenanceAction::builder().action("system-update").build();
+    let warnings = planned(Account { maintenance: vec![pending], ..account(source) }).await.warnings.join("\n");
+    for words in [
+        "as of the snapshot",
+        "cannot be changed later",
+        "First reads on the target are slow",
+        "suspends I/O",
+        "Unlogged tables are empty",
+        "Replication slots",
+        "The read replicas orders-replica, orders-replicas stay",
+        "Maintenance is pending on the source (system-update)",
+        "the source `orders`, its older manual snapshots",
+        "its automated backups",
+        "its read replicas",
+    ] {
+        assert!(warnings.contains(words), "{warnings} does not say {words}");
+    }
+}
+
+#[tokio::test]
+async fn the_owner_is_not_warned_of_what_does_not_concern_the_source() {
+    let mysql = planned(account(source().engine("mysql"))).await.warnings.join("\n");
+    for words in ["suspends I/O", "Unlogged", "Replication slots", "read replicas", "Maintenance", "automated backups"]
+    {
+        assert!(!mysql.contains(words), "{mysql} says {words}");
+    }
+    let sql_server = planned(account(source().engine("sqlserver-se"))).await.warnings.join("\n");
+    assert!(sql_server.contains("suspends I/O"), "a Multi-AZ SQL Server does, too: {sql_server}");
+}
+
+#[tokio::test]
+async fn throttling_is_named_if_it_does_not_end_and_not_noticed_if_it_does() {
+    let throttled = mock!(Rds::describe_account_attributes)
+        .then_error(|| DescribeAccountAttributesError::generic(ErrorMetadata::builder().code("Throttling").build()));
+    let context = account(source()).context_with(vec![throttled]);
+    assert_eq!(handle(&context, request(orders())).await.expect_err("throttled").name(), "Throttled");
+    let ends = mock!(Rds::describe_account_attributes)
+        .sequence()
+        .http_status(503, None)
+        .times(2)
+        .output(|| DescribeAccountAttributesOutput::builder().build())
+        .build();
+    let context = account(source()).context_with(vec![ends.clone()]);
+    assert!(handle(&context, request(orders())).await.is_ok());
+    assert_eq!(ends.num_calls(), 3);
+}
