@@ -16,6 +16,8 @@ mod references;
 mod refusals;
 mod resume;
 mod source;
+#[cfg(test)]
+mod tests;
 mod warnings;
 
 use aws_sdk_rds::types::DbInstance;
