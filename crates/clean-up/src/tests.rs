@@ -23,6 +23,7 @@ fn owner(execution: &str) -> Owner {
 
 fn instance(owned_by: &str) -> DbInstance {
     DbInstance::builder()
+        .db_instance_identifier("orders-encrypted")
         .db_instance_status("available")
         .dbi_resource_id("db-TARGET")
         .set_tag_list(Some(owner(owned_by).tags_with(&[])))
@@ -83,11 +84,16 @@ impl Rds {
 
     fn client(&self) -> Client {
         let rds = self.clone();
-        let describe_instances = mock!(Client::describe_db_instances).then_compute_response(move |_| {
-            let Some(instance) = rds.lock().instance.clone() else {
+        let describe_instances = mock!(Client::describe_db_instances).then_compute_response(move |input| {
+            let instance = rds.lock().instance.clone().filter(|instance| match input.filters() {
+                [filter] => filter.values().iter().any(|value| instance.dbi_resource_id() == Some(value)),
+                _ => instance.db_instance_identifier() == input.db_instance_identifier(),
+            });
+            if instance.is_none() && input.filters().is_empty() {
                 return MockResponse::Error(DescribeDBInstancesError::generic(code("DBInstanceNotFound")));
-            };
-            MockResponse::Output(DescribeDbInstancesOutput::builder().db_instances(instance).build())
+            }
+            let instances = instance.into_iter().collect();
+            MockResponse::Output(DescribeDbInstancesOutput::builder().set_db_instances(Some(instances)).build())
         });
         let rds = self.clone();
         let describe_snapshots = mock!(Client::describe_db_snapshots).then_compute_response(move |input| {
@@ -180,6 +186,7 @@ fn request(task: Task, previous: Option<Response>) -> Request {
         target_resource_id: None,
         snapshots: Snapshots::DeleteUnencrypted,
         error: Some(Caught { error: "SnapshotFailed".into(), cause: "it is `failed`".into() }),
+        execution: None,
         previous,
     }
 }
@@ -228,7 +235,8 @@ async fn what_another_execution_made_is_left_alone() {
 
 #[tokio::test]
 async fn what_carries_no_tag_is_left_alone() {
-    let instance = DbInstance::builder().db_instance_status("available").build();
+    let instance = DbInstance::builder().db_instance_identifier("orders-encrypted").db_instance_status("available");
+    let instance = instance.build();
     let snapshots = ["orders-no-encrypted", "orders-encrypted"];
     let snapshots = snapshots.map(|id| DbSnapshot::builder().db_snapshot_identifier(id).status("available").build());
     let rds = Rds::with(Some(instance), snapshots.to_vec());
@@ -444,6 +452,11 @@ async fn a_report_knows_the_target_that_has_lost_its_tag() {
         Request { target_resource_id, ..request(Task::Report, None) }
     };
     assert_eq!(rds.look(known("db-TARGET")).await.expect("a report").kept, [TARGET]);
+    // A cutover has renamed it.
+    if let Some(target) = &mut rds.lock().instance {
+        target.db_instance_identifier = Some("orders".into());
+    }
+    assert_eq!(rds.look(known("db-TARGET")).await.expect("a report").kept, ["DB instance `orders`"]);
     assert_eq!(rds.look(known("db-ANOTHER")).await.expect("a report").kept, [""; 0]);
 }
 
@@ -472,6 +485,43 @@ async fn an_orderly_end_deletes_the_snapshots_that_the_input_does_not_keep() {
 
 fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn an_orderly_end_knows_the_target_that_a_cutover_renamed() {
+    let rds = Rds::of("arn:ours");
+    if let Some(target) = &mut rds.lock().instance {
+        target.db_instance_identifier = Some("orders".into());
+    }
+    let target_resource_id = Some("db-TARGET".to_owned());
+    let request = Request { target_resource_id, snapshots: Snapshots::Keep, ..request(Task::Finish, None) };
+    assert_eq!(rds.look(request).await.expect("finished").kept, ["DB instance `orders`", PLAINTEXT, COPY]);
+}
+
+#[tokio::test]
+async fn an_undo_never_deletes_what_no_longer_bears_the_planned_name() {
+    let rds = Rds::of("arn:ours");
+    if let Some(target) = &mut rds.lock().instance {
+        target.db_instance_identifier = Some("orders".into());
+    }
+    let known = Request { target_resource_id: Some("db-TARGET".into()), ..request(Task::Undo, None) };
+    rds.look(known).await.expect("a look");
+    assert_eq!(rds.calls(), ["delete snapshot orders-no-encrypted"]);
+}
+
+#[tokio::test]
+async fn a_failure_that_leaves_something_says_how_to_go_on_with_it() {
+    let execution = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:first";
+    let report = || Request { execution: Some(execution.into()), ..request(Task::Report, None) };
+    let cause = failure(&Rds::of("arn:ours").look(report()).await.expect("a report")).cause.clone();
+    for words in [
+        "--state-machine-arn arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt-instance --input",
+        &format!("\"resume\": \"{execution}\""),
+    ] {
+        assert!(cause.contains(words), "{cause} does not say {words}");
+    }
+    let nothing = Rds::default().look(report()).await.expect("a report");
+    assert!(!failure(&nothing).cause.contains("resume"), "{nothing:?}");
 }
 
 #[tokio::test]
@@ -551,6 +601,7 @@ fn a_request_is_read_from_the_state() {
         "target_resource_id": null,
         "snapshots": "delete_unencrypted",
         "error": {"Error": "States.Timeout"},
+        "execution": null,
         "previous": Response::default(),
     });
     let request: Request = serde_json::from_value(state).expect("a request");
