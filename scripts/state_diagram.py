@@ -9,8 +9,9 @@ The drawing goes between these lines, of which the first names the state machine
     <!-- state diagram of statemachine/encrypt-instance.asl.json -->
     <!-- end of state diagram -->
 
-What would drown the picture is folded: a Wait is drawn as the edge that loops back,
-and states whose failures go to the same place share one box with one dotted edge.
+What would drown the picture is folded: a polling loop (a Task, the Choice that looks at its
+answer, the Wait that leads back) is one node, and states whose failures go to the same place
+share one box with one dotted edge.
 """
 
 import argparse
@@ -39,24 +40,34 @@ def draw(machine):
     states = machine["States"]
     edges = ordinary_edges(states)
     groups = failure_groups(states, edges)
-    drawn = [name for name in states if not is_folded(name, states, edges)]
+    fold_loops(states, edges)
+    boxes = {target: members & edges.keys() for target, members in groups.items()}
+    boxed = {name for members in boxes.values() if len(members) > 1 for name in members}
 
     lines = ["flowchart TD", f"    start((start)) --> {machine['StartAt']}"]
-    for target, members in groups.items():
-        lines.append(f'    subgraph failures_to_{target}[" "]')
-        lines += [f"        {node(name, states[name])}" for name in drawn if name in members]
-        lines.append("    end")
-    grouped = set().union(*groups.values())
-    lines += [f"    {node(name, states[name])}" for name in drawn if name not in grouped]
-    for name in drawn:
-        lines += [f"    {name} {arrow} {target}" for arrow, target in drawn_edges(name, states, edges)]
-    lines += [f"    failures_to_{target} -. any failure .-> {target}" for target in groups]
+    for target, members in boxes.items():
+        if len(members) > 1:
+            lines.append(f'    subgraph failures_to_{target}[" "]')
+            lines += [f"        {node(name, states)}" for name in edges if name in members]
+            lines.append("    end")
+    lines += [f"    {node(name, states)}" for name in edges if name not in boxed]
+    for name, targets in edges.items():
+        lines += [f"    {name} {arrow(label)} {target}" for label, target in targets]
+    for target, members in boxes.items():
+        source = f"failures_to_{target}" if len(members) > 1 else next(iter(members))
+        lines.append(f"    {source} -. any failure .-> {target}")
     return "\n".join(lines) + "\n" + STYLES
 
 
-def node(name, state):
-    shape = SHAPES.get(state["Type"], '[["%s"]]') % name
+def node(name, states):
+    state = states[name]
+    label = "<br>".join([name, *state.get("Folded", [])])
+    shape = SHAPES.get(state["Type"], '[["%s"]]') % label
     return f"{name}{shape}" + (f":::{CLASSES[state['Type']]}" if state["Type"] in CLASSES else "")
+
+
+def arrow(label):
+    return f'-- "{label}" -->' if label else "-->"
 
 
 def ordinary_edges(states):
@@ -68,9 +79,15 @@ def ordinary_edges(states):
             if "Default" in state:
                 is_yes_or_no = [label for label, _ in edges[name]] == ["yes"]
                 edges[name].append(("no" if is_yes_or_no else "otherwise", state["Default"]))
+        elif "Next" in state:
+            edges[name] = [("even if it fails" if state["Next"] in caught_by(state) else "", state["Next"])]
         else:
-            edges[name] = [("", state["Next"])] if "Next" in state else []
+            edges[name] = []
     return edges
+
+
+def caught_by(state):
+    return [catcher["Next"] for catcher in state.get("Catch", [])]
 
 
 def describe(rule):
@@ -84,46 +101,57 @@ def describe(rule):
     operator, value = next((key, rule[key]) for key in rule if key not in ("Variable", "Next", "Comment"))
     if operator == "BooleanEquals":
         return "yes" if value else "no"
-    if operator == "IsPresent":
-        return f"{variable} is {'there' if value else 'missing'}"
+    if operator.startswith("Is"):
+        is_given = value != (operator == "IsNull")
+        return f"{variable} is {'given' if is_given else 'not given'}"
     comparison = re.sub(r"^(String|Numeric|Timestamp|Boolean)|Path$", "", operator)
     return f"{variable} {OPERATORS.get(comparison, comparison)} {str(value).removeprefix('$.')}"
 
 
-def is_folded(name, states, edges):
-    """A Wait that one Choice leads to is drawn as that Choice's edge."""
-    sources = [source for source, targets in edges.items() if any(target == name for _, target in targets)]
-    return states[name]["Type"] == "Wait" and len(sources) == 1 and states[sources[0]]["Type"] == "Choice"
+def fold_loops(states, edges):
+    """Takes Waits, and Choices that only look at one Task's answer, out of the edges."""
+    for wait in [name for name in edges if states[name]["Type"] == "Wait"]:
+        sources = sources_of(wait, edges)
+        if len(sources) != 1 or states[sources[0]]["Type"] != "Choice":
+            continue
+        choice, task = sources[0], states[wait]["Next"]
+        del edges[wait]
+        edges[choice] = [
+            (f"{label}: {wait}", task) if target == wait else (label, target) for label, target in edges[choice]
+        ]
+        if sources_of(choice, edges) == [task] and states[task]["Type"] == "Task":
+            # One way out needs no label: the loop's edge says what else can happen.
+            ways_out = [target for _, target in edges[choice] if target != task]
+            edges[task] = [
+                (wait if target == task else "" if len(ways_out) == 1 else label, target)
+                for label, target in edges.pop(choice)
+            ]
+            states[task]["Folded"] = [f"{choice}?"]
 
 
-def drawn_edges(name, states, edges):
-    for label, target in edges[name]:
-        if is_folded(target, states, edges):
-            yield f'-- "{label}: {target}" -->', edges[target][0][1]
-        elif label:
-            yield f'-- "{label}" -->', target
-        else:
-            yield "-->", target
+def sources_of(name, edges):
+    return [source for source, targets in edges.items() if any(target == name for _, target in targets)]
 
 
 def failure_groups(states, edges):
     """The states whose failures are caught by the same state, by that state."""
-    caught_by = {
-        name: state["Catch"][-1]["Next"] for name, state in states.items() if state.get("Catch")
-    }
+    home = {}
+    for name, state in states.items():
+        if caught_by(state) and caught_by(state)[-1] != state.get("Next"):
+            home[name] = caught_by(state)[-1]
     # What can only be reached from a box belongs into it.
     grew = True
     while grew:
         grew = False
         for name, state in states.items():
-            homes = {caught_by.get(source) for source, targets in edges.items() if name in [t for _, t in targets]}
-            if name not in caught_by and state["Type"] in ("Choice", "Pass") and len(homes) == 1 and None not in homes:
-                caught_by[name] = homes.pop()
+            homes = {home.get(source) for source in sources_of(name, edges)}
+            if name not in home and state["Type"] in ("Choice", "Pass") and len(homes) == 1 and None not in homes:
+                home[name] = homes.pop()
                 grew = True
     groups = {}
     for name in states:
-        if name in caught_by:
-            groups.setdefault(caught_by[name], set()).add(name)
+        if name in home:
+            groups.setdefault(home[name], set()).add(name)
     return groups
 
 
