@@ -22,7 +22,7 @@ from werkzeug.serving import make_server
 import kms
 import stepfunctions
 from cbor import CborBridge
-from rds import operations
+from rds import metrics, operations
 from rds.calls import Calls
 from rds.cloud import Cloud
 from rds.control import Control
@@ -45,9 +45,10 @@ class RequestHandler(MotoRequestHandler):
 
 def main():
     arguments = parse_arguments()
-    cloud = Cloud(arguments.time_scale, arguments.data_dir, arguments.storage)
+    cloud = Cloud(arguments.time_scale, arguments.data_dir, arguments.storage, arguments.region)
     operations.install(cloud)
     kms.install()
+    metrics.publish(cloud)
     faults = Faults(cloud, arguments.cloud_id)
     calls = Calls(DomainDispatcherApplication(create_backend_app), faults)
     server = make_server("127.0.0.1", arguments.port, Control(CborBridge(calls), cloud, calls, faults), threaded=True, request_handler=RequestHandler)
@@ -68,6 +69,7 @@ def parse_arguments():
     parser.add_argument("--time-scale", type=float, default=1.0, help="wall seconds that an AWS second lasts (default 1)")
     parser.add_argument("--data-dir", type=Path, required=True, help="directory for the data; whoever made it removes it")
     parser.add_argument("--storage", choices=["postgres", "files"], default="postgres", help="what stands behind instances of the engine postgres")
+    parser.add_argument("--region", default=os.environ.get("AWS_REGION", "us-east-1"), help="Region of what the control API seeds (default: AWS_REGION, else us-east-1)")
     parser.add_argument("--cloud-id", default="", help="only processes with RDS_ENCRYPT_LOCAL_CLOUD=<this> in their environment are ever killed by a fault")
     parser.add_argument("--lambda-endpoint", help="where the state machines that run here invoke their functions")
     parser.add_argument("--parent-pid", type=int, default=os.getppid(), help="stop when this process is gone (default: the parent; 0: never)")

@@ -1,5 +1,6 @@
 """Tests of the local cloud's AWS services, through boto3 and the control API, as their users see them."""
 
+import functools
 import json
 import os
 import shutil
@@ -38,7 +39,10 @@ class Service:
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", value]
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().split()[-1]
+
+    @functools.cached_property
+    def url(self):
+        return self.process.stdout.readline().split()[-1]
 
     def client(self, service="rds", app_id=None, **config):
         return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="123456789012", aws_secret_access_key="local",
@@ -59,15 +63,24 @@ class Service:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-class ServiceTest(unittest.TestCase):
-    """Gives every test an emptied service."""
+_services = {}
 
-    options = {}
+
+def tearDownModule():
+    for service in _services.values():
+        service.stop()
+
+
+class ServiceTest(unittest.TestCase):
+    """Gives every test an emptied service; one is started for each kind of storage."""
+
+    storage = "files"
 
     @classmethod
     def setUpClass(cls):
-        cls.service = Service(**cls.options)
-        cls.addClassCleanup(cls.service.stop)
+        if cls.storage not in _services:
+            _services[cls.storage] = Service(cls.storage)
+        cls.service = _services[cls.storage]
         cls.rds = cls.service.client()
         cls.kms = cls.service.client("kms")
 
@@ -97,6 +110,7 @@ class ServiceTest(unittest.TestCase):
             status = look()
             if seen[-1:] != [status]:
                 seen.append(status)
+            time.sleep(0.005)
         return seen
 
     def wait_for(self, condition):
@@ -923,6 +937,30 @@ class StepFunctions(unittest.TestCase):
         self.assertEqual((execution["status"], execution["error"]), ("FAILED", "States.Runtime"))
 
 
+class Metrics(ServiceTest):
+    def connections(self, identifier):
+        now = datetime.now(timezone.utc)
+        found = self.service.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/RDS", MetricName="DatabaseConnections", Dimensions=[{"Name": "DBInstanceIdentifier", "Value": identifier}],
+            StartTime=now - timedelta(seconds=1), EndTime=now + timedelta(seconds=1), Period=60, Statistics=["Maximum"])
+        for point in found["Datapoints"]:
+            self.assertEqual(point["Timestamp"].second, 0)
+        return [point["Maximum"] for point in found["Datapoints"]][-1:]
+
+    def test_every_instance_publishes_its_connections_by_the_minute(self):
+        self.seed()
+        self.wait_for(lambda: self.connections("source") == [0])
+        self.control("PATCH", "instances/source", {"connections": 3})
+        self.wait_for(lambda: self.connections("source") == [3])
+        self.assertEqual(self.connections("absent"), [])
+
+    def test_nothing_is_published_where_that_is_switched_off(self):
+        self.control("PATCH", "settings", {"publish_metrics": False})
+        self.seed()
+        time.sleep(0.6)
+        self.assertEqual(self.connections("source"), [])
+
+
 class CloudWatchInCbor(ServiceTest):
     """The Rust SDK's protocol for CloudWatch, by botocore's serializer and parser of it."""
 
@@ -956,7 +994,7 @@ class CloudWatchInCbor(ServiceTest):
 
 
 class Postgres(ServiceTest):
-    options = {"storage": "postgres"}
+    storage = "postgres"
 
     def psql(self, identifier, statement, password="password-1", endpoint=None, check=True):
         endpoint = endpoint or self.instance(identifier)["Endpoint"]
@@ -1043,36 +1081,36 @@ class Postgres(ServiceTest):
 
 
 class Ending(unittest.TestCase):
-    def start(self, **options):
+    def launch(self, **options):
         service = Service(storage="postgres", **options)
         self.addCleanup(shutil.rmtree, service.directory, ignore_errors=True)
         self.addCleanup(service.process.stdout.close)
+        return service
+
+    def create_instance(self, service):
         service.client().create_db_instance(DBInstanceIdentifier="source", Engine="postgres", DBInstanceClass="db.t3.micro", AllocatedStorage=20, MasterUsername="master", MasterUserPassword="password-1")
         while "Endpoint" not in service.client().describe_db_instances()["DBInstances"][0]:
             time.sleep(0.05)
         self.assertTrue(self.processes(service))
-        return service
 
     def processes(self, service):
         return [process.name for process in Path("/proc").iterdir() if process.name.isdigit() and str(service.directory).encode() in read_command(process)]
 
     def test_nothing_outlives_the_service_however_it_ends(self):
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
-            with self.subTest(signal=number):
-                service = self.start()
-                service.process.send_signal(number)
+        parent = subprocess.Popen(["sleep", "60"])
+        endings = {name: self.launch() for name in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)} | {"parent": self.launch(parent_pid=parent.pid)}
+        for ending, service in endings.items():
+            with self.subTest(ending=ending):
+                self.create_instance(service)
+                if ending == "parent":
+                    parent.kill()
+                    parent.wait()
+                else:
+                    service.process.send_signal(ending)
                 service.process.wait(10)
                 deadline = time.monotonic() + 10
                 while left := self.processes(service):
                     self.assertLess(time.monotonic(), deadline, left)
-
-    def test_it_ends_with_the_process_that_wanted_it(self):
-        parent = subprocess.Popen(["sleep", "60"])
-        service = self.start(parent_pid=parent.pid)
-        parent.kill()
-        parent.wait()
-        self.assertEqual(service.process.wait(10), 0)
-        self.assertEqual(self.processes(service), [])
 
 
 def read_command(process):

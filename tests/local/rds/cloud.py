@@ -16,7 +16,11 @@ DEFAULT_UNDELETABLE_STATUSES = ["creating", "deleting", "renaming", "rebooting"]
 class Cloud:
     """Records, storage, endpoints, clock and settings; the requests are in operations.py."""
 
-    def __init__(self, time_scale, directory, storage):
+    # The account that moto plays where a request's access key names none.
+    account_id = "123456789012"
+
+    def __init__(self, time_scale, directory, storage, region):
+        self.region = region
         self.clock = Clock(time_scale)
         self.records = Records()
         self.endpoints = Endpoints()
@@ -35,6 +39,7 @@ class Cloud:
         self.undeletable_statuses = list(DEFAULT_UNDELETABLE_STATUSES)
         # "If the snapshot is being copied, the copy operation is terminated" (API model): failed or gone.
         self.copy_of_deleted_source = "failed"
+        self.publish_metrics = True
         # Results that tests gave operations, and the EventBridge events that RDS would have sent.
         self.replies = {}
         self.events = []

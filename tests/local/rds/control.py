@@ -6,7 +6,8 @@
     PATCH  /local/settings                   changes some: time_scale; durations (AWS seconds by name, see
                                              lifecycle.py); progress_shape (linear, stalled, stuck, falling, absent);
                                              quotas (DBInstances, ManualSnapshots, AllocatedStorage);
-                                             undeletable_statuses; copy_of_deleted_source (failed or gone)
+                                             undeletable_statuses; copy_of_deleted_source (failed or gone);
+                                             publish_metrics (DatabaseConnections, a datapoint a minute)
     GET    /local/instances                  all of them, also hidden ones (/local/snapshots likewise)
     GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
     PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
@@ -14,7 +15,8 @@
                                              Groups that it names are made too. 409 if it is there.
     PUT    /local/snapshots/<id>             makes a snapshot likewise; DBInstanceIdentifier in the fields names
                                              an instance whose data and settings it takes, as of now
-    PATCH  /local/instances/<id>             sets {"fields"}; a status set here stays until a request changes it
+    PATCH  /local/instances/<id>             sets {"fields", "connections"}; a status set here stays until a request
+                                             changes it; connections are clients for DatabaseConnections to count
     DELETE /local/instances/<id>             takes it away at once
     PUT    /local/instances/<id>/data        {"data": text}: a client's write to a file-backed instance
     POST   /local/instances/<id>/maintenance applies what waits for the maintenance window
@@ -133,7 +135,7 @@ class Control:
         _check_keys(body, {"fields", "port", "master_password"}, "key")
         fields = body.get("fields", {})
         _check_fields(kind, fields)
-        maker = operations.outside_request()
+        maker = operations.outside_request(self.cloud)
         if kind is Instance:
             record = seeds.instance(maker, identifier, fields, body.get("port"), body.get("master_password", "seeded-password"))
         else:
@@ -141,13 +143,15 @@ class Control:
         return self._show(record)
 
     def _patch_record(self, kind, identifier, body):
-        _check_keys(body, {"fields"}, "key")
-        _check_fields(kind, body["fields"])
+        _check_keys(body, {"fields", "connections"}, "key")
+        fields = body.get("fields", {})
+        _check_fields(kind, fields)
         record = self._record(kind, identifier)
         with self.cloud.records.lock:
-            if kind.STATUS in body["fields"]:
+            if kind.STATUS in fields:
                 lifecycle.halt(self.cloud, record)
-            record.fields |= body["fields"]
+            record.fields |= fields
+            record.connections = body.get("connections", getattr(record, "connections", None))
         return self._show(record)
 
     def _delete_record(self, kind, identifier):
@@ -161,7 +165,7 @@ class Control:
 
     def _post_record_maintenance(self, kind, identifier, body):
         instance = self._record(kind, identifier)
-        seeds.open_maintenance_window(operations.outside_request(), instance)
+        seeds.open_maintenance_window(operations.outside_request(self.cloud), instance)
         return self._show(instance)
 
     def _record(self, kind, identifier):
@@ -208,7 +212,7 @@ class Control:
         return {}
 
 
-CLOUD_SETTINGS = {"durations", "progress_shape", "undeletable_statuses", "copy_of_deleted_source"}
+CLOUD_SETTINGS = {"durations", "progress_shape", "undeletable_statuses", "copy_of_deleted_source", "publish_metrics"}
 
 
 def _check_fields(kind, fields):

@@ -50,10 +50,13 @@ class Endpoints:
         if forwarder:
             forwarder.close()
 
-    def connections(self, identifier):
-        """How many clients are connected through the identifier's address."""
+    def take_peak(self, identifier):
+        """The most clients that were connected at once since this was last asked."""
         forwarder = self._forwarders.get(identifier)
-        return len(forwarder.pairs) if forwarder else 0
+        if forwarder is None:
+            return 0
+        peak, forwarder.peak = max(forwarder.peak, len(forwarder.pairs)), 0
+        return peak
 
     def close_all(self):
         for identifier in list(self._forwarders):
@@ -84,6 +87,7 @@ class Forwarder:
         self._listener = listener
         self._socket_path = socket_path
         self.pairs = set()
+        self.peak = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
@@ -108,6 +112,7 @@ class Forwarder:
                 continue
             pair = (client, server)
             self.pairs.add(pair)
+            self.peak = max(self.peak, len(self.pairs))
             for source, sink in (pair, pair[::-1]):
                 threading.Thread(target=self._pump, args=(source, sink, pair), daemon=True).start()
 

@@ -190,8 +190,8 @@ def _kill(faults, _action, call, environ):
     return _lost(None, None, None, environ)
 
 
-def _stop(_faults, action, _call, _environ):
-    client = boto3.client("stepfunctions", endpoint_url=action["endpoint"], region_name="us-east-1", aws_access_key_id="123456789012", aws_secret_access_key="local")
+def _stop(faults, action, _call, _environ):
+    client = boto3.client("stepfunctions", endpoint_url=action["endpoint"], region_name=faults.cloud.region, aws_access_key_id="123456789012", aws_secret_access_key="local")
     arns = [action["execution_arn"]] if "execution_arn" in action else [
         execution["executionArn"] for execution in client.list_executions(stateMachineArn=action["state_machine_arn"], statusFilter="RUNNING")["executions"]]
     for arn in arns:

@@ -363,10 +363,10 @@ def install(cloud):
     moto.rds.urls.url_paths = {"{0}/$": LocalRds.dispatch}
 
 
-def outside_request(region="us-east-1", account="123456789012"):
+def outside_request(cloud):
     """The operations for the control API, which comes without a signature to tell the Region and account."""
     operations = LocalRds()
-    operations.region, operations.current_account, operations.partition = region, account, "aws"
+    operations.region, operations.current_account, operations.partition = cloud.region, cloud.account_id, "aws"
     return operations
 
 

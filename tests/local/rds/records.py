@@ -70,6 +70,8 @@ class Instance(Record):
         self.port = fields.get("Endpoint", {}).get("Port") or fields.get("DbInstancePort")
         # While a rename is under way neither name is found; see lifecycle.py.
         self.hidden = False
+        # Clients beside those that the endpoint counts, for instances without a server; see metrics.py.
+        self.connections = 0
         # When the lazy load after a restore began, in AWS seconds.
         self.initialize_start = None
         # Changes by parameter name: waiting for the maintenance window, and about to be applied.
