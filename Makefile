@@ -49,6 +49,11 @@ deploy: build ## build for arm64 and deploy to the AWS account of your credentia
 build: setup ## build the functions with SAM into .aws-sam/build (Architecture=arm64 or x86_64)
 	@scripts/build $(Architecture)
 
+.PHONY: plan
+plan: setup ## print what encrypting INSTANCE would do, as Markdown; changes nothing
+	@[ -n "$(INSTANCE)" ] || { echo "Which instance? make plan INSTANCE=orders" >&2; exit 1; }
+	@$(CLOUD_PYTHON) scripts/plan.py "$(INSTANCE)"
+
 .PHONY: cloud
 cloud: setup ## run a local cloud until Ctrl-C; prints where it listens
 	@$(PYTHON) tests/local/cloud.py run

@@ -92,6 +92,11 @@ class Cloud:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {**kept, **self.environment}
 
+    def session(self):
+        import boto3  # Here, because `run` needs no environment.
+
+        return boto3.Session(ACCOUNT_ID, "local", region_name=REGION)
+
     def to_json(self):
         return json.dumps({**dataclasses.asdict(self), "environment": self.environment})
 
@@ -197,8 +202,9 @@ def start_processes(cloud, cloud_port, services_port, processes):
     os.chmod(data, 0o711)
 
     environment = {
-        # No more of the user's environment than this: the functions inherit it.
-        **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
+        # No more of the user's environment than this: the functions inherit it. Tests of faults set
+        # AWS_MAX_ATTEMPTS to 1, so that a fault reaches the step instead of the SDK's own retries.
+        **{name: os.environ[name] for name in ("PATH", "LANG", "AWS_MAX_ATTEMPTS") if name in os.environ},
         **cloud.environment,
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(cloud_port),
@@ -266,18 +272,17 @@ def deploy(cloud, stack_name, parameters):
 
     Uploads what `sam build` left in .aws-sam/build and creates the stack; returns its outputs.
     """
-    # Imported here: the rest of this file runs on any Python, without the environment.
-    import boto3
+    # Imported here: the rest of this file runs without the environment that setup makes.
     import botocore.exceptions
     import cfnlint.decode
 
+    session = cloud.session()
     if not BUILT_TEMPLATE.exists():
         raise CloudError("nothing is built yet: run `make build` first")
     template, problems = cfnlint.decode.decode(str(BUILT_TEMPLATE))
     if problems:
         raise CloudError(f"{BUILT_TEMPLATE}: {problems}")
 
-    session = boto3.Session()
     storage = session.client("s3", endpoint_url=cloud.endpoint)
     bucket = f"{stack_name}-deployment"
     storage.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -372,7 +377,6 @@ def main():
         text = sys.stdin.read() if arguments.cloud == "-" else pathlib.Path(arguments.cloud).read_text()
         parameters = dict(parameter.split("=", 1) for parameter in arguments.parameter)
         cloud = Cloud.from_json(text)
-        os.environ.update(cloud.environment)
         print(json.dumps(deploy(cloud, arguments.stack_name, parameters)))
 
 

@@ -19,8 +19,6 @@ import textwrap
 import threading
 import time
 
-import boto3
-
 from cloud import HERE, REPOSITORY, STACK_NAME, Cloud
 
 INSTANCE_ID = "soa-04-005"
@@ -125,8 +123,7 @@ class Demo:
         self.environment = cloud.process_environment()
         self.environment["PATH"] = f"{TOOLS}{os.pathsep}{self.environment['PATH']}"
         self.environment["PGPASSWORD"] = PASSWORD
-        credentials = {name: cloud.environment[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
-        session = boto3.Session(region_name=cloud.environment["AWS_REGION"], **credentials)
+        session = cloud.session()
         self.rds = session.client("rds", endpoint_url=cloud.services_endpoint)
         self.states = session.client("stepfunctions", endpoint_url=cloud.endpoint)
         self.stacks = session.client("cloudformation", endpoint_url=cloud.endpoint)
