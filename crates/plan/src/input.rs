@@ -14,6 +14,8 @@ const MINUTES_PER_WAIT_MAX: f64 = 7.0 * 24.0 * 60.0;
 const STARTED_BY_EXECUTION: &str = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID";
 /// A Fail state's cause is bounded (32,768 characters), and nobody reads a long one.
 const SHOWN_CHARACTERS_MAX: usize = 80;
+/// The longest value of any field: KeyId of KMS's DescribeKey. What AWS says about a value repeats it.
+const TEXT_LENGTH_MAX: usize = 2048;
 
 const FIELDS: &[&str] = &[
     "instance_id",
@@ -105,8 +107,7 @@ impl Input {
 
 fn key(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
     let Some(key) = text(fields, "kms_key_id")? else { return Ok(None) };
-    // KeyId of KMS's DescribeKey: 1 to 2,048 characters.
-    if key.is_empty() || key.len() > 2048 || key.chars().any(char::is_whitespace) {
+    if key.is_empty() || key.chars().any(char::is_whitespace) {
         return Err(invalid("kms_key_id", "is not a key id, a key ARN, an alias name (alias/…) or an alias ARN"));
     }
     Ok(Some(key.to_owned()))
@@ -156,7 +157,14 @@ fn present<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> 
 
 fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Error> {
     let Some(value) = present(fields, name) else { return Ok(None) };
-    value.as_str().map(Some).ok_or_else(|| invalid(name, format!("is {}, not a string", kind(value))))
+    let text = value.as_str().ok_or_else(|| invalid(name, format!("is {}, not a string", kind(value))))?;
+    if text.len() > TEXT_LENGTH_MAX {
+        return Err(invalid(
+            name,
+            format!("has {} bytes, and no legal value has more than {TEXT_LENGTH_MAX}", text.len()),
+        ));
+    }
+    Ok(Some(text))
 }
 
 fn flag(fields: &Map<String, Value>, name: &str) -> Result<bool, Error> {
@@ -277,6 +285,11 @@ mod tests {
     fn a_cause_stays_short_whatever_the_input_is() {
         let long = "x".repeat(250_000);
         assert!(problem(json!({"instance_id": long})).len() < 1000);
+        // These would be looked up, and repeated in what is said about them.
+        let resource_id = format!("db-{}", "X".repeat(250_000));
+        assert!(problem(json!({"instance_id": resource_id})).len() < 1000);
+        let arn = format!("arn:aws:rds:{long}:123456789012:db:orders");
+        assert!(problem(json!({"instance_id": arn})).len() < 1000);
         assert!(problem(json!({"instance_id": "a", long: 1})).len() < 1000);
     }
 

@@ -1,4 +1,5 @@
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
+use aws_sdk_cloudwatch::types::{Dimension, MetricAlarm};
 use aws_sdk_kms::error::ErrorMetadata as KmsErrorMetadata;
 use aws_sdk_kms::operation::describe_key::{DescribeKeyError, DescribeKeyOutput};
 use aws_sdk_kms::types::builders::KeyMetadataBuilder;
@@ -10,7 +11,8 @@ use aws_sdk_rds::operation::describe_account_attributes::{
 };
 use aws_sdk_rds::operation::describe_blue_green_deployments::DescribeBlueGreenDeploymentsOutput;
 use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
-use aws_sdk_rds::operation::describe_db_proxies::DescribeDbProxiesOutput;
+use aws_sdk_rds::operation::describe_db_proxies::{DescribeDBProxiesError, DescribeDbProxiesOutput};
+use aws_sdk_rds::operation::describe_db_proxy_targets::DescribeDbProxyTargetsOutput;
 use aws_sdk_rds::operation::describe_db_snapshots::{DescribeDBSnapshotsError, DescribeDbSnapshotsOutput};
 use aws_sdk_rds::operation::describe_event_subscriptions::DescribeEventSubscriptionsOutput;
 use aws_sdk_rds::operation::describe_integrations::DescribeIntegrationsOutput;
@@ -20,9 +22,14 @@ use aws_sdk_rds::operation::describe_orderable_db_instance_options::{
 use aws_sdk_rds::operation::describe_pending_maintenance_actions::DescribePendingMaintenanceActionsOutput;
 use aws_sdk_rds::types::builders::{DbInstanceBuilder, OrderableDbInstanceOptionBuilder};
 use aws_sdk_rds::types::{
-    AccountQuota, BlueGreenDeployment, DbSnapshot, DbSubnetGroup, OrderableDbInstanceOption, PendingMaintenanceAction,
-    ResourcePendingMaintenanceActions, StorageEncryptionType, Tag, VpcSecurityGroupMembership,
+    AccountQuota, BlueGreenDeployment, DbProxy, DbProxyTarget, DbSnapshot, DbSubnetGroup, EventSubscription,
+    Integration, OrderableDbInstanceOption, PendingMaintenanceAction, ResourcePendingMaintenanceActions,
+    StorageEncryptionType, Tag, VpcSecurityGroupMembership,
 };
+use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
+use aws_sdk_sfn::primitives::DateTime;
+use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sfn::types::error::ExecutionDoesNotExist;
 use aws_smithy_mocks::{MockResponse, Rule, RuleMode, mock, mock_client};
 use serde_json::json;
 use workflow::status::Class;
@@ -33,6 +40,7 @@ use super::*;
 type Rds = aws_sdk_rds::Client;
 type Kms = aws_sdk_kms::Client;
 type CloudWatch = aws_sdk_cloudwatch::Client;
+type StepFunctions = aws_sdk_sfn::Client;
 
 const REGION: &str = "eu-west-1";
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -267,10 +275,22 @@ async fn the_instance_alone_makes_a_plan_with_the_references_fields_and_names() 
 #[tokio::test]
 async fn every_field_that_a_later_state_reads_is_there() {
     let state = serde_json::to_value(planned(account(source())).await).expect("a state");
-    for field in ["applied", "protected", "cleaned", "undo"] {
+    for field in [
+        "writes_before",
+        "applied",
+        "writes",
+        "fenced",
+        "source_renamed",
+        "target_renamed",
+        "restored_names",
+        "unfenced",
+        "protected",
+        "cleaned",
+        "undo",
+    ] {
         assert_eq!(state.get(field), Some(&Value::Null), "{field}");
     }
-    for look in ["no_encrypted_snapshot", "encrypted_snapshot", "target"] {
+    for look in ["no_encrypted_snapshot", "encrypted_snapshot", "target", "initialized"] {
         assert_eq!(state[look], serde_json::to_value(Look::default()).expect("a look"), "{look}");
     }
     assert!(state["source"]["wait"]["wait_seconds"].is_u64());
@@ -684,6 +704,230 @@ async fn the_owner_is_not_warned_of_what_does_not_concern_the_source() {
     }
     let sql_server = planned(account(source().engine("sqlserver-se"))).await.warnings.join("\n");
     assert!(sql_server.contains("suspends I/O"), "a Multi-AZ SQL Server does, too: {sql_server}");
+}
+
+fn cutover(fields: Value) -> Value {
+    let mut input = json!({"instance_id": "orders", "cutover": "rename"});
+    for (name, value) in fields.as_object().expect("fields") {
+        input[name] = value.clone();
+    }
+    input
+}
+
+#[tokio::test]
+async fn a_cutover_takes_a_decision_about_the_writes_since_the_snapshot() {
+    let error = account(source()).plan(cutover(json!({}))).await.expect_err("no decision");
+    assert_eq!(error.name(), "LostWritesNotAccepted");
+    for decision in ["writes_stopped", "accept_lost_writes"] {
+        assert!(error.to_string().contains(&format!("\"{decision}\": true")), "{error}");
+        account(source()).plan(cutover(json!({decision: true}))).await.expect("decided");
+    }
+}
+
+#[tokio::test]
+async fn a_cutover_takes_a_decision_about_the_replicas() {
+    let replicated = || account(source().read_replica_db_instance_identifiers("orders-replica"));
+    let error = replicated().plan(cutover(json!({"writes_stopped": true}))).await.expect_err("no decision");
+    assert_eq!(error.name(), "StaleReplicasNotAccepted");
+    assert!(error.to_string().contains("orders-replica"), "{error}");
+    let decided = cutover(json!({"writes_stopped": true, "accept_stale_replicas": true}));
+    replicated().plan(decided).await.expect("decided");
+    replicated().plan(orders()).await.expect("nothing happens to them without a cutover");
+}
+
+#[tokio::test]
+async fn a_cutover_needs_the_name_for_the_old_instance() {
+    let taken = || {
+        let mut account = account(source());
+        account.instances.push(DbInstance::builder().db_instance_identifier("orders-unencrypted").build());
+        account
+    };
+    let error = taken().plan(cutover(json!({"writes_stopped": true}))).await.expect_err("taken");
+    assert_eq!(error.name(), "NameConflict");
+    assert!(error.to_string().starts_with("DB instance `orders-unencrypted`"), "{error}");
+    taken().plan(orders()).await.expect("it is not needed without a cutover");
+}
+
+#[tokio::test]
+async fn backups_wait_for_the_cutover_and_for_nothing_else() {
+    let backed_up = || account(source().backup_retention_period(7));
+    let days = |settings: &Settings| settings.number("BackupRetentionPeriod");
+    let plain = planned(backed_up()).await;
+    assert_eq!((days(&plain.settings), days(&plain.final_settings)), (Some(7), Some(7)));
+    let renamed = backed_up().plan(cutover(json!({"writes_stopped": true}))).await.expect("planned");
+    assert_eq!((days(&renamed.settings), days(&renamed.final_settings)), (Some(0), Some(7)));
+    assert!(renamed.warnings.join("\n").contains("only recovery point"), "{:?}", renamed.warnings);
+}
+
+#[tokio::test]
+async fn a_cutover_announces_the_outage_and_what_is_lost() {
+    let input = cutover(json!({"accept_lost_writes": true}));
+    let warnings = account(source()).plan(input).await.expect("planned").warnings.join("\n");
+    for words in ["The cutover is an outage", "ACCEPTED: what is written", "Without isolation_security_group_id"] {
+        assert!(warnings.contains(words), "{warnings} does not say {words}");
+    }
+    let input = cutover(json!({"writes_stopped": true, "isolation_security_group_id": "sg-0"}));
+    let warnings = account(source()).plan(input).await.expect("planned").warnings.join("\n");
+    assert!(!warnings.contains("ACCEPTED") && !warnings.contains("Without isolation"), "{warnings}");
+}
+
+#[tokio::test]
+async fn the_plan_of_a_cutover_names_both_renames_and_the_approval() {
+    let input = cutover(json!({"writes_stopped": true, "approval": true, "plan_only": true}));
+    let plan = account(source()).plan(input).await.expect("planned").plan.expect("a plan");
+    let summary = plan.summary.join("\n");
+    for words in ["waits for an approval", "Rename orders to orders-unencrypted", "Rename orders-encrypted to orders:"]
+    {
+        assert!(summary.contains(words), "{summary} does not say {words}");
+    }
+}
+
+#[tokio::test]
+async fn what_will_still_point_at_the_old_instance_is_found() {
+    let found = vec![
+        mock!(Rds::describe_event_subscriptions).then_output(|| {
+            let of =
+                |name, source| EventSubscription::builder().cust_subscription_id(name).source_ids_list(source).build();
+            DescribeEventSubscriptionsOutput::builder()
+                .event_subscriptions_list(of("orders-events", "orders"))
+                .event_subscriptions_list(of("other-events", "customers"))
+                .build()
+        }),
+        mock!(Rds::describe_db_proxies).then_output(|| {
+            let named = |name| DbProxy::builder().db_proxy_name(name).build();
+            DescribeDbProxiesOutput::builder()
+                .db_proxies(named("orders-proxy"))
+                .db_proxies(named("other-proxy"))
+                .build()
+        }),
+        mock!(Rds::describe_db_proxy_targets).then_compute_output(|input| {
+            let instance = if input.db_proxy_name() == Some("orders-proxy") { "orders" } else { "customers" };
+            let target = DbProxyTarget::builder().rds_resource_id(instance).build();
+            DescribeDbProxyTargetsOutput::builder().targets(target).build()
+        }),
+        mock!(Rds::describe_integrations).then_output(|| {
+            let of = |name, arn| Integration::builder().integration_name(name).source_arn(arn).build();
+            DescribeIntegrationsOutput::builder()
+                .integrations(of("orders-to-redshift", SOURCE_ARN))
+                .integrations(of("other-to-redshift", "arn:other"))
+                .build()
+        }),
+        mock!(CloudWatch::describe_alarms).then_output(|| {
+            let of = |name, instance| {
+                let dimension = Dimension::builder().name("DBInstanceIdentifier").value(instance).build();
+                MetricAlarm::builder().alarm_name(name).dimensions(dimension).build()
+            };
+            DescribeAlarmsOutput::builder()
+                .metric_alarms(of("orders-cpu", "orders"))
+                .metric_alarms(of("other-cpu", "customers"))
+                .build()
+        }),
+    ];
+    let source = source()
+        .iam_database_authentication_enabled(true)
+        .tag_list(Tag::builder().key("aws:cloudformation:logical-id").value("OrdersDatabase").build())
+        .tag_list(Tag::builder().key("managed-by").value("Terraform").build());
+    let context = account(source).context_with(found);
+    let input = cutover(json!({"writes_stopped": true}));
+    let warnings = handle(&context, request(input)).await.expect("planned").warnings.join("\n");
+    for words in [
+        "event subscription `orders-events`",
+        "RDS proxy `orders-proxy`",
+        "integration `orders-to-redshift`",
+        "follow the name to the target and can fire during the cutover: orders-cpu.",
+        &format!(":dbuser:{RESOURCE_ID}/"),
+        "The CloudFormation stack `s` owns the source as `OrdersDatabase`",
+        "terraform import",
+    ] {
+        assert!(warnings.contains(words), "{warnings} does not say {words}");
+    }
+    assert!(!warnings.contains("other-"), "{warnings}");
+}
+
+#[tokio::test]
+async fn what_points_at_the_instance_is_read_only_when_it_matters() {
+    let denied = mock!(Rds::describe_db_proxies)
+        .then_error(|| DescribeDBProxiesError::generic(ErrorMetadata::builder().code("AccessDenied").build()));
+    let context = account(source()).context_with(vec![denied]);
+    handle(&context, request(orders())).await.expect("not read");
+    for input in [cutover(json!({"writes_stopped": true})), json!({"instance_id": "orders", "plan_only": true})] {
+        assert_eq!(handle(&context, request(input)).await.expect_err("read").name(), "AccessDenied");
+    }
+}
+
+/// Step Functions with one execution, of this status and input.
+fn execution(status: ExecutionStatus, input: Value) -> Rule {
+    mock!(StepFunctions::describe_execution).match_requests(|input| input.execution_arn() == Some(EARLIER)).then_output(
+        move || {
+            DescribeExecutionOutput::builder()
+                .execution_arn(EARLIER)
+                .state_machine_arn("arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt-instance")
+                .status(status.clone())
+                .start_date(DateTime::from_secs(0))
+                .input(input.to_string())
+                .build()
+                .expect("complete")
+        },
+    )
+}
+
+async fn resume(earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
+    let left = DbSnapshot::builder().db_snapshot_identifier("orders-encrypted").set_tag_list(Some(tags_of(EARLIER)));
+    let context = Account { snapshots: vec![left.build()], ..account(source()) }.context_with(earlier);
+    handle(&context, request(json!({"instance_id": "orders", "resume": resumed}))).await
+}
+
+#[tokio::test]
+async fn a_resumed_execution_takes_over_what_the_earlier_one_left() {
+    for status in [ExecutionStatus::Failed, ExecutionStatus::TimedOut, ExecutionStatus::Aborted] {
+        let response = resume(vec![execution(status, orders())], EARLIER).await.expect("resumed");
+        assert_eq!(response.owner.execution, EARLIER);
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_resumes_leads_to_the_execution_that_made_the_resources() {
+    let second = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:second";
+    let describe_second =
+        mock!(StepFunctions::describe_execution).match_requests(move |input| input.execution_arn() == Some(second));
+    let describe_second = describe_second.then_output(move || {
+        DescribeExecutionOutput::builder()
+            .execution_arn(second)
+            .state_machine_arn("arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt-instance")
+            .status(ExecutionStatus::Failed)
+            .start_date(DateTime::from_secs(0))
+            .input(json!({"instance_id": "orders", "resume": EARLIER}).to_string())
+            .build()
+            .expect("complete")
+    });
+    let chain = vec![describe_second, execution(ExecutionStatus::Failed, orders())];
+    assert_eq!(resume(chain, second).await.expect("resumed").owner.execution, EARLIER);
+}
+
+#[tokio::test]
+async fn a_chain_of_resumes_that_leads_nowhere_ends() {
+    let itself = execution(ExecutionStatus::Failed, json!({"resume": EARLIER}));
+    let error = resume(vec![itself], EARLIER).await.expect_err("it resumes itself");
+    assert_eq!(error.name(), "NotResumable");
+}
+
+#[tokio::test]
+async fn what_cannot_be_resumed_is_refused_with_the_reason() {
+    for (status, words) in [
+        (ExecutionStatus::Running, "is RUNNING; stop it first"),
+        (ExecutionStatus::Succeeded, "succeeded; there is nothing to go on with"),
+    ] {
+        let error = resume(vec![execution(status, orders())], EARLIER).await.expect_err(words);
+        assert_eq!(error.name(), "NotResumable");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let forgotten = mock!(StepFunctions::describe_execution)
+        .then_error(|| DescribeExecutionError::ExecutionDoesNotExist(ExecutionDoesNotExist::builder().build()));
+    let error = resume(vec![forgotten], EARLIER).await.expect_err("forgotten");
+    assert_eq!(error.name(), "NotResumable");
+    let other = "arn:aws:states:eu-west-1:123456789012:execution:another-machine:earlier";
+    let error = resume(vec![], other).await.expect_err("another machine");
+    assert!(error.to_string().contains("another state machine"), "{error}");
 }
 
 #[tokio::test]
