@@ -181,13 +181,22 @@ mod tests {
     }
 
     async fn look_at_instance(instance: Option<DbInstanceBuilder>, previous: Look) -> Result<Look, Error> {
+        look_by(instance, instance_request(previous)).await
+    }
+
+    async fn look_at_initialization(instance: Option<DbInstanceBuilder>, previous: Look) -> Result<Look, Error> {
+        let id = InstanceId::parse("orders-encrypted").expect("legal");
+        look_by(instance, Request::Initialization { id, previous, max_wait_seconds: HOUR_SECONDS }).await
+    }
+
+    async fn look_by(instance: Option<DbInstanceBuilder>, request: Request) -> Result<Look, Error> {
         let instances: Vec<DbInstance> = instance.map(DbInstanceBuilder::build).into_iter().collect();
         let describe = mock!(Client::describe_db_instances)
             .match_requests(|input| input.db_instance_identifier() == Some("orders-encrypted"))
             .then_output(move || {
                 DescribeDbInstancesOutput::builder().set_db_instances(Some(instances.clone())).build()
             });
-        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]), instance_request(previous)).await
+        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]), request).await
     }
 
     fn instance_request(previous: Look) -> Request {
@@ -345,6 +354,31 @@ mod tests {
     async fn an_instance_whose_resource_id_was_not_known_is_told_by_it_from_then_on() {
         let look = look_at_instance(Some(instance("creating")), waited(0)).await.expect("a look");
         assert_eq!(look.resource_id.as_deref(), Some("db-TARGET"));
+    }
+
+    #[tokio::test]
+    async fn storage_that_still_loads_is_waited_for_by_its_progress() {
+        let loading = instance("available").storage_operation_status("Initializing");
+        let once_idle = Look { steady_looks: 1, ..waited(60) };
+        let look = look_at_initialization(Some(loading.storage_operation_percent_progress(40)), once_idle).await;
+        let look = look.expect("a look");
+        assert_eq!((look.ready, look.steady_looks, look.percent_progress), (false, 0, Some(40)));
+        assert!(look.wait.prediction.is_some(), "{look:?}");
+    }
+
+    #[tokio::test]
+    async fn storage_is_loaded_when_two_looks_in_a_row_find_it_idle() {
+        for idle in [instance("available"), instance("available").storage_operation_status("Idle")] {
+            let first = look_at_initialization(Some(idle.clone()), Look::default()).await.expect("a look");
+            assert!(!first.ready);
+            assert!(look_at_initialization(Some(idle), first).await.expect("a look").ready);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_vanishes_while_it_loads_is_named() {
+        let error = look_at_initialization(None, waited(0)).await.expect_err("vanished");
+        assert_eq!(error.name(), "InstanceNotFound");
     }
 
     #[tokio::test]

@@ -211,6 +211,8 @@ mod tests {
         for name in ["Engine", "MultiAZ", "PreferredMaintenanceWindow", "Tags"] {
             assert!(has(&proof.compared, name), "{name}: {proof:?}");
         }
+        let summary = &proof.summary;
+        assert!(summary.starts_with(&format!("Proven: encrypted under a KMS key (sse-kms), key {KEY}. ")), "{summary}");
         assert!(has(&proof.differs_on_purpose, "KmsKeyId") && has(&proof.differs_on_purpose, "DbiResourceId"));
     }
 
