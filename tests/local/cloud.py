@@ -214,9 +214,11 @@ def start_processes(cloud, cloud_port, services_port, processes):
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
         "MINISTACK_REGION": REGION,
         "SFN_WAIT_SCALE": str(cloud.time_scale),
-        # Deployed code and everything else that ministack writes.
+        # Whatever ministack writes: deployed code, keys, objects.
         "TMPDIR": str(temporary),
         "HOME": str(temporary),
+        "STATE_DIR": str(temporary / "state"),
+        "S3_DATA_DIR": str(temporary / "objects"),
         # The functions inherit it, so that their processes can be told apart by cloud.
         "RDS_ENCRYPT_LOCAL_CLOUD": cloud.cloud_id,
         "PYTHONUNBUFFERED": "1",

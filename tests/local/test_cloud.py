@@ -1,0 +1,118 @@
+"""A cloud lives exactly as long as the process that asked for it, and touches nothing outside its folder."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from cloud import HERE, Cloud
+
+
+def processes_of(cloud):
+    """The command lines of all processes that have the cloud's folder in theirs, or its id in their environment."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                command, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+                if cloud.folder.encode() in command or f"RDS_ENCRYPT_LOCAL_CLOUD={cloud.cloud_id}\0".encode() in environment:
+                    found.append(command.replace(b"\0", b" ").decode())
+    return found
+
+
+@unittest.skipUnless(pathlib.Path("/proc").exists(), "looks for processes in /proc")
+class CloudLife(unittest.TestCase):
+    def start(self, *options):
+        process = subprocess.Popen(
+            [sys.executable, HERE / "cloud.py", "run", "--storage", "files", *options],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stdin.close)
+        return process, Cloud.from_json(process.stdout.readline())
+
+    def assert_gone(self, cloud):
+        deadline = time.monotonic() + 15
+        while (left := processes_of(cloud)) or os.path.exists(cloud.folder):
+            self.assertLess(time.monotonic(), deadline, f"left behind: {left} {cloud.folder}")
+            time.sleep(0.1)
+
+    def test_every_end_of_its_owner_is_its_own(self):
+        for end in (
+            lambda process: process.send_signal(signal.SIGTERM),
+            lambda process: process.send_signal(signal.SIGINT),
+            lambda process: process.kill(),
+            lambda process: process.stdin.close(),
+        ):
+            with self.subTest(end):
+                process, cloud = self.start("--until-stdin-closes")
+                self.assertEqual(len(processes_of(cloud)), 2)
+                end(process)
+                self.assert_gone(cloud)
+
+    def test_a_dead_service_ends_it_with_its_last_words(self):
+        process = subprocess.Popen(
+            [sys.executable, HERE / "cloud.py", "run", "--storage", "files"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        cloud = Cloud.from_json(process.stdout.readline())
+        services = next(
+            int(entry.name) for entry in pathlib.Path("/proc").iterdir()
+            if entry.name.isdigit() and f"{cloud.folder}/data".encode() in (entry / "cmdline").read_bytes()
+        )
+        os.kill(services, signal.SIGKILL)
+        _, errors = process.communicate(timeout=15)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("services ended with code -9", errors)
+        self.assert_gone(cloud)
+
+    def test_two_stand_side_by_side(self):
+        _, first = self.start()
+        _, second = self.start()
+        self.assertNotEqual(first.endpoint, second.endpoint)
+        for number, cloud in enumerate((first, second)):
+            queues = cloud.session().client("sqs", endpoint_url=cloud.endpoint)
+            queues.create_queue(QueueName=f"queue-{number}")
+            self.assertEqual(len(queues.list_queues()["QueueUrls"]), 1)
+
+    def test_listens_on_loopback_only(self):
+        _, cloud = self.start()
+        leaders = {int(line) for line in self.group_members(cloud)}
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            for line in pathlib.Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and self.is_of(leaders, fields[9]):  # 0A: listening
+                    self.assertTrue(fields[1].startswith("0100007F:"), f"listens on {fields[1]} in {table}")
+
+    def group_members(self, cloud):
+        for entry in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and cloud.cloud_id.encode() in (entry / "environ").read_bytes():
+                    yield entry.name
+
+    def is_of(self, processes, inode):
+        for process in processes:
+            with contextlib.suppress(OSError):
+                for descriptor in pathlib.Path(f"/proc/{process}/fd").iterdir():
+                    if os.readlink(descriptor) == f"socket:[{inode}]":
+                        return True
+        return False
+
+    def test_functions_see_nothing_of_the_users_environment(self):
+        os.environ["AWS_SESSION_TOKEN"] = os.environ["SECRET_OF_THE_USER"] = "planted"
+        self.addCleanup(os.environ.pop, "AWS_SESSION_TOKEN")
+        self.addCleanup(os.environ.pop, "SECRET_OF_THE_USER")
+        _, cloud = self.start()
+        for process in self.group_members(cloud):
+            self.assertNotIn(b"planted", pathlib.Path(f"/proc/{process}/environ").read_bytes())
+        self.assertNotIn("planted", json.dumps(cloud.environment))
+
+
+if __name__ == "__main__":
+    unittest.main()
