@@ -1,0 +1,111 @@
+"""The scripts of the build: what they refuse and what they draw."""
+
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import state_diagram  # noqa: E402  Needs the path above.
+
+X86_64, AARCH64 = 62, 183
+
+
+def elf(machine):
+    """The first bytes of a 64-bit little-endian ELF executable."""
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, machine)
+
+
+class CheckBootstraps(unittest.TestCase):
+    def check(self, architecture, bootstraps):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in bootstraps.items():
+                bootstrap = pathlib.Path(folder, name, "bootstrap")
+                bootstrap.parent.mkdir()
+                bootstrap.write_bytes(content)
+            command = [sys.executable, SCRIPTS / "check_bootstraps.py", architecture, folder]
+            return subprocess.run(command, capture_output=True, text=True)
+
+    def test_same_architecture_passes(self):
+        self.assertEqual(self.check("arm64", {"PlanFunction": elf(AARCH64)}).returncode, 0)
+        self.assertEqual(self.check("x86_64", {"PlanFunction": elf(X86_64)}).returncode, 0)
+
+    def test_one_of_another_architecture_is_named(self):
+        result = self.check("arm64", {"PlanFunction": elf(AARCH64), "VerifyFunction": elf(X86_64)})
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("VerifyFunction/bootstrap is for x86_64, the template says arm64", result.stderr)
+        self.assertNotIn("PlanFunction", result.stderr)
+
+    def test_what_is_no_program_is_refused(self):
+        for content in (b"", b"#!/bin/sh\n" + bytes(20)):
+            self.assertIn("not an ELF file", self.check("x86_64", {"PlanFunction": content}).stderr)
+
+    def test_nothing_built_is_refused(self):
+        self.assertIn("holds no bootstrap", self.check("x86_64", {}).stderr)
+
+
+class StateDiagram(unittest.TestCase):
+    def draw(self, **states):
+        return state_diagram.draw({"StartAt": next(iter(states)), "States": states})
+
+    def catch(self, target):
+        return [{"ErrorEquals": ["States.ALL"], "Next": target}]
+
+    def test_polling_loop_is_one_node(self):
+        drawing = self.draw(
+            Look={"Type": "Task", "Next": "IsReady"},
+            IsReady={"Type": "Choice", "Choices": [{"Variable": "$.ready", "BooleanEquals": True, "Next": "Done"}], "Default": "Wait"},
+            Wait={"Type": "Wait", "Next": "Look"},
+            Done={"Type": "Succeed"},
+        )
+        self.assertIn('Look["Look<br>IsReady?"]', drawing)
+        self.assertIn('Look -- "Wait" --> Look', drawing)
+        self.assertIn("Look --> Done", drawing)
+        self.assertNotIn("IsReady{{", drawing)
+
+    def test_shared_failures_are_one_edge(self):
+        drawing = self.draw(
+            First={"Type": "Task", "Next": "Second", "Catch": self.catch("Failed")},
+            Second={"Type": "Task", "Next": "Done", "Catch": self.catch("Failed")},
+            Done={"Type": "Succeed"},
+            Failed={"Type": "Fail"},
+        )
+        self.assertEqual(drawing.count(". any failure ."), 1)
+        self.assertIn("failures_to_Failed -. any failure .-> Failed", drawing)
+
+    def test_tolerated_failure_is_said(self):
+        drawing = self.draw(
+            Publish={"Type": "Task", "Next": "Done", "Catch": self.catch("Done")}, Done={"Type": "Succeed"}
+        )
+        self.assertIn('Publish -- "even if it fails" --> Done', drawing)
+        self.assertNotIn("any failure", drawing)
+
+    def test_conditions_are_words(self):
+        for rule, words in (
+            ({"Variable": "$.options.cutover", "StringEquals": "rename"}, "cutover is rename"),
+            ({"Variable": "$.count", "NumericGreaterThanEquals": 3}, "count ≥ 3"),
+            ({"Variable": "$.count", "NumericLessThanPath": "$.limit"}, "count < limit"),
+            ({"Not": {"Variable": "$.group", "IsPresent": True}}, "not group is given"),
+            ({"Variable": "$.group", "IsNull": True}, "group is not given"),
+            ({"And": [{"Variable": "$.a", "StringEquals": "b"}, {"Variable": "$.c", "StringEquals": "d"}]}, "a is b and c is d"),
+        ):
+            self.assertEqual(state_diagram.describe(rule), words)
+
+    def test_check_finds_what_is_out_of_date(self):
+        with tempfile.TemporaryDirectory() as folder:
+            readme = pathlib.Path(folder, "README.md")
+            readme.write_text("<!-- state diagram of statemachine/encrypt-instance.asl.json -->\n<!-- end of state diagram -->\n")
+            command = [sys.executable, SCRIPTS / "state_diagram.py"]
+            self.assertIn("out of date", subprocess.run([*command, "--check", readme], capture_output=True, text=True).stderr)
+            subprocess.run([*command, readme], check=True)
+            self.assertEqual(subprocess.run([*command, "--check", readme]).returncode, 0)
+            readme.write_text("no marker")
+            self.assertNotEqual(subprocess.run([*command, readme], capture_output=True).returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
