@@ -4,27 +4,94 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// How long an AWS second lasts. Small enough for quick tests, large enough to see every status.
-const TIME_SCALE: &str = "0.005";
+const TIME_SCALE: f64 = 0.005;
 /// Longer than any execution of the tests; one that hangs fails with its history.
 const EXECUTION_SECONDS_MAX: u64 = 120;
 
-pub(crate) struct Cloud {
+/// What kind of cloud a test wants.
+pub(crate) struct Setup<'a> {
+    /// `postgres`: a server behind each instance of that engine; `files`: none.
+    pub(crate) storage: &'a str,
+    /// How long an AWS second lasts.
+    pub(crate) time_scale: f64,
+    /// The template's, as NAME=VALUE.
+    pub(crate) parameters: &'a [&'a str],
+    /// What the functions find in their environment besides what the template gives them.
+    pub(crate) environment: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { storage: "postgres", time_scale: TIME_SCALE, parameters: &[], environment: &[] }
+    }
+}
+
+/// A running cloud's processes; they end when the input closes.
+pub(crate) struct Running {
     _input: ChildStdin,
     _process: Child,
-    services_endpoint: String,
+    description: Value,
     outputs: Value,
+}
+
+/// A test's own clients to a cloud.
+pub(crate) struct Cloud {
+    endpoint: String,
+    services_endpoint: String,
+    state_machine: String,
+    undo_state_machine: String,
+    topic: String,
+    /// The line that describes the cloud.
+    description: String,
+    cloudwatch: aws_sdk_cloudwatch::Client,
+    /// Step Functions of moto: the second, stricter interpreter.
+    strict_sfn: aws_sdk_sfn::Client,
     pub(crate) rds: aws_sdk_rds::Client,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
+}
+
+/// A subscriber of the stack's topic.
+pub(crate) struct Inbox {
+    lines: BufReader<ChildStdout>,
+    process: Child,
+}
+
+impl Inbox {
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("a line");
+        line.trim().to_owned()
+    }
+
+    /// The next notification that is about a DB instance.
+    pub(crate) fn next_about(&mut self, instance_id: &str) -> Value {
+        loop {
+            let mail: Value = serde_json::from_str(&self.line()).expect("JSON");
+            if mail["subject"].as_str().is_some_and(|subject| subject.contains(&format!(": {instance_id} "))) {
+                return mail;
+            }
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// How an execution ended.
@@ -51,6 +118,28 @@ impl Outcome {
     }
 }
 
+impl Running {
+    pub(crate) fn start(setup: &Setup) -> Self {
+        let mut process = python()
+            .args(["tests/local/cloud.py", "run", "--until-stdin-closes", "--storage", setup.storage])
+            .args(["--time-scale", &setup.time_scale.to_string()])
+            .envs(setup.environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the local cloud: run `make setup` first");
+        let mut description = String::new();
+        let mut lines = BufReader::new(process.stdout.take().expect("piped"));
+        lines.read_line(&mut description).expect("the cloud's description");
+        Self {
+            outputs: deploy(&description, setup.parameters),
+            description: serde_json::from_str(&description).expect("the cloud's description as JSON"),
+            _input: process.stdin.take().expect("piped"),
+            _process: process,
+        }
+    }
+}
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -63,44 +152,86 @@ fn python() -> Command {
 
 impl Cloud {
     /// The cloud that tests share: each uses instances of its own.
+    ///
+    /// The clients are each test's own, and leaked: connections belong to the runtime of one test.
     pub(crate) async fn shared() -> &'static Self {
-        static CLOUD: OnceCell<Cloud> = OnceCell::const_new();
-        CLOUD.get_or_init(|| async { Self::start("postgres").await }).await
+        static RUNNING: OnceCell<Running> = OnceCell::const_new();
+        let running = RUNNING.get_or_init(|| async { Running::start(&Setup::default()) }).await;
+        let cloud = Box::leak(Box::new(Self::connect(running).await));
+        // All tests together have more instances than an account may.
+        let quotas = json!({"DBInstances": 10_000, "ManualSnapshots": 10_000, "AllocatedStorage": 10_000_000});
+        cloud.control("PATCH", "settings", json!({"quotas": quotas}));
+        cloud
     }
 
-    pub(crate) async fn start(storage: &str) -> Self {
-        let mut process = python()
-            .args(["tests/local/cloud.py", "run", "--until-stdin-closes", "--time-scale", TIME_SCALE])
-            .args(["--storage", storage])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the local cloud: run `make setup` first");
-        let mut description = String::new();
-        let mut lines = BufReader::new(process.stdout.take().expect("piped"));
-        lines.read_line(&mut description).expect("the cloud's description");
-        let cloud: Value = serde_json::from_str(&description).expect("the cloud's description as JSON");
-        let outputs = deploy(&description);
-        let text = |name: &str| cloud[name].as_str().expect(name).to_owned();
-        let services = configuration(&cloud, &text("services_endpoint")).await;
-        let main = configuration(&cloud, &text("endpoint")).await;
+    pub(crate) async fn connect(running: &Running) -> Self {
+        let text = |name: &str| running.description[name].as_str().expect(name).to_owned();
+        let output = |name: &str| running.outputs[name].as_str().expect(name).to_owned();
+        let services = configuration(&running.description, &text("services_endpoint")).await;
+        let main = configuration(&running.description, &text("endpoint")).await;
         Self {
-            _input: process.stdin.take().expect("piped"),
-            _process: process,
+            endpoint: text("endpoint"),
             services_endpoint: text("services_endpoint"),
-            outputs,
+            state_machine: output("StateMachineArn"),
+            undo_state_machine: output("UndoStateMachineArn"),
+            topic: output("NotificationTopicArn"),
+            description: format!("{}\n", running.description),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&services),
+            strict_sfn: aws_sdk_sfn::Client::new(&services),
             rds: aws_sdk_rds::Client::new(&services),
             kms: aws_sdk_kms::Client::new(&services),
             sfn: aws_sdk_sfn::Client::new(&main),
         }
     }
 
+    /// The same cloud, whose executions run on the second interpreter.
+    pub(crate) async fn strict() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let cloud = Self::shared().await;
+        let deployed = cloud.sfn.describe_state_machine().state_machine_arn(&cloud.state_machine).send().await;
+        let deployed = deployed.expect("the deployed state machine");
+        let name = format!("strict-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let create = cloud.strict_sfn.create_state_machine().name(name).definition(deployed.definition);
+        let created = create.role_arn(deployed.role_arn).send().await.expect("a state machine that moto accepts");
+        Self {
+            endpoint: cloud.endpoint.clone(),
+            services_endpoint: cloud.services_endpoint.clone(),
+            state_machine: created.state_machine_arn,
+            undo_state_machine: cloud.undo_state_machine.clone(),
+            topic: cloud.topic.clone(),
+            description: cloud.description.clone(),
+            cloudwatch: cloud.cloudwatch.clone(),
+            strict_sfn: cloud.strict_sfn.clone(),
+            rds: cloud.rds.clone(),
+            kms: cloud.kms.clone(),
+            sfn: cloud.strict_sfn.clone(),
+        }
+    }
+
+    /// Of everything but the services that `services_endpoint` answers.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     pub(crate) fn state_machine(&self) -> &str {
-        self.outputs["StateMachineArn"].as_str().expect("the output StateMachineArn")
+        &self.state_machine
+    }
+
+    pub(crate) fn undo_state_machine(&self) -> &str {
+        &self.undo_state_machine
+    }
+
+    /// RDS's metric of client connections in the minute that holds a time (seconds since the epoch).
+    pub(crate) async fn put_connections(&self, id: &str, seconds: u64, count: f64) {
+        let dimension = Dimension::builder().name("DBInstanceIdentifier").value(id).build();
+        let datum = MetricDatum::builder().metric_name("DatabaseConnections").dimensions(dimension).value(count);
+        let datum = datum.timestamp(DateTime::from_secs(seconds.cast_signed())).build();
+        let call = self.cloudwatch.put_metric_data().namespace("AWS/RDS").metric_data(datum);
+        call.send().await.expect("a datapoint");
     }
 
     pub(crate) async fn start_execution(&self, input: &str) -> String {
-        let call = self.sfn.start_execution().state_machine_arn(self.state_machine()).input(input);
+        let call = self.sfn.start_execution().state_machine_arn(&self.state_machine).input(input);
         call.send().await.expect("an execution").execution_arn
     }
 
@@ -113,15 +244,8 @@ impl Cloud {
     pub(crate) async fn outcome(&self, execution: &str) -> Outcome {
         let started = Instant::now();
         loop {
-            let answer = self.sfn.describe_execution().execution_arn(execution).send().await.expect("described");
-            if answer.status != ExecutionStatus::Running {
-                return Outcome {
-                    execution: execution.to_owned(),
-                    output: answer.output().map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON")),
-                    error: answer.error.unwrap_or_default(),
-                    cause: answer.cause.unwrap_or_default(),
-                    status: answer.status,
-                };
+            if let Some(outcome) = self.outcome_now(execution).await {
+                return outcome;
             }
             assert!(
                 started.elapsed() < Duration::from_secs(EXECUTION_SECONDS_MAX),
@@ -132,6 +256,18 @@ impl Cloud {
         }
     }
 
+    /// How an execution ended, if it has.
+    pub(crate) async fn outcome_now(&self, execution: &str) -> Option<Outcome> {
+        let answer = self.sfn.describe_execution().execution_arn(execution).send().await.expect("described");
+        (answer.status != ExecutionStatus::Running).then(|| Outcome {
+            execution: execution.to_owned(),
+            output: answer.output().map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON")),
+            error: answer.error.unwrap_or_default(),
+            cause: answer.cause.unwrap_or_default(),
+            status: answer.status,
+        })
+    }
+
     /// The states that an execution entered, in order.
     pub(crate) async fn states(&self, execution: &str) -> Vec<String> {
         let history: Result<Vec<_>, _> =
@@ -140,20 +276,53 @@ impl Cloud {
         events.iter().filter_map(|event| Some(event.state_entered_event_details()?.name().to_owned())).collect()
     }
 
-    /// Calls the local cloud's control API, which is described in `tests/local/services.py`.
+    /// Lets an AWS second last that long from now on, in what sleeps already too.
+    pub(crate) fn set_time_scale(&self, scale: f64) {
+        self.control("PATCH", "settings", json!({"time_scale": scale}));
+        let setting = json!({"stepfunctions._SFN_WAIT_SCALE": scale});
+        let applied = request("POST", &format!("{}/_ministack/config", self.endpoint), &setting);
+        assert_eq!(applied, json!({"applied": setting}));
+    }
+
+    /// The last few states that an execution entered, for whoever watches it.
+    pub(crate) async fn entered_lately(&self, execution: &str) -> Vec<String> {
+        let call = self.sfn.get_execution_history().execution_arn(execution).reverse_order(true).max_results(400);
+        let history = call.send().await.expect("a history");
+        let details = history.events().iter().filter_map(|event| event.state_entered_event_details());
+        details.map(|details| details.name().to_owned()).collect()
+    }
+
+    /// What the stack's topic tells its subscribers from now on.
+    pub(crate) fn inbox(&self) -> Inbox {
+        let mut process = python()
+            .args(["tests/local/inbox.py", &self.topic])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python");
+        process.stdin.take().expect("piped").write_all(self.description.as_bytes()).expect("written");
+        let mut inbox = Inbox { lines: BufReader::new(process.stdout.take().expect("piped")), process };
+        assert_eq!(inbox.line(), "subscribed");
+        inbox
+    }
+
+    /// Calls the local cloud's control API, which is described in `tests/local/rds/control.py`.
     pub(crate) fn control(&self, method: &str, path: &str, body: Value) -> Value {
-        let url = format!("{}/local/{path}", self.services_endpoint);
-        let request =
-            ureq::http::Request::builder().method(method).uri(&url).header("content-type", "application/json");
-        let request = request.body(body.to_string()).expect("a request");
-        let mut answer = ureq::run(request).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
-        answer.body_mut().read_json().unwrap_or(json!(null))
+        request(method, &format!("{}/local/{path}", self.services_endpoint), &body)
     }
 }
 
-fn deploy(description: &str) -> Value {
+fn request(method: &str, url: &str, body: &Value) -> Value {
+    let request = ureq::http::Request::builder().method(method).uri(url).header("content-type", "application/json");
+    let request = request.body(body.to_string()).expect("a request");
+    let mut answer = ureq::run(request).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    answer.body_mut().read_json().unwrap_or(json!(null))
+}
+
+fn deploy(description: &str, parameters: &[&str]) -> Value {
     let mut process = python()
         .args(["tests/local/cloud.py", "deploy", "--cloud", "-"])
+        .args(parameters.iter().flat_map(|parameter| ["--parameter", parameter]))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -5,4 +5,9 @@
 
 mod cloud;
 mod contract;
+mod cutover;
 mod encrypt_instance;
+mod fixtures;
+mod input;
+mod repeats;
+mod strict_interpreter;

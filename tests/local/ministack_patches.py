@@ -27,6 +27,7 @@ SLEEP_SLICE_SECONDS = 0.05
 # What the engine as it is does. Calls inside it go through its module's names, hence to the patches.
 original_add_event = engine._add_event
 original_evaluate_rule = engine._evaluate_rule
+original_execute_task = engine._execute_task
 original_execute_wait = engine._execute_wait
 original_fail_execution = engine._fail_execution
 original_fail_state_error = engine._fail_state_error
@@ -54,6 +55,7 @@ def apply():
     engine._apply_result_path_raw = apply_result_path
     engine._error_matches = error_matches
     engine._evaluate_rule = evaluate_rule
+    engine._execute_task = execute_task
     engine._execute_wait = execute_wait
     engine._fail_execution = fail_execution
     engine._fail_state_error = fail_state_error
@@ -271,6 +273,17 @@ def evaluate_rule(rule, data, context=None):
                 return not rule["IsPresent"]
             return rule["IsPresent"]
     return original_evaluate_rule(rule, data, context)
+
+
+def execute_task(state, state_input, execution, context):
+    """ASL, "Timeouts": TimeoutSecondsPath. What waits for a person waits on the scale of the Waits."""
+    if ".waitForTaskToken" in state.get("Resource", ""):
+        effective = engine._apply_input_path(state, state_input, context)
+        path = state.get("TimeoutSecondsPath")
+        seconds = resolve_path(path, effective) if path else state.get("TimeoutSeconds")
+        if seconds is not None:
+            state = {**state, "TimeoutSeconds": seconds * engine._SFN_WAIT_SCALE}
+    return original_execute_task(state, state_input, execution, context)
 
 
 def execute_wait(state, state_input, context=None):

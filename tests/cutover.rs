@@ -1,0 +1,302 @@
+//! The cutover, the approval, and the undo from everywhere.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_sfn::types::ExecutionStatus;
+use serde_json::{Value, json};
+
+use crate::cloud::{Cloud, Inbox, Outcome};
+use crate::fixtures::{family, fault, instance, seed, sql};
+
+const OLD_WORLD: &[&str] = &["instance NAME"];
+const NEW_WORLD: &[&str] = &["instance NAME", "instance NAME-unencrypted", "snapshot NAME-encrypted"];
+
+fn world(which: &[&str], name: &str) -> Vec<String> {
+    which.iter().map(|resource| resource.replace("NAME", name)).collect()
+}
+
+fn cutover(name: &str) -> Value {
+    json!({
+        "instance_id": name,
+        "cutover": "rename",
+        "accept_lost_writes": true,
+        "isolation_security_group_id": "sg-0f00ba44",
+    })
+}
+
+async fn groups(cloud: &Cloud, id: &str) -> Vec<String> {
+    let instance = instance(cloud, id).await;
+    instance.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id()).map(str::to_owned).collect()
+}
+
+/// Either nothing has changed, or the encrypted instance has the name; in both the name's owner is
+/// available, and says whether it is encrypted.
+async fn assert_whole(cloud: &Cloud, name: &str, groups_before: &[String], seen: &str) -> bool {
+    let owner = instance(cloud, name).await;
+    let encrypted = owner.storage_encrypted() == Some(true);
+    let expected = world(if encrypted { NEW_WORLD } else { OLD_WORLD }, name);
+    assert_eq!(family(cloud, name).await, expected, "{seen}");
+    let serves = ["available", "backing-up"].contains(&owner.db_instance_status().unwrap_or_default());
+    assert!(serves, "{seen}: {name} is {:?}", owner.db_instance_status());
+    assert_eq!(groups(cloud, name).await, groups_before, "{seen}: the owner of the name is reachable as before");
+    encrypted
+}
+
+#[tokio::test]
+async fn a_client_that_knows_only_the_name_reads_its_rows_from_the_encrypted_instance() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "shop", json!({"Engine": "postgres", "BackupRetentionPeriod": 7, "DeletionProtection": true}));
+    let before = groups(cloud, "shop").await;
+    let source = sql(&instance(cloud, "shop").await).await;
+    source
+        .batch_execute("CREATE TABLE item (id INT); INSERT INTO item SELECT generate_series(1, 700)")
+        .await
+        .expect("rows");
+
+    let outcome = cloud.encrypt(cutover("shop")).await;
+    let output = outcome.succeeded();
+
+    assert_eq!(output["encrypted_instance_id"], "shop");
+    assert_eq!(output["unencrypted_instance_id"], "shop-unencrypted");
+    assert!(assert_whole(cloud, "shop", &before, "after the cutover").await);
+    let target = instance(cloud, "shop").await;
+    assert_eq!(target.backup_retention_period(), Some(7), "backups came after the renames");
+    assert_eq!(target.deletion_protection(), Some(true));
+    let rows = sql(&target).await.query_one("SELECT count(*) FROM item", &[]).await.expect("a count");
+    assert_eq!(rows.get::<_, i64>(0), 700);
+    assert_eq!(groups(cloud, "shop-unencrypted").await, ["sg-0f00ba44"], "nobody reaches the old instance");
+    assert_eq!(instance(cloud, "shop-unencrypted").await.storage_encrypted(), Some(false));
+}
+
+#[tokio::test]
+async fn a_cutover_wants_a_decision_about_the_writes_and_the_replicas() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "undecided", json!({"ReadReplicaDBInstanceIdentifiers": ["undecided-replica"]}));
+    let input = json!({"instance_id": "undecided", "cutover": "rename"});
+    cloud.encrypt(input).await.failed("LostWritesNotAccepted");
+    let input = json!({"instance_id": "undecided", "cutover": "rename", "accept_lost_writes": true});
+    assert!(cloud.encrypt(input).await.failed("StaleReplicasNotAccepted").contains("undecided-replica"));
+    let input = json!({"instance_id": "undecided", "writes_stopped": true});
+    cloud.encrypt(input).await.failed("InvalidInput");
+}
+
+/// Puts the metric by which RDS counts clients, for the minutes around now.
+async fn connections(cloud: &Cloud, id: &str, count: f64) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let minutes = (0..20).map(|minute| now - 600 + minute * 60);
+    for minute in minutes {
+        cloud.put_connections(id, minute, count).await;
+    }
+}
+
+#[tokio::test]
+async fn writes_that_stopped_are_checked_before_the_snapshot_and_before_the_renames() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "quiet", json!({}));
+    let before = groups(cloud, "quiet").await;
+    connections(cloud, "quiet", 0.0).await;
+    let input = json!({"instance_id": "quiet", "cutover": "rename", "writes_stopped": true});
+    cloud.encrypt(input).await.succeeded();
+    assert!(assert_whole(cloud, "quiet", &before, "after the cutover").await);
+
+    seed(cloud, "noisy", json!({}));
+    connections(cloud, "noisy", 3.0).await;
+    let input = json!({"instance_id": "noisy", "cutover": "rename", "writes_stopped": true});
+    let outcome = cloud.encrypt(input).await;
+    assert!(outcome.failed("WritesNotStopped").contains("3 client connections"), "{outcome:#?}");
+    assert_eq!(family(cloud, "noisy").await, ["instance noisy"]);
+}
+
+#[tokio::test]
+async fn a_metric_that_is_missing_proves_nothing() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "unmeasured", json!({}));
+    let input = json!({"instance_id": "unmeasured", "cutover": "rename", "writes_stopped": true});
+    let outcome = cloud.encrypt(input).await;
+    assert!(outcome.failed("WritesNotStopped").contains("no DatabaseConnections"), "{outcome:#?}");
+}
+
+/// The token in the mail that asks for an approval, out of the command that it is part of.
+fn approval_token(inbox: &mut Inbox, name: &str) -> String {
+    let mail = inbox.next_about(name);
+    assert_eq!(mail["subject"], format!("rds-encrypt: {name} waits for your approval"));
+    let message = mail["message"].as_str().expect("text");
+    assert!(message.contains("Proven: encrypted") && message.contains("send-task-failure"), "{message}");
+    let (_, rest) = message.split_once("send-task-success --task-token ").expect("a command");
+    rest.split_whitespace().next().expect("a token").to_owned()
+}
+
+#[tokio::test]
+async fn an_approval_lets_the_cutover_go_on() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "approved", json!({}));
+    let before = groups(cloud, "approved").await;
+    let mut inbox = cloud.inbox();
+    let mut input = cutover("approved");
+    input["approval"] = json!(true);
+    let execution = cloud.start_execution(&input.to_string()).await;
+    let token = approval_token(&mut inbox, "approved");
+    assert_eq!(family(cloud, "approved").await.first().map(String::as_str), Some("instance approved"));
+    cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
+    cloud.outcome(&execution).await.succeeded();
+    assert!(assert_whole(cloud, "approved", &before, "after the approval").await);
+}
+
+#[tokio::test]
+async fn a_rejection_is_undone() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "rejected", json!({}));
+    let mut inbox = cloud.inbox();
+    let execution = cloud.start_execution(&json!({"instance_id": "rejected", "approval": true}).to_string()).await;
+    let token = approval_token(&mut inbox, "rejected");
+    let call = cloud.sfn.send_task_failure().task_token(token).error("ApprovalRejected").cause("not today");
+    call.send().await.expect("rejected");
+    assert!(cloud.outcome(&execution).await.failed("ApprovalRejected").contains("not today"));
+    let mail = inbox.next_about("rejected");
+    assert_eq!(mail["subject"], "rds-encrypt: rejected was not encrypted");
+    assert!(mail["message"].as_str().is_some_and(|message| message.contains("Undone: deleted")), "{mail}");
+    assert_eq!(family(cloud, "rejected").await, ["instance rejected"]);
+}
+
+#[tokio::test]
+async fn an_approval_that_does_not_come_is_undone() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "unanswered", json!({}));
+    let input = json!({"instance_id": "unanswered", "approval": true, "approval_timeout_minutes": 5});
+    cloud.encrypt(input).await.failed("StepTimedOut");
+    assert_eq!(family(cloud, "unanswered").await, ["instance unanswered"]);
+}
+
+/// Each call around the two renames, refused for good: the step it belongs to is named.
+#[tokio::test]
+async fn a_refused_call_around_the_renames_ends_in_one_whole_world() {
+    let cloud = Cloud::shared().await;
+    for (name, step, operation, new_world) in [
+        ("refused-fence", "fence-source", "ModifyDBInstance", false),
+        ("refused-rename", "rename-instance", "ModifyDBInstance", false),
+    ] {
+        seed(cloud, name, json!({}));
+        let before = groups(cloud, name).await;
+        let rule = json!({
+            "app_id": format!("rds-encrypt.{step}"),
+            "action": {"type": "error", "code": "AccessDenied", "status": 403},
+        });
+        fault(cloud, name, operation, rule);
+        let outcome = cloud.encrypt(cutover(name)).await;
+        outcome.failed("AccessDenied");
+        assert_eq!(assert_whole(cloud, name, &before, &outcome.cause).await, new_world, "{outcome:#?}");
+    }
+}
+
+/// The second call of ModifyDBInstance by rename-instance is the second rename.
+#[tokio::test]
+async fn a_second_rename_that_is_refused_puts_the_names_back() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "half-way", json!({}));
+    let before = groups(cloud, "half-way").await;
+    let rule = json!({
+        "app_id": "rds-encrypt.rename-instance",
+        "call": 2,
+        "action": {"type": "error", "code": "AccessDenied", "status": 403},
+    });
+    cloud.control("POST", "faults", with(rule, json!({"operation": "ModifyDBInstance", "naming": "half-way"})));
+    let outcome = cloud.encrypt(cutover("half-way")).await;
+    outcome.failed("AccessDenied");
+    assert!(!assert_whole(cloud, "half-way", &before, &outcome.cause).await, "{outcome:#?}");
+}
+
+fn with(mut rule: Value, more: Value) -> Value {
+    rule.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    rule
+}
+
+/// States of a cutover's way, in order. The long waits are stopped in for sure; in a short state the
+/// execution may be further by the time that it is stopped.
+const STATES: &[&str] = &[
+    "Plan",
+    "CreateSnapshot",
+    "WaitForSnapshot",
+    "CopyEncrypted",
+    "WaitForEncryptedSnapshot",
+    "RestoreInstance",
+    "WaitForInstance",
+    "ApplySettings",
+    "Verify",
+    "FenceSource",
+    "WaitForFence",
+    "RenameSource",
+    "WaitForSourceName",
+    "RenameTarget",
+    "WaitForTargetName",
+    "ProtectTarget",
+    "WaitForProtection",
+    "CleanUp",
+];
+const WAITED_IN_FOR_LONG: &[&str] = &["WaitForSnapshot", "WaitForEncryptedSnapshot", "WaitForInstance"];
+
+#[tokio::test]
+async fn an_execution_that_is_stopped_anywhere_leaves_one_whole_world() {
+    let cloud = Cloud::shared().await;
+    for batch in STATES.chunks(3) {
+        let stops: Vec<_> = batch.iter().map(|state| tokio::spawn(stop_at(cloud, state))).collect();
+        for stop in stops {
+            stop.await.expect("one whole world");
+        }
+    }
+}
+
+async fn stop_at(cloud: &Cloud, state: &str) {
+    let name = format!("stopped-{}", state.to_lowercase());
+    seed(cloud, &name, json!({}));
+    let before = groups(cloud, &name).await;
+    let execution = cloud.start_execution(&cutover(&name).to_string()).await;
+    until_entered(cloud, &execution, state).await;
+    let stopped = cloud.sfn.stop_execution().execution_arn(&execution).send().await;
+    if stopped.is_ok() {
+        let undo = undo_of(cloud, &execution).await;
+        assert_eq!(undo.status, ExecutionStatus::Succeeded, "{state}: {undo:#?}");
+    } else {
+        cloud.outcome(&execution).await.succeeded();
+    }
+    let encrypted = assert_whole(cloud, &name, &before, state).await;
+    assert!(!(encrypted && WAITED_IN_FOR_LONG.contains(&state)), "{state}: the names were switched");
+}
+
+#[tokio::test]
+async fn a_stopped_execution_that_was_to_keep_is_kept_under_its_names() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "stopped-and-kept", json!({}));
+    let input = json!({"instance_id": "stopped-and-kept", "on_failure": "keep"});
+    let execution = cloud.start_execution(&input.to_string()).await;
+    until_entered(cloud, &execution, "WaitForInstance").await;
+    cloud.sfn.stop_execution().execution_arn(&execution).send().await.expect("stopped");
+    assert_eq!(undo_of(cloud, &execution).await.status, ExecutionStatus::Succeeded);
+    assert_eq!(family(cloud, "stopped-and-kept").await.len(), 4);
+    let input = json!({"instance_id": "stopped-and-kept", "resume": execution});
+    cloud.encrypt(input).await.succeeded();
+}
+
+/// The end of the undo that an execution's end has started.
+async fn undo_of(cloud: &Cloud, execution: &str) -> Outcome {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(60) {
+        let call = cloud.sfn.list_executions().state_machine_arn(cloud.undo_state_machine());
+        for undo in call.send().await.expect("undos").executions() {
+            let described =
+                cloud.sfn.describe_execution().execution_arn(&undo.execution_arn).send().await.expect("described");
+            if described.input().is_some_and(|input| input.contains(execution)) {
+                return cloud.outcome(&undo.execution_arn).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no undo was started for {execution}");
+}
+
+async fn until_entered(cloud: &Cloud, execution: &str, state: &str) {
+    let started = Instant::now();
+    while !cloud.entered_lately(execution).await.iter().any(|entered| entered == state) {
+        assert!(started.elapsed() < Duration::from_secs(60), "{execution} never entered {state}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,54 @@
+//! What the tests put into a local cloud, and how they look at it.
+
+use aws_sdk_rds::types::DbInstance;
+use serde_json::{Value, json};
+
+use crate::cloud::Cloud;
+
+const PASSWORD: &str = "correct-horse-battery";
+
+/// An unencrypted instance; of the engine postgres it has a server, of any other a file.
+pub(crate) fn seed(cloud: &Cloud, id: &str, fields: Value) {
+    let mut all = json!({"Engine": "mysql", "StorageEncrypted": false});
+    all.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+    cloud.control("PUT", &format!("instances/{id}"), json!({"fields": all, "master_password": PASSWORD}));
+}
+
+pub(crate) fn fault(cloud: &Cloud, naming: &str, operation: &str, rule: Value) {
+    let mut all = json!({"operation": operation, "naming": naming});
+    all.as_object_mut().expect("an object").extend(rule.as_object().expect("an object").clone());
+    cloud.control("POST", "faults", all);
+}
+
+pub(crate) async fn find(cloud: &Cloud, id: &str) -> Option<DbInstance> {
+    let answer = cloud.rds.describe_db_instances().db_instance_identifier(id).send().await;
+    answer.ok().and_then(|output| output.db_instances.unwrap_or_default().into_iter().next())
+}
+
+pub(crate) async fn instance(cloud: &Cloud, id: &str) -> DbInstance {
+    find(cloud, id).await.unwrap_or_else(|| panic!("there is no DB instance {id}"))
+}
+
+/// Everything of the name's family that exists: instances, then snapshots.
+pub(crate) async fn family(cloud: &Cloud, id: &str) -> Vec<String> {
+    let instances = cloud.rds.describe_db_instances().send().await.expect("instances");
+    let snapshots = cloud.rds.describe_db_snapshots().send().await.expect("snapshots");
+    let instances = instances.db_instances().iter().filter_map(|instance| instance.db_instance_identifier());
+    let snapshots = snapshots.db_snapshots().iter().filter_map(|snapshot| snapshot.db_snapshot_identifier());
+    let own = |name: &&str| name.starts_with(id);
+    let mut names: Vec<String> = instances.filter(own).map(|name| format!("instance {name}")).collect();
+    names.extend(snapshots.filter(own).map(|name| format!("snapshot {name}")));
+    names.sort();
+    names
+}
+
+pub(crate) async fn sql(instance: &DbInstance) -> tokio_postgres::Client {
+    let endpoint = instance.endpoint().expect("an endpoint");
+    let address = endpoint.address().expect("an address");
+    let port = endpoint.port().expect("a port");
+    let user = instance.master_username().expect("a master user");
+    let options = format!("host={address} port={port} user={user} password={PASSWORD} dbname=postgres");
+    let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    client
+}
