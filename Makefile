@@ -54,6 +54,11 @@ plan: setup ## print what encrypting INSTANCE would do, as Markdown; changes not
 	@[ -n "$(INSTANCE)" ] || { echo "Which instance? make plan INSTANCE=orders" >&2; exit 1; }
 	@$(CLOUD_PYTHON) scripts/plan.py "$(INSTANCE)"
 
+.PHONY: bench
+bench: build ## measure the bootstraps (size, start, first reply, memory) and the waiting function
+	@$(CLOUD_PYTHON) scripts/bench.py
+	@cargo run --quiet --locked -p workflow --example waiting
+
 .PHONY: cloud
 cloud: setup ## run a local cloud until Ctrl-C; prints where it listens
 	@$(PYTHON) tests/local/cloud.py run

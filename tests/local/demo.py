@@ -339,9 +339,9 @@ def readable(output):
 
 
 @contextlib.contextmanager
-def running_cloud(time_scale):
+def running_cloud(time_scale, storage="postgres"):
     """A cloud that ends with this block, or with this process, however it ends."""
-    words = [sys.executable, HERE / "cloud.py", "run", "--until-stdin-closes", "--time-scale", time_scale]
+    words = [sys.executable, HERE / "cloud.py", "run", "--until-stdin-closes", "--time-scale", time_scale, "--storage", storage]
     process = subprocess.Popen([str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
