@@ -55,7 +55,7 @@ plan: setup ## print what encrypting INSTANCE would do, as Markdown; changes not
 	@$(CLOUD_PYTHON) scripts/plan.py "$(INSTANCE)"
 
 .PHONY: bench
-bench: build ## measure the bootstraps (size, start, first reply, memory) and the waiting function
+bench: build ## measure the functions (size, start, first reply, memory) and the waiting
 	@$(CLOUD_PYTHON) scripts/bench.py
 	@cargo run --quiet --locked -p workflow --example waiting
 

@@ -1,23 +1,29 @@
 #!/usr/bin/env python3
-"""Measures the built bootstraps, each alone on this machine, and prints a Markdown table of medians.
+"""Measures what each function costs to start and to answer, against a TLS endpoint on this machine.
 
-    make bench
+    .local/cloud/bin/python scripts/bench.py [--runs N] [FOLDER]
 
-Init is from the process's start to its first poll of the Lambda Runtime API. The first reply is the
-handler's first call of AWS, over TLS to a server on loopback that denies access at once: the path
-through signing, TLS and parsing without an AWS service's own time. Each function gets the request
-that an execution in a local cloud gave it.
+FOLDER holds one folder with a `bootstrap` for each function: .aws-sam/build, or target/lambda.
+
+This plays both sides of a function: the Runtime API that hands out the invocations, and AWS, which
+answers with HTTPS under a certificate authority made for this run. The invocations are those of the
+state machines, with the state that the plan's own reply began. Every process is new, and the
+functions take turns, so that what else the machine does falls on all of them alike.
 """
 
 import argparse
-import collections
+import contextlib
+import ctypes
 import datetime
+import functools
 import http.server
 import io
 import ipaddress
 import json
+import os
 import pathlib
 import queue
+import re
 import ssl
 import statistics
 import subprocess
@@ -25,256 +31,490 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 import zipfile
 
+import certifi
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from ministack.services import stepfunctions as engine
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "tests" / "local"))
+WARM_CALLS = 20
+TIMEOUT_SECONDS = 30
 
-from cloud import ACCOUNT_ID, BUILT_TEMPLATE, REGION, STACK_NAME, CloudError, deploy  # noqa: E402  Needs the path above.
-from demo import DemoFailed, running_cloud  # noqa: E402
+# The state that each function is measured in: its usual one, where it has several.
+ENCRYPT, UNDO = "encrypt-instance", "undo-instance"
+STATES = {
+    "plan": (ENCRYPT, "Plan"),
+    "create-snapshot": (ENCRYPT, "CreateSnapshot"),
+    "describe-status": (ENCRYPT, "DescribeInstance"),
+    "copy-encrypted": (ENCRYPT, "CopyEncrypted"),
+    "restore": (ENCRYPT, "RestoreInstance"),
+    "apply-settings": (ENCRYPT, "ApplySettings"),
+    "verify": (ENCRYPT, "Verify"),
+    "check-writes": (ENCRYPT, "CheckWritesBefore"),
+    "fence-source": (ENCRYPT, "UnfenceSource"),
+    "rename-instance": (ENCRYPT, "RenameSource"),
+    "clean-up": (ENCRYPT, "CleanUp"),
+    "read-execution": (UNDO, "ReadExecution"),
+}
 
-INSTANCE_ID = "bench"
-WARM_CALLS = 50
-COLUMNS = ("function", "size (MB)", "zipped (MB)", "init (ms)", "first reply (ms)", "CPU to first reply (ms)",
-           "warm (ms)", "peak memory (MB)")
-
-
-# --- What the functions are asked ---------------------------------------------------
-
-
-def deployed_functions():
-    """[(name, environment, request)] of all functions, as deployed and called in a local cloud."""
-    with running_cloud(time_scale=0.002, storage="files") as cloud:
-        outputs = deploy(cloud, STACK_NAME, {})
-        client = {name: cloud.session().client(name, endpoint_url=cloud.endpoint) for name in ("lambda", "stepfunctions")}
-        requests = recorded_requests(cloud, client["stepfunctions"], outputs["StateMachineArn"])
-        for function in client["lambda"].list_functions()["Functions"]:
-            logical_id = function["FunctionName"].removeprefix(f"{STACK_NAME}-").rsplit("-", 1)[0]
-            environment = function.get("Environment", {}).get("Variables", {})
-            yield logical_id, environment, requests.get(function["FunctionArn"])
-
-
-def recorded_requests(cloud, states, machine_arn):
-    """By function, what the first Task that called it in one execution handed over."""
-    cloud.session().client("rds", endpoint_url=cloud.services_endpoint).create_db_instance(
-        DBInstanceIdentifier=INSTANCE_ID, Engine="postgres", DBInstanceClass="db.m7g.large", AllocatedStorage=20,
-        MasterUsername="postgres", MasterUserPassword="correct-horse-battery",
-    )
-    execution_input = {"instance_id": INSTANCE_ID, "cutover": "rename", "accept_lost_writes": True}
-    execution_arn = states.start_execution(stateMachineArn=machine_arn, input=json.dumps(execution_input))["executionArn"]
-    while (execution := states.describe_execution(executionArn=execution_arn))["status"] == "RUNNING":
-        time.sleep(0.2)
-    if execution["status"] != "SUCCEEDED":
-        sys.exit(f"bench: the execution ended {execution['status']}: {execution.get('error')}: {execution.get('cause')}")
-    machine = states.describe_state_machine(stateMachineArn=machine_arn)
-    definitions = json.loads(machine["definition"])["States"]
-    context = {
-        "Execution": {"Id": execution_arn, "Name": execution["name"], "Input": execution_input,
-                      "StartTime": execution["startDate"].isoformat()},
-        "StateMachine": {"Id": machine_arn, "Name": machine["name"]},
-    }
-    requests = {}
-    for page in states.get_paginator("get_execution_history").paginate(executionArn=execution_arn):
-        for event in page["events"]:
-            entered = event.get("stateEnteredEventDetails")
-            if not entered or definitions[entered["name"]]["Type"] != "Task":
-                continue
-            state = definitions[entered["name"]]
-            context["State"] = {"Name": entered["name"], "EnteredTime": event["timestamp"].isoformat(), "RetryCount": 0}
-            request = engine._apply_parameters(state, json.loads(entered["input"]), context)
-            requests.setdefault(state["Resource"], request)
-    return requests
+# Megabytes are millions of bytes.
+COLUMNS = {
+    "size": "MB", "zipped": "MB", "init": "ms", "first": "ms", "CPU": "ms", "warm": "ms", "warm CPU": "ms", "memory": "MB",
+}  # fmt: skip
+AIMS = {"zipped": 2.5, "init": 10, "CPU": 45, "memory": 12}
+LEGEND = """\
+zipped    as `sam deploy` uploads it
+init      from the start of the process to its first request for work; loads the root certificates
+first     from the first invocation to its reply, with the TLS handshake and the calls to AWS
+CPU       processor time of the whole process from its start to that reply
+warm      an invocation after that; this program's own part of it is in the time, not in its CPU
+memory    peak of the resident memory
+"""
 
 
-# --- The two servers ------------------------------------------------------------------
+# What AWS holds: an instance, its encrypted twin, and the two snapshots.
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+SOURCE, TARGET = "orders", "orders-encrypted"
+KEY_ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:EncryptInstance:bench"
+INPUT = {"instance_id": SOURCE}
+CONTEXT = {"Execution": {"Id": EXECUTION, "Input": INPUT, "StartTime": "2026-01-05T10:00:00Z"}}
+TAGS = [{"Tag": {"Key": "team", "Value": "sales"}}]
+OWNED_TAGS = [
+    *TAGS,
+    {"Tag": {"Key": "rds-encrypt:execution", "Value": EXECUTION}},
+    {"Tag": {"Key": "rds-encrypt:source", "Value": f"db-{SOURCE}"}},
+]
+
+
+def arn(kind, identifier):
+    return f"arn:aws:rds:{REGION}:{ACCOUNT}:{kind}:{identifier}"
+
+
+def instance(identifier):
+    encrypted = identifier == TARGET
+    key = {"KmsKeyId": KEY_ARN} if encrypted else {}
+    return {"DBInstance": {
+        "DBInstanceIdentifier": identifier, "DbiResourceId": f"db-{identifier}", "DBInstanceArn": arn("db", identifier),
+        "DBInstanceClass": "db.t3.medium", "DBInstanceStatus": "available", "Engine": "postgres", "EngineVersion": "16.4",
+        "LicenseModel": "postgresql-license", "MasterUsername": "postgres", "DBName": "test",
+        "InstanceCreateTime": "2024-05-04T10:11:12.123Z", "AllocatedStorage": 100, "StorageType": "gp3", "Iops": 3000,
+        "StorageThroughput": 125, "MultiAZ": False, "AvailabilityZone": f"{REGION}a",
+        "Endpoint": {"Address": f"{identifier}.c1.{REGION}.rds.amazonaws.com", "Port": 5432, "HostedZoneId": "Z2R2ITUGPM61AM"},
+        "DBSubnetGroup": {
+            "DBSubnetGroupName": "private", "DBSubnetGroupDescription": "private", "VpcId": "vpc-1",
+            "SubnetGroupStatus": "Complete",
+            "Subnets": [
+                {"Subnet": {"SubnetIdentifier": f"subnet-{zone}", "SubnetAvailabilityZone": {"Name": f"{REGION}{zone}"}}}
+                for zone in "abc"
+            ],
+        },
+        "VpcSecurityGroups": [
+            {"VpcSecurityGroupMembership": {"VpcSecurityGroupId": group, "Status": "active"}} for group in ("sg-1", "sg-2")
+        ],
+        "DBParameterGroups": [{"DBParameterGroup": {"DBParameterGroupName": "orders-16", "ParameterApplyStatus": "in-sync"}}],
+        "OptionGroupMemberships": [{"OptionGroupMembership": {"OptionGroupName": "default:postgres-16", "Status": "in-sync"}}],
+        "PendingModifiedValues": {}, "ReadReplicaDBInstanceIdentifiers": [], "AssociatedRoles": [], "DomainMemberships": [],
+        "BackupRetentionPeriod": 7, "PreferredBackupWindow": "03:00-03:30", "PreferredMaintenanceWindow": "sun:04:00-sun:04:30",
+        "LatestRestorableTime": "2026-01-05T09:58:00Z", "AutoMinorVersionUpgrade": True, "PubliclyAccessible": False,
+        "CopyTagsToSnapshot": True, "DeletionProtection": False, "IAMDatabaseAuthenticationEnabled": False,
+        "PerformanceInsightsEnabled": False, "MonitoringInterval": 0, "NetworkType": "IPV4", "BackupTarget": "region",
+        "CACertificateIdentifier": "rds-ca-rsa2048-g1", "EngineLifecycleSupport": "open-source-rds-extended-support",
+        "StorageEncrypted": encrypted, "StorageEncryptionType": "sse-kms" if encrypted else "none", **key,
+        "TagList": OWNED_TAGS if encrypted else TAGS,
+    }}  # fmt: skip
+
+
+def snapshot(identifier):
+    return {"DBSnapshot": {
+        "DBSnapshotIdentifier": identifier, "DBSnapshotArn": arn("snapshot", identifier), "DBInstanceIdentifier": SOURCE,
+        "Status": "available", "PercentProgress": 100, "Engine": "postgres", "EngineVersion": "16.4", "SnapshotType": "manual",
+        "SnapshotCreateTime": "2026-01-05T10:01:00Z", "SnapshotDatabaseTime": "2026-01-05T10:01:00Z", "AllocatedStorage": 100,
+        "DbiResourceId": f"db-{SOURCE}", "Encrypted": False, "TagList": OWNED_TAGS,
+    }}  # fmt: skip
+
+
+def answer_rds(action, parameters):
+    """The result of an action of RDS's query protocol, as nested names and values."""
+    named = parameters.get("DBInstanceIdentifier") or parameters.get("Filters.Filter.1.Values.Value.1", "").removeprefix("db-")
+    snapshot_named = parameters.get("TargetDBSnapshotIdentifier") or parameters.get("DBSnapshotIdentifier")
+    match action:
+        case "DescribeDBInstances":
+            return {"DBInstances": [instance(named)]}
+        case "ModifyDBInstance" | "RestoreDBInstanceFromDBSnapshot":
+            return instance(named)
+        case "DescribeDBSnapshots":
+            return {"DBSnapshots": [snapshot(snapshot_named)]}
+        case "CreateDBSnapshot" | "CopyDBSnapshot" | "DeleteDBSnapshot":
+            return snapshot(snapshot_named)
+        case "DescribeAccountAttributes":
+            quotas = ("DBInstances", "ManualSnapshots", "AllocatedStorage")
+            return {"AccountQuotas": [{"AccountQuota": {"AccountQuotaName": name, "Used": 1, "Max": 1000}} for name in quotas]}
+        case "DescribeOrderableDBInstanceOptions":
+            options = [{"OrderableDBInstanceOption": {"StorageType": "gp3", "SupportsStorageEncryption": True}}]
+            return {"OrderableDBInstanceOptions": options}
+        case "DescribeBlueGreenDeployments" | "DescribePendingMaintenanceActions":
+            return {}
+
+
+ANSWERS_IN_JSON = {
+    "DescribeKey": {"KeyMetadata": {
+        "KeyId": KEY_ARN.split("/")[1], "Arn": KEY_ARN, "KeyState": "Enabled", "KeyUsage": "ENCRYPT_DECRYPT",
+        "KeySpec": "SYMMETRIC_DEFAULT", "KeyManager": "AWS", "Enabled": True, "CreationDate": 1.7e9,
+    }},
+    "DescribeExecution": {
+        "executionArn": EXECUTION, "stateMachineArn": EXECUTION, "name": "bench", "status": "RUNNING", "startDate": 1.7e9,
+    },
+}  # fmt: skip
+
+# {"Datapoints": []}. CBOR is the only protocol that the SDK speaks with CloudWatch.
+ANSWERS_IN_CBOR = {"GetMetricStatistics": b"\xa1\x6aDatapoints\x80"}
+
+
+def xml(value):
+    """Names and values as elements; an item of a list brings its own name."""
+    match value:
+        case dict():
+            return "".join(f"<{name}>{xml(inner)}</{name}>" for name, inner in value.items())
+        case list():
+            return "".join(map(xml, value))
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def answer(path, target, body):
+    """The operation that is called in one of AWS's three protocols, and the reply if there is one."""
+    if target:
+        operation = target.split(".")[-1]
+        result = ANSWERS_IN_JSON.get(operation)
+        return operation, "application/x-amz-json-1.1", result and json.dumps(result).encode()
+    if path.startswith("/service/"):
+        operation = path.split("/")[-1]
+        return operation, "application/cbor", ANSWERS_IN_CBOR.get(operation)
+    parameters = dict(urllib.parse.parse_qsl(body))
+    operation = parameters["Action"]
+    result = answer_rds(operation, parameters)
+    reply = None if result is None else xml({f"{operation}Response": {f"{operation}Result": result}}).encode()
+    return operation, "text/xml", reply
+
+
+# The two servers.
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Header and body are two writes: Nagle's algorithm and delayed ACKs would put 40 ms between them.
+    # Headers and body are two writes: Nagle's algorithm would hold the second back for 40 ms.
     disable_nagle_algorithm = True
+
+    def reply(self, status, body=b"", headers=None):
+        self.send_response_only(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def body(self):
+        return self.rfile.read(int(self.headers["Content-Length"] or 0))
 
     def log_message(self, *_):
         pass
 
-    def body(self):
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def answer(self, status, content=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+class Aws(Handler):
+    def do_POST(self):
+        operation, kind, body = answer(self.path, self.headers["X-Amz-Target"], self.body().decode(errors="replace"))
+        if body is None:
+            self.server.unanswered.add(operation)
+            return self.reply(400)
+        self.reply(200, body, {"Content-Type": kind, "smithy-protocol": "rpc-v2-cbor"})
 
 
-class DenyingHandler(Handler):
-    """Any AWS service, refusing at once: AccessDenied is not retried."""
+class RuntimeApi(Handler):
+    """https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html"""
+
+    def do_GET(self):
+        self.server.function.asks.put(time.perf_counter())
+        invocation = self.server.function.invocations.get()
+        if invocation is None:  # The run is over, and the process is gone.
+            self.close_connection = True
+            return
+        headers = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": "bench",
+            "Lambda-Runtime-Deadline-Ms": str(int(time.time() + TIMEOUT_SECONDS) * 1000),
+            "Lambda-Runtime-Invoked-Function-Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:bench",
+        }
+        self.server.function.handed_out_at = time.perf_counter()
+        self.reply(200, invocation, headers)
 
     def do_POST(self):
-        self.body()
-        if "json" in self.headers.get("Content-Type", ""):
-            self.answer(400, b'{"__type":"AccessDeniedException","message":"bench"}', Content_Type="application/x-amz-json-1.1")
-        else:
-            error = b"<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>bench</Message></Error>"
-            self.answer(403, b"<ErrorResponse>" + error + b"<RequestId>1</RequestId></ErrorResponse>", Content_Type="text/xml")
+        function, at = self.server.function, time.perf_counter()
+        cpu_seconds = function.cpu_seconds()
+        failed = self.path.endswith("/error")
+        function.replies.put((at - function.handed_out_at, cpu_seconds, failed, self.body()))
+        self.reply(202)
 
 
-class RuntimeApi(http.server.ThreadingHTTPServer):
-    """The Lambda Runtime API for one process: hands out events and notes when things happen."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        self.events = queue.Queue()
-        self.happened = queue.Queue()
-        server = self
-
-        class RuntimeHandler(Handler):
-            def do_GET(self):
-                server.happened.put(("polled", time.perf_counter()))
-                event = server.events.get()
-                if event is not None:
-                    self.answer(
-                        200, event, Content_Type="application/json", Lambda_Runtime_Aws_Request_Id="bench",
-                        Lambda_Runtime_Deadline_Ms=str(int((time.time() + 60) * 1000)),
-                        Lambda_Runtime_Invoked_Function_Arn=f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:bench",
-                    )
-
-            def do_POST(self):
-                at = time.perf_counter()
-                server.reply = self.body().decode()
-                self.answer(202)
-                server.happened.put(("replied", at))
-
-        super().__init__(("127.0.0.1", 0), RuntimeHandler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def wait_for(self, what):
-        while True:
-            happened, at = self.happened.get(timeout=30)
-            if happened == what:
-                return at
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        # A process that is ended cuts its connections.
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
-def denying_server(folder):
-    """The TLS server's port and the file with the certificate to trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bench")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate_file, key_file)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), DenyingHandler)
-    server.daemon_threads = True
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+@contextlib.contextmanager
+def serving(handler, tls=None):
+    server = Server(("127.0.0.1", 0), handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_address[1], certificate_file
-
-
-# --- Measuring ------------------------------------------------------------------------
-
-
-def measure(bootstrap, environment, request):
-    """One process's figures; those of calls are missing where no execution called the function."""
-    runtime = RuntimeApi()
-    begin = time.perf_counter()
-    process = subprocess.Popen(
-        [bootstrap], env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime.server_address[1]}"},
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )
     try:
-        figures = {"init (ms)": 1000 * (runtime.wait_for("polled") - begin)}
-        if request is not None:
-            event = json.dumps(request).encode()
-            figures["first reply (ms)"] = 1000 * call(runtime, event)
-            if "AccessDenied" not in runtime.reply:
-                sys.exit(f"bench: {bootstrap} did not reach the server: {runtime.reply}")
-            figures["CPU to first reply (ms)"] = cpu_milliseconds(process.pid)
-            figures["warm (ms)"] = statistics.median(1000 * call(runtime, event) for _ in range(WARM_CALLS))
-        figures["peak memory (MB)"] = peak_memory_megabytes(process.pid)
+        yield server
     finally:
-        process.kill()
-        process.wait()
-        runtime.events.put(None)
-        runtime.shutdown()
-        runtime.server_close()
-    return figures
+        server.shutdown()
+        server.server_close()
 
 
-def call(runtime, event):
-    begin = time.perf_counter()
-    runtime.events.put(event)
-    seconds = runtime.wait_for("replied") - begin
-    runtime.wait_for("polled")
-    return seconds
+def private_authority(folder):
+    """A TLS context for this machine, and the file of root certificates to trust it by.
+
+    The file holds the public authorities, too, since a function loads all of them. RSA with 2048
+    bits is what the endpoints of AWS show.
+    """
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+
+    def certificate(subject, key, issuer, issuer_key, extension):
+        builder = x509.CertificateBuilder(
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]),
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]),
+            key.public_key(),
+            x509.random_serial_number(),
+            now - datetime.timedelta(hours=1),
+            now + datetime.timedelta(days=1),
+        )
+        return builder.add_extension(extension, critical=True).sign(issuer_key, hashes.SHA256())
+
+    authority_key, server_key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+    authority = certificate("bench", authority_key, "bench", authority_key, x509.BasicConstraints(ca=True, path_length=0))
+    server = certificate("localhost", server_key, "bench", authority_key, x509.SubjectAlternativeName(names))
+    pem = serialization.Encoding.PEM
+    roots, chain = folder / "roots.pem", folder / "server.pem"
+    roots.write_bytes(pathlib.Path(certifi.where()).read_bytes() + authority.public_bytes(pem))
+    private = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    chain.write_bytes(private + server.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return context, roots
 
 
-def cpu_milliseconds(process_id):
-    """The CPU time of the process's threads so far, in finer steps than the 10 ms of /proc/PID/stat."""
-    threads = pathlib.Path(f"/proc/{process_id}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e6
+# The functions.
 
 
-def peak_memory_megabytes(process_id):
-    """Of the program itself; getrusage would count what the parent held when it forked."""
-    status = pathlib.Path(f"/proc/{process_id}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+class Failed(Exception):
+    """A function did not answer as it should: the message says which and how."""
 
 
-def zipped_size(file):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(file, file.name)
-    return len(content.getvalue())
+class Function:
+    """One process of a function, from its start to its end."""
+
+    def __init__(self, step, bootstrap, environment, log):
+        self.step = step
+        self.log = log
+        self.process = None
+        self.handed_out_at = None
+        self.asks, self.invocations, self.replies = queue.SimpleQueue(), queue.SimpleQueue(), queue.SimpleQueue()
+        self.bootstrap = bootstrap
+        self.environment = environment | {"AWS_SDK_UA_APP_ID": f"rds-encrypt.{step}", "AWS_LAMBDA_FUNCTION_NAME": step}
+
+    def start(self):
+        """Starts the process, and returns how long it took to ask for work."""
+        started_at = time.perf_counter()
+        try:
+            self.process = subprocess.Popen(
+                [self.bootstrap], env=self.environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+            )
+        except OSError as problem:
+            raise Failed(f"{self.bootstrap} does not start here ({problem}): build it for this processor") from None
+        return self.wait_for(self.asks) - started_at
+
+    def invoke(self, payload):
+        """Returns the reply, how long it took, and the process's processor time until then."""
+        self.invocations.put(json.dumps(payload).encode())
+        seconds, cpu_seconds, failed, body = self.wait_for(self.replies)
+        if failed:
+            raise Failed(f"{self.step} failed: {body.decode()}")
+        self.wait_for(self.asks)
+        return json.loads(body), seconds, cpu_seconds
+
+    def wait_for(self, events):
+        try:
+            return events.get(timeout=TIMEOUT_SECONDS)
+        except queue.Empty:
+            self.log.seek(0)
+            raise Failed(f"{self.step} was silent for {TIMEOUT_SECONDS} s. It logged:\n{self.log.read()[-3000:]}") from None
+
+    def cpu_seconds(self):
+        """In nanosecond steps, other than /proc/PID/stat, and with the threads that have ended."""
+        clock = ctypes.c_int()
+        ctypes.CDLL(None).clock_getcpuclockid(self.process.pid, ctypes.byref(clock))
+        return time.clock_gettime(clock.value)
+
+    def peak_memory_bytes(self):
+        """Of this program alone; ru_maxrss would begin with that of the Python that started it."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.invocations.put(None)
+
+
+def request_of(step, state):
+    """What the state machine hands to the step: its Parameters, with the paths followed."""
+    if step not in STATES:
+        raise Failed(f"{step} is new: say in STATES ({__file__}) in which state it is to be measured")
+    machine, name = STATES[step]
+    states = json.loads((REPOSITORY / "statemachine" / f"{machine}.asl.json").read_text())["States"]
+    if name not in states:
+        raise Failed(f"statemachine/{machine}.asl.json has no state {name} any more: change STATES in {__file__}")
+
+    def follow(path):
+        start, keys = (CONTEXT, path[3:]) if path.startswith("$$.") else (state, path[2:])
+        return functools.reduce(lambda value, key: (value or {}).get(key), filter(None, keys.split(".")), start)
+
+    parameters = states[name]["Parameters"].items()
+    return {key.removesuffix(".$"): follow(value) if key.endswith(".$") else value for key, value in parameters}
+
+
+def measure(function, request):
+    """One process's figures, in seconds and bytes, and its first reply."""
+    try:
+        init = function.start()
+        reply, first, cpu = function.invoke(request)
+        warm = [function.invoke(request)[1:] for _ in range(WARM_CALLS)]
+        figures = {
+            "init": init,
+            "first": first,
+            "CPU": cpu,
+            "warm": statistics.median(seconds for seconds, _ in warm),
+            "warm CPU": (warm[-1][1] - cpu) / WARM_CALLS,
+            "memory": function.peak_memory_bytes(),
+        }
+        return figures, reply
+    finally:
+        function.stop()
+
+
+def zipped_bytes(bootstrap):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(bootstrap, "bootstrap")
+    return len(archive.getvalue())
+
+
+def run_all(bootstraps, runs):
+    """For each step the medians of its processes' figures."""
+    figures = {step: [] for step in bootstraps}
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rds-encrypt-bench-")))
+        context, roots = private_authority(folder)
+        aws = stack.enter_context(serving(Aws, context))
+        aws.unanswered = set()
+        runtime_api = stack.enter_context(serving(RuntimeApi))
+        environment = {
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime_api.server_port}",
+            "AWS_ENDPOINT_URL": f"https://localhost:{aws.server_port}",
+            # Another name, another connection: in AWS, KMS is another host than RDS.
+            "AWS_ENDPOINT_URL_KMS": f"https://127.0.0.1:{aws.server_port}",
+            "SSL_CERT_FILE": str(roots),
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "bench",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_LOG_FORMAT": "JSON",
+            "AWS_LAMBDA_LOG_LEVEL": "INFO",
+            "OPERATION_TIMEOUT_SECONDS": "20",
+            "KMS_KEY_ID": "alias/aws/rds",
+        }
+        state = {}
+        for _ in range(runs):
+            for step, bootstrap in bootstraps.items():
+                with tempfile.TemporaryFile("w+") as log:
+                    function = runtime_api.function = Function(step, bootstrap, environment, log)
+                    try:
+                        measured, reply = measure(function, request_of(step, INPUT if step == "plan" else state))
+                    except Failed as problem:
+                        unanswered = ", ".join(aws.unanswered)
+                        raise Failed(f"{problem}\nNo answer here to: {unanswered}" if unanswered else problem) from None
+                figures[step].append(measured)
+                if step == "plan":
+                    state = {**reply, "executionArn": EXECUTION}
+    return {
+        step: {figure: statistics.median(one[figure] for one in measured) for figure in measured[0]}
+        for step, measured in figures.items()
+    }
+
+
+def find_bootstraps(folder):
+    """By step, the plan first: SAM calls the folder PlanFunction, cargo-lambda plan."""
+    steps = {}
+    for bootstrap in sorted(folder.glob("*/bootstrap")):
+        words = re.findall(r"[A-Z][a-z]+", bootstrap.parent.name.removesuffix("Function"))
+        steps["-".join(words).lower() or bootstrap.parent.name] = bootstrap.resolve()
+    if "plan" not in steps:
+        raise Failed(f"{folder} holds no bootstrap of the plan, from whose reply the others' requests are made: run `make build`")
+    return {"plan": steps.pop("plan"), **steps}
+
+
+def show(table):
+    print(f"\n{'':16}" + "".join(f"{name:>10}" for name in COLUMNS))
+    print(f"{'':16}" + "".join(f"{unit:>10}" for unit in COLUMNS.values()))
+    for step, row in table.items():
+        cells = (f"{row[name]:.1f}" + ("!" if missed(row, name) else " ") for name in COLUMNS)
+        print(f"{step:16}" + "".join(f"{cell:>10}" for cell in cells))
+    aims = (f"≤ {AIMS[name]} " if name in AIMS else "" for name in COLUMNS)
+    print(f"{'aim':16}" + "".join(f"{aim:>10}" for aim in aims) + "\n")
+    for name, aim in AIMS.items():
+        misses = [step for step, row in table.items() if missed(row, name)]
+        print(f"{name} ≤ {aim} {COLUMNS[name]}: " + (f"not met by {', '.join(misses)}" if misses else "met by all"))
+    print(f"\n{LEGEND}")
+
+
+def missed(row, name):
+    return name in AIMS and row[name] > AIMS[name]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=9, help="processes started for each function (default 9)")
+    parser.add_argument("--runs", type=int, default=9, help="processes of each function; default: %(default)s")
+    parser.add_argument("folder", nargs="?", type=pathlib.Path, default=REPOSITORY / ".aws-sam" / "build", metavar="FOLDER")
     arguments = parser.parse_args()
-    functions = sorted(deployed_functions(), key=lambda function: function[0])
-    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
-    with tempfile.TemporaryDirectory() as folder:
-        port, certificate = denying_server(pathlib.Path(folder))
-        figures = collections.defaultdict(lambda: collections.defaultdict(list))
-        for _ in range(arguments.runs):  # Turn by turn, so that a busy moment does not hit one function alone.
-            for name, variables, request in functions:
-                environment = {
-                    **variables, "AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench",
-                    "AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}", "SSL_CERT_FILE": str(certificate),
-                    "AWS_LAMBDA_FUNCTION_NAME": name, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-                    "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_LOG_FORMAT": "JSON",
-                }
-                bootstrap = BUILT_TEMPLATE.parent / name / "bootstrap"
-                for column, value in measure(bootstrap, environment, request).items():
-                    figures[name][column].append(value)
-    for name, _, _ in functions:
-        bootstrap = BUILT_TEMPLATE.parent / name / "bootstrap"
-        sizes = {"size (MB)": [bootstrap.stat().st_size / 1e6], "zipped (MB)": [zipped_size(bootstrap) / 1e6]}
-        medians = {column: statistics.median(values) for column, values in {**sizes, **figures[name]}.items()}
-        cells = [f"{medians[column]:.2f}" if column in medians else "not called" for column in COLUMNS[1:]]
-        print(f"| {name} | {' | '.join(cells)} |")
+    bootstraps = find_bootstraps(arguments.folder)
+    load_before, _, _ = os.getloadavg()
+    table = run_all(bootstraps, arguments.runs)
+    for step, bootstrap in bootstraps.items():
+        table[step] |= {"size": bootstrap.stat().st_size, "zipped": zipped_bytes(bootstrap)}
+    scale = {"MB": 1e-6, "ms": 1e3}
+    show({step: {name: row[name] * scale[unit] for name, unit in COLUMNS.items()} for step, row in table.items()})
+    print(
+        f"Medians of {arguments.runs} processes, each with {WARM_CALLS} warm calls. Load of this machine before: "
+        f"{load_before:.1f} on {os.cpu_count()} processors; a busy one spoils init, first and warm."
+    )
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (CloudError, DemoFailed) as problem:
+    except Failed as problem:
         sys.exit(f"bench: {problem}")
