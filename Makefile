@@ -19,7 +19,7 @@ LINT_REGION := us-east-1
 
 .PHONY: help
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## encrypt an instance with real rows in a local cloud, and show it (CUTOVER=rename: under its old name)
@@ -31,13 +31,14 @@ test: lint build ## everything that CI checks: lint, then unit, contract and end
 	cd tests/local && LOG_LEVEL=ERROR ../../$(CLOUD_PYTHON) -m unittest discover -b
 
 .PHONY: lint
-lint: setup ## formatting, clippy, the template, the state machines, the README's drawing
+lint: setup ## formatting, clippy, the template, the state machines, what the README has of them
 	cargo fmt --all --check
 	$(TOOLS)/cfn-lint template.yaml
 	$(TOOLS)/sam validate --lint --region $(LINT_REGION) --template template.yaml
 	.local/checkov/bin/checkov --config-file .checkov.yaml --file template.yaml
 	scripts/asl-validator statemachine/*.asl.json
 	$(PYTHON) scripts/state_diagram.py --check README.md
+	$(TOOLS)/python scripts/permissions_table.py --check README.md
 	$(PYTHON) -m compileall -q scripts tests/local
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 
@@ -54,6 +55,10 @@ plan: setup ## print what encrypting INSTANCE would do, as Markdown; changes not
 	@[ -n "$(INSTANCE)" ] || { echo "Which instance? make plan INSTANCE=orders" >&2; exit 1; }
 	@$(CLOUD_PYTHON) scripts/plan.py "$(INSTANCE)"
 
+.PHONY: faults
+faults: build ## every fault at every call (FAULT=name: those pairs alone, CLOUDS=n side by side)
+	FAULTS=all cargo test --locked --workspace --test tests -- --nocapture faults::every_fault
+
 .PHONY: bench
 bench: build ## measure the functions (size, start, first reply, memory) and the waiting
 	@$(CLOUD_PYTHON) scripts/bench.py
@@ -63,9 +68,10 @@ bench: build ## measure the functions (size, start, first reply, memory) and the
 cloud: setup ## run a local cloud until Ctrl-C; prints where it listens
 	@$(PYTHON) tests/local/cloud.py run
 
-.PHONY: diagram
-diagram: ## draw the state machines into the README again
+.PHONY: readme
+readme: setup ## write the README's drawings and its table of permissions anew
 	@$(PYTHON) scripts/state_diagram.py README.md
+	@$(TOOLS)/python scripts/permissions_table.py README.md
 
 .PHONY: pin
 pin: ## raise the pins of the tools to what requirements-*.in allows

@@ -175,7 +175,7 @@ def main():
     after = redraw(before)
     if arguments.check:
         if after != before:
-            sys.exit(f"{arguments.file}: a state diagram is out of date. Run: make diagram")
+            sys.exit(f"{arguments.file}: a state diagram is out of date. Run: make readme")
     elif after != before:
         arguments.file.write_text(after)
 
