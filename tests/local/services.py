@@ -1,7 +1,16 @@
 """The local cloud's AWS services other than CloudFormation and Lambda, in one process.
 
-moto answers RDS, KMS, CloudWatch and the rest on 127.0.0.1. The package `rds` beside this file
-replaces moto's DB instances and snapshots.
+moto answers RDS, KMS, CloudWatch, Step Functions and the rest on 127.0.0.1. The package `rds` beside
+this file replaces moto's DB instances and snapshots: a life cycle on a scaled clock, and a real
+PostgreSQL server behind each instance of the engine postgres.
+
+A client finds an instance's server as on AWS, by DescribeDBInstances: Endpoint.Address is a loopback
+address (127.…) that belongs to the instance's name, Endpoint.Port the instance's own port:
+
+    psql "host=<Endpoint.Address> port=<Endpoint.Port> user=<MasterUsername> dbname=<DBName>"
+
+Tests steer it over the control API under /local/ on the same port: see rds/control.py and, for faults,
+rds/faults.py. Nothing is kept: the service ends with the process that started it, and so do its servers.
 """
 
 import argparse

@@ -370,6 +370,15 @@ class Modify(ServiceTest):
                 else:
                     self.rds.modify_db_instance(**parameters)
 
+    def test_a_managed_password_gets_a_secret_of_its_own(self):
+        self.seed()
+        self.modify(ManageMasterUserPassword=True)
+        self.wait_for(lambda: "MasterUserSecret" in self.instance("source"))
+        secret = self.instance("source")["MasterUserSecret"]
+        self.assertEqual(secret["SecretStatus"], "active")
+        self.assertIn(":secret:rds!db-", secret["SecretArn"])
+        self.assertEqual(self.kms.describe_key(KeyId=secret["KmsKeyId"])["KeyMetadata"]["KeyManager"], "AWS")
+
     def test_a_busy_instance_takes_no_changes(self):
         for status in ("creating", "backing-up", "modifying", "rebooting", "stopped", "deleting", "failed"):
             with self.subTest(status=status):
@@ -632,6 +641,7 @@ class Restore(ServiceTest):
             ("InvalidParameterCombination", {"MultiAZ": True, "AvailabilityZone": "us-east-1a"}),
             ("InvalidParameterCombination", {"StorageType": "gp3", "Iops": 3000, "StorageThroughput": 125}),
             ("InvalidParameterCombination", {"DBName": "other"}),
+            ("InvalidParameterCombination", {"ManageMasterUserPassword": True}),
             ("InvalidParameterValue", {"AllocatedStorage": 50}),
             ("DBParameterGroupNotFound", {"DBParameterGroupName": "absent"}),
             ("OptionGroupNotFoundFault", {"OptionGroupName": "absent"}),
@@ -1030,7 +1040,8 @@ class Postgres(ServiceTest):
         self.wait_for(lambda: self.servers() == [])
 
     def test_a_rename_moves_the_address_and_cuts_the_connections(self):
-        self.set_durations(reboot=500)
+        # So long that it is the rename, not the reboot, that cuts.
+        self.set_durations(reboot=500, rename_hidden=4000)
         self.create("source")
         self.create("target")
         old_endpoint = self.instance("source")["Endpoint"]
@@ -1040,7 +1051,7 @@ class Postgres(ServiceTest):
         sleeper.start()
         time.sleep(0.3)
         self.rds.modify_db_instance(DBInstanceIdentifier="source", NewDBInstanceIdentifier="source-unencrypted", ApplyImmediately=True)
-        sleeper.join(5)
+        sleeper.join(2)
         self.assertFalse(sleeper.is_alive(), "the connection outlived the rename")
         self.assertIsNone(self.psql(None, "select 1", endpoint=old_endpoint, check=False))
         self.wait_for(lambda: not self.not_found("source-unencrypted"))

@@ -126,7 +126,8 @@ class Control:
     # ---- instances and snapshots
 
     def _get_records(self, kind):
-        return [self._show(record) for record in self.cloud.records.table(kind).values()]
+        # A copy: records come and go meanwhile.
+        return [self._show(record) for record in list(self.cloud.records.table(kind).values())]
 
     def _get_record(self, kind, identifier):
         return self._show(self._record(kind, identifier))

@@ -6,6 +6,7 @@ moto parses the requests and serializes the results by botocore's model; whateve
 
 import moto.rds.urls
 from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import get_service_model
 
 from . import lifecycle, restore, settings
 from .records import Change, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
@@ -22,7 +23,7 @@ APPLIED_AT_ONCE = {
     "AwsBackupRecoveryPointArn", "DBParameterGroupName", "CloudwatchLogsExportConfiguration",
 }
 # Applied without ApplyImmediately too, but not before the reply: "as soon as possible" (API model).
-APPLIED_SOON = {"MasterUserPassword", "DBPortNumber"}
+APPLIED_SOON = {"MasterUserPassword", "ManageMasterUserPassword", "RotateMasterUserPassword", "MasterUserSecretKmsKeyId", "DBPortNumber"}
 # Names under which PendingModifiedValues shows a parameter, where they differ.
 PENDING_NAMES = {"DBPortNumber": "Port", "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled"}
 # Enough of the classes that one can order, for Plan's question whether a class can be encrypted.
@@ -78,6 +79,9 @@ class LocalRds(RdsRequest):
             engine = given.get("Engine") or source["Engine"]
             if "DBName" in given and not engine.startswith(("oracle", "sqlserver")):
                 raise ServiceError("InvalidParameterCombination", f"DBName can't be specified for the engine {engine}.")
+            # "Applies to RDS for Oracle only" (API model, ManageMasterUserPassword).
+            if given.get("ManageMasterUserPassword") and not engine.startswith("oracle"):
+                raise ServiceError("InvalidParameterCombination", f"ManageMasterUserPassword can't be specified at a restore for the engine {engine}.")
             if given.get("AllocatedStorage", source["AllocatedStorage"]) < source["AllocatedStorage"]:
                 raise ServiceError("InvalidParameterValue", "The allocated storage can't be less than that of the snapshot.")
             resource_id = new_resource_id()
@@ -253,7 +257,9 @@ class LocalRds(RdsRequest):
                 found = list(self.records.snapshots.values())
             for parameter, field in (("DBInstanceIdentifier", "DBInstanceIdentifier"), ("SnapshotType", "SnapshotType"), ("DbiResourceId", "DbiResourceId")):
                 if parameter in given:
-                    found = [snapshot for snapshot in found if snapshot.fields[field] == given[parameter]]
+                    # Types and instance names are lower-case; a DbiResourceId is not.
+                    wanted = given[parameter] if parameter == "DbiResourceId" else given[parameter].lower()
+                    found = [snapshot for snapshot in found if snapshot.fields[field] == wanted]
             found = filtered(found, given.get("Filters", []), {
                 "db-snapshot-id": lambda snapshot: {snapshot.identifier, snapshot.arn},
                 "db-instance-id": lambda snapshot: {snapshot.fields["DBInstanceIdentifier"]},
@@ -380,7 +386,9 @@ def _applied_at_once(given, current):
 
 
 def _shown_as_pending(name, value):
-    return {PENDING_NAMES.get(name, name): "****" if name == "MasterUserPassword" else value}
+    shown = PENDING_NAMES.get(name, name)
+    known = get_service_model("rds").shape_for("PendingModifiedValues").members
+    return {shown: "****" if name == "MasterUserPassword" else value} if shown in known else {}
 
 
 def _can_encrypt(engine, instance_class):

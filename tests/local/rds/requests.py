@@ -195,7 +195,7 @@ class RdsRequest(RDSResponse):
         if not reference.startswith("arn:") or reference.split(":")[3] == self.region:
             with contextlib.suppress(AttributeError, KeyError):
                 key = kms_backends[self.current_account][self.region].describe_key(reference)
-        if key is None or key.key_state != "Enabled" or key.key_usage != "ENCRYPT_DECRYPT" or key.key_spec != "SYMMETRIC_DEFAULT":
+        if key is None or key.key_state != "Enabled" or key.key_spec != "SYMMETRIC_DEFAULT":
             raise ServiceError("KMSKeyNotAccessibleFault", f"The specified KMS key [{reference}] does not exist, is not enabled or you do not have permissions to access it.")
         return key.arn
 

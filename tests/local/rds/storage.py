@@ -33,7 +33,9 @@ class FileStorage:
             shutil.rmtree(self._directory / record.data_name)
 
     def read(self, record):
-        return (self._directory / record.data_name / "data").read_text()
+        """The data, or None while they are being made."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self._directory / record.data_name / "data").read_text()
 
     def write(self, record, text):
         """Stands for a client's write: only instances are written to."""
@@ -56,7 +58,7 @@ class FileStorage:
         pass
 
     def _copy(self, source, target):
-        self._write(target, self.read(source))
+        self._write(target, (self._directory / source.data_name / "data").read_text())
 
     def _write(self, record, text):
         directory = self._directory / record.data_name
