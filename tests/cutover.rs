@@ -57,7 +57,8 @@ async fn a_client_that_knows_only_the_name_reads_its_rows_from_the_encrypted_ins
     let output = outcome.succeeded();
 
     assert_eq!(output["encrypted_instance_id"], "shop");
-    assert_eq!(output["unencrypted_instance_id"], "shop-unencrypted");
+    assert_eq!(output["old_instance"]["id"], "shop-unencrypted");
+    assert!(output["old_instance"]["delete_commands"].to_string().contains("delete-db-instance"), "{output:#}");
     assert!(assert_whole(cloud, "shop", &before, "after the cutover").await);
     let target = instance(cloud, "shop").await;
     assert_eq!(target.backup_retention_period(), Some(7), "backups came after the renames");
