@@ -7,6 +7,7 @@ mod cloud;
 mod contract;
 mod cutover;
 mod encrypt_instance;
+mod faults;
 mod fixtures;
 mod input;
 mod repeats;

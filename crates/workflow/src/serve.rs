@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
@@ -22,7 +21,8 @@ pub fn environment(name: &str) -> Result<String, lambda_runtime::Error> {
 ///
 /// TLS by ring: aws-lc seeds itself with jitter entropy, which costs the first call some 60 ms.
 /// `OPERATION_TIMEOUT_SECONDS` bounds a call with its retries; it is shorter than the function's own
-/// timeout, so that a call that hangs ends with a name of ours.
+/// timeout, so that a call that hangs ends with a name of ours. Each call has three attempts, the SDK's
+/// default, unless AWS_MAX_ATTEMPTS says otherwise.
 pub async fn aws_config() -> Result<SdkConfig, lambda_runtime::Error> {
     let seconds: u64 = environment("OPERATION_TIMEOUT_SECONDS")?.parse()?;
     let timeouts = TimeoutConfig::builder()
@@ -34,7 +34,6 @@ pub async fn aws_config() -> Result<SdkConfig, lambda_runtime::Error> {
     Ok(aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http)
         .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
         .load()
         .await)
 }

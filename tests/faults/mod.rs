@@ -1,0 +1,113 @@
+//! What goes wrong, goes wrong here first: every fault at every call, and at random.
+//!
+//! `FAULTS=all` plays every pair instead of a sample of them, `FAULT=name` those whose name contains it.
+//! `CLOUDS` local clouds work side by side.
+
+mod matrix;
+mod pair;
+mod site;
+mod world;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use self::pair::{FAULTS, Pair, SCENARIOS, Scenario};
+use self::site::Site;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn every_fault_at_every_call_ends_as_it_must() {
+    let started = Instant::now();
+    let sites = open("files");
+    let pairs = chosen(all_pairs(&sites));
+    assert!(!pairs.is_empty(), "FAULT names no pair");
+    say(&format!("{} pairs on {} clouds", pairs.len(), sites.len()));
+    let played = for_each(&sites, &pairs, async |site, pair| {
+        let started = Instant::now();
+        let ending = matrix::play(site, pair).await;
+        if variable("FAULT").is_some() || variable("FAULTS").is_some() {
+            say(&format!("{pair}: {ending:?} in {:.1} s", started.elapsed().as_secs_f32()));
+        }
+        ending
+    });
+
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut problems = vec![];
+    for (pair, ending) in pairs.iter().zip(played) {
+        match ending {
+            Ok(ending) => *counts.entry((format!("{:?}{:?}", pair.extent, pair.kind), ending)).or_default() += 1,
+            Err(problem) => problems.push(format!("{pair}: {problem}")),
+        }
+    }
+    for ((fault, ending), count) in counts {
+        say(&format!("{count:5}  {fault:18} {ending}"));
+    }
+    say(&format!("{} pairs, {} problems, {} s", pairs.len(), problems.len(), started.elapsed().as_secs()));
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// Clouds side by side, as many as asked for.
+fn open(storage: &'static str) -> Vec<Site> {
+    let count = variable("CLOUDS").map_or(3, |count| count.parse().expect("CLOUDS is a number"));
+    let runtime = Handle::current();
+    thread::scope(|scope| {
+        let openings: Vec<_> = (0..count).map(|_| scope.spawn(|| runtime.block_on(Site::open(storage)))).collect();
+        openings.into_iter().map(|opening| opening.join().expect("a cloud")).collect()
+    })
+}
+
+fn all_pairs(sites: &[Site]) -> Vec<Pair> {
+    let scenarios: Vec<&'static Scenario> = SCENARIOS.iter().collect();
+    let pairs = for_each(sites, &scenarios, async |site, scenario| matrix::pairs(site, scenario).await);
+    pairs.into_iter().flat_map(|pairs| pairs.expect("a scenario")).collect()
+}
+
+/// All, those that are asked for by name, or every call with one fault and every fault with many calls.
+fn chosen(pairs: Vec<Pair>) -> Vec<Pair> {
+    if let Some(name) = variable("FAULT") {
+        return pairs.into_iter().filter(|pair| pair.to_string().contains(&name)).collect();
+    }
+    if variable("FAULTS").as_deref() == Some("all") {
+        return pairs;
+    }
+    pairs.into_iter().step_by(FAULTS.len() + 1).collect()
+}
+
+/// Lets each site work on the next item until there is none; the results in the items' order.
+fn for_each<Item: Sync, Answer: Send>(
+    sites: &[Site],
+    items: &[Item],
+    work: impl AsyncFn(&Site, &Item) -> Answer + Sync,
+) -> Vec<Answer> {
+    let next = AtomicUsize::new(0);
+    let answers: Mutex<BTreeMap<usize, Answer>> = Mutex::default();
+    let runtime = Handle::current();
+    // A thread each, since the control API is called without yielding.
+    thread::scope(|scope| {
+        for site in sites {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { return };
+                    let answer = runtime.block_on(work(site, item));
+                    answers.lock().expect("no worker panics").insert(index, answer);
+                }
+            });
+        }
+    });
+    answers.into_inner().expect("no worker panics").into_values().collect()
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// To the terminal, also from a test that passes.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("stderr");
+}

@@ -1,0 +1,232 @@
+//! The pairs of a call and what goes wrong with it, and how each must end.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::world::{ENCRYPTED, FENCE, Resource, SOURCE, merged};
+
+/// A way through the state machines whose every call is befallen in turn.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) cutover: bool,
+    /// What goes wrong on the way in any case: then the calls after it are the candidates.
+    pub(crate) first_fault: Option<FirstFault>,
+}
+
+#[derive(Debug)]
+pub(crate) struct FirstFault {
+    pub(crate) function: &'static str,
+    pub(crate) operation: &'static str,
+    /// Counted are the calls that name this, if it is not empty.
+    pub(crate) naming: &'static str,
+    pub(crate) call: u64,
+    pub(crate) kind: Kind,
+}
+
+const fn first(function: &'static str, operation: &'static str, call: u64, kind: Kind) -> Option<FirstFault> {
+    Some(FirstFault { function, operation, naming: "", call, kind })
+}
+
+/// The two happy paths, and the undo from each depth: by the execution itself, and from outside.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "plain", cutover: false, first_fault: None },
+    Scenario { name: "rename", cutover: true, first_fault: None },
+    Scenario {
+        name: "undo-copying",
+        cutover: false,
+        first_fault: Some(FirstFault {
+            function: "describe-status",
+            operation: "DescribeDBSnapshots",
+            naming: ENCRYPTED,
+            call: 1,
+            kind: Kind::Denied,
+        }),
+    },
+    Scenario {
+        name: "undo-restored",
+        cutover: false,
+        first_fault: first("verify", "DescribeDBInstances", 1, Kind::Denied),
+    },
+    Scenario {
+        name: "undo-renamed",
+        cutover: true,
+        first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Denied),
+    },
+    Scenario {
+        name: "after-commit",
+        cutover: true,
+        first_fault: first("clean-up", "DescribeDBSnapshots", 1, Kind::Denied),
+    },
+    Scenario {
+        name: "stopped-restored",
+        cutover: false,
+        first_fault: first("verify", "DescribeDBInstances", 1, Kind::Stopped),
+    },
+    Scenario {
+        name: "stopped-renaming",
+        cutover: true,
+        first_fault: first("rename-instance", "ModifyDBInstance", 1, Kind::Stopped),
+    },
+    Scenario {
+        name: "stopped-renamed",
+        cutover: true,
+        first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Stopped),
+    },
+];
+
+impl Scenario {
+    pub(crate) fn input(&self) -> Value {
+        let input = json!({"instance_id": SOURCE, "max_wait_minutes": 60});
+        let cutover = json!({"cutover": "rename", "accept_lost_writes": true, "isolation_security_group_id": FENCE});
+        if self.cutover { merged(input, cutover) } else { input }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.first_fault.as_ref().is_some_and(|fault| fault.kind == Kind::Stopped)
+    }
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Kind {
+    Throttled,
+    Error500,
+    Error503,
+    /// The connection is reset before the effect.
+    Reset,
+    /// The effect happens, and no reply arrives.
+    Lost,
+    /// The effect happens after the function has given up on the call.
+    Slow,
+    /// The function's process ends after the effect.
+    Killed,
+    Denied,
+    Vanished,
+    BecameFailed,
+    /// The execution is stopped, and the call goes on.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Extent {
+    Once,
+    /// From that call on.
+    Lasting,
+}
+
+pub(crate) const FAULTS: &[(Kind, Extent)] = &[
+    (Kind::Throttled, Extent::Once),
+    (Kind::Error500, Extent::Once),
+    (Kind::Error503, Extent::Once),
+    (Kind::Reset, Extent::Once),
+    (Kind::Lost, Extent::Once),
+    (Kind::Slow, Extent::Once),
+    (Kind::Killed, Extent::Once),
+    (Kind::Throttled, Extent::Lasting),
+    (Kind::Error500, Extent::Lasting),
+    (Kind::Error503, Extent::Lasting),
+    (Kind::Reset, Extent::Lasting),
+    (Kind::Lost, Extent::Lasting),
+    (Kind::Slow, Extent::Lasting),
+    (Kind::Killed, Extent::Lasting),
+    (Kind::Denied, Extent::Lasting),
+    (Kind::Vanished, Extent::Once),
+    (Kind::BecameFailed, Extent::Once),
+    (Kind::Stopped, Extent::Once),
+];
+
+/// The call that something goes wrong with: the n-th of an operation by a function.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) function: String,
+    pub(crate) operation: String,
+    pub(crate) number: u64,
+    /// The instance or snapshot that it is about, if it is there then.
+    pub(crate) resource: Option<Resource>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) scenario: &'static Scenario,
+    pub(crate) call: Call,
+    pub(crate) kind: Kind,
+    pub(crate) extent: Extent,
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let Self { scenario, call: Call { function, operation, number, .. }, kind, extent } = self;
+        write!(formatter, "{}/{function}.{operation}.{number}/{extent:?}{kind:?}", scenario.name)
+    }
+}
+
+/// How long a slow answer takes, in wall seconds: longer than the functions wait for it.
+pub(crate) const SLOW_SECONDS: f64 = 0.8;
+
+impl Pair {
+    pub(crate) fn is_applicable(&self) -> bool {
+        !matches!(self.kind, Kind::Vanished | Kind::BecameFailed) || self.call.resource.is_some()
+    }
+
+    /// The fault rule that makes it happen (`tests/local/rds/faults.py`).
+    pub(crate) fn rule(&self, stop: Value) -> Value {
+        let mut rule = rule(&self.call.function, &self.call.operation, self.kind, &stop);
+        rule[if self.extent == Extent::Lasting { "from_call" } else { "call" }] = json!(self.call.number);
+        if let (Kind::Vanished | Kind::BecameFailed, Some(resource)) = (self.kind, &self.call.resource) {
+            rule["action"]["resource"] = resource.to_json();
+        }
+        rule
+    }
+
+    /// Resources that the fault itself takes away or breaks.
+    pub(crate) fn broken(&self) -> Vec<Resource> {
+        match self.kind {
+            Kind::Vanished | Kind::BecameFailed => self.call.resource.iter().cloned().collect(),
+            _ => vec![],
+        }
+    }
+}
+
+pub(crate) fn rule(function: &str, operation: &str, kind: Kind, stop: &Value) -> Value {
+    let before = |action: Value| json!({"when": "before", "action": action});
+    let after = |action: Value| json!({"when": "after", "action": action});
+    let fault = match kind {
+        Kind::Throttled => before(json!({"type": "throttle"})),
+        Kind::Error500 => before(json!({"type": "error", "code": "InternalFailure", "status": 500})),
+        Kind::Error503 => before(json!({"type": "http", "status": 503})),
+        Kind::Reset => before(json!({"type": "reset"})),
+        Kind::Lost => after(json!({"type": "lost"})),
+        Kind::Slow => before(json!({"type": "slow", "seconds": SLOW_SECONDS})),
+        Kind::Killed => after(json!({"type": "kill"})),
+        Kind::Denied => before(json!({"type": "error", "code": "AccessDenied", "status": 403})),
+        Kind::Vanished => before(json!({"type": "vanish"})),
+        Kind::BecameFailed => before(json!({"type": "status", "status": "failed"})),
+        Kind::Stopped => before(merged(json!({"type": "stop"}), stop.clone())),
+    };
+    merged(json!({"app_id": format!("rds-encrypt.{function}"), "operation": operation}), fault)
+}
+
+impl Kind {
+    /// What an execution is named after that fails of it.
+    pub(crate) fn errors(self) -> &'static [&'static str] {
+        match self {
+            Self::Throttled => &["Throttled"],
+            Self::Error500 | Self::Error503 | Self::Reset | Self::Lost | Self::Slow => &["ServiceUnavailable"],
+            // What Lambda calls a process that ends in the middle.
+            Self::Killed => &["Runtime.ExitError"],
+            Self::Denied => &["AccessDenied"],
+            Self::Vanished | Self::BecameFailed => &[
+                "InstanceNotFound",
+                "SnapshotNotFound",
+                "InstanceFailed",
+                "SnapshotFailed",
+                "InstanceNotUsable",
+                "InvalidInstanceState",
+                "InvalidSnapshotState",
+            ],
+            Self::Stopped => &[],
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! One local cloud in which one execution runs at a time, and everything that is known of a run.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_sfn::types::ExecutionStatus;
+use serde_json::{Value, json};
+
+use super::world::{SOURCE, World, text};
+use crate::cloud::{Cloud, Outcome, Running, Setup};
+
+/// AWS retries go on for hours; at this scale six hours are six seconds.
+const FAST: f64 = 0.0003;
+/// At this scale a Lambda function's longest life (70 s) is longer than a late call takes to land.
+const TRUE: f64 = 0.008;
+/// Between these of the calls that a step makes in vain, nothing but its retries can be on the way: the
+/// first retrier of ours gives up after 41 (`statemachine/encrypt-instance.asl.json`, MaxAttempts).
+const CALLS_OF_A_STEP: u64 = 41;
+const FAST_CALLS: std::ops::RangeInclusive<u64> = 2..=38;
+const RUN_SECONDS_MAX: u64 = 400;
+const SETTLE_SECONDS_MAX: u64 = 30;
+
+pub(crate) struct Site {
+    _running: Running,
+    pub(crate) cloud: Cloud,
+    engine: &'static str,
+}
+
+/// What happened from the start of an execution until nothing happened any more.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) outcome: Outcome,
+    pub(crate) states: Vec<String>,
+    pub(crate) calls: Vec<Value>,
+    pub(crate) before: World,
+    /// When the execution ended.
+    pub(crate) at_end: World,
+    /// When the undo from outside was over, too.
+    pub(crate) after: World,
+    /// Of the undo from outside.
+    pub(crate) undo: Option<Outcome>,
+    pub(crate) befallen: u64,
+}
+
+impl Site {
+    pub(crate) async fn open(storage: &'static str) -> Self {
+        let setup = Setup {
+            storage,
+            time_scale: FAST,
+            // A call is given up after half of it.
+            parameters: &["OperationTimeoutSeconds=1"],
+            environment: &[("AWS_MAX_ATTEMPTS", "1")],
+        };
+        let running = Running::start(&setup);
+        let cloud = Cloud::connect(&running).await;
+        Self { _running: running, cloud, engine: if storage == "postgres" { "postgres" } else { "mysql" } }
+    }
+
+    /// An empty cloud with the source and its neighbours in it.
+    pub(crate) async fn reset(&self) -> World {
+        self.cloud.control("POST", "reset", json!({}));
+        self.cloud.set_time_scale(FAST);
+        let settings = self.cloud.control("GET", "settings", json!({}));
+        let names = settings["durations"].as_object().expect("durations").keys().cloned();
+        let durations: Value =
+            names.map(|name| (name.clone(), json!(if name.starts_with("rename") { 20 } else { 60 }))).collect();
+        self.cloud.control("PATCH", "settings", json!({"durations": durations}));
+        World::seed(&self.cloud, self.engine).await
+    }
+
+    /// Runs one execution to its end, and what its end sets off.
+    pub(crate) async fn run(&self, input: &Value, rules: &[Value], slow: bool) -> Result<Run, String> {
+        let before = self.reset().await;
+        if slow {
+            self.cloud.set_time_scale(TRUE);
+        }
+        for rule in rules {
+            self.cloud.control("POST", "faults", rule.clone());
+        }
+        let execution = self.cloud.start_execution(&input.to_string()).await;
+        let outcome = self.ended(&execution, slow).await?;
+        let at_end = World::look(&self.cloud);
+        let undo = match outcome.status {
+            ExecutionStatus::Succeeded => None,
+            _ => Some(self.undone(&execution, slow).await?),
+        };
+        self.settle().await?;
+        let calls = self.cloud.control("GET", "calls", json!({})).as_array().expect("calls").clone();
+        Ok(Run {
+            states: self.cloud.states(&execution).await,
+            // Ours, not those of the test itself.
+            calls: calls.into_iter().filter(|call| text(&call["app_id"]).starts_with("rds-encrypt.")).collect(),
+            before,
+            at_end,
+            after: World::look(&self.cloud),
+            undo,
+            befallen: self.befallen(),
+            outcome,
+        })
+    }
+
+    /// What somebody does once the reason of a failure is gone: lets the undo do its work again.
+    pub(crate) async fn undo_by_hand(&self, execution: &str) -> Result<World, String> {
+        self.cloud.control("DELETE", "faults", json!({}));
+        let input = json!({"executionArn": execution}).to_string();
+        let call = self.cloud.sfn.start_execution().state_machine_arn(self.cloud.undo_state_machine()).input(input);
+        let undo = call.send().await.map_err(|error| format!("{error:?}"))?.execution_arn;
+        let outcome = self.ended(&undo, false).await?;
+        if outcome.status != ExecutionStatus::Succeeded {
+            return Err(format!("the undo by hand ended as {:?}: {} {}", outcome.status, outcome.error, outcome.cause));
+        }
+        self.settle().await?;
+        Ok(World::look(&self.cloud))
+    }
+
+    /// How many calls the first rule has befallen.
+    fn befallen(&self) -> u64 {
+        self.cloud.control("GET", "faults", json!({}))[0]["befallen"].as_u64().unwrap_or(0)
+    }
+
+    /// The end of an execution, however long it retries; at a true pace only where that matters.
+    async fn ended(&self, execution: &str, slow: bool) -> Result<Outcome, String> {
+        let started = Instant::now();
+        let mut scale = TRUE;
+        loop {
+            if slow {
+                let wanted = if FAST_CALLS.contains(&(self.befallen() % CALLS_OF_A_STEP)) { FAST } else { TRUE };
+                if wanted != scale {
+                    scale = wanted;
+                    self.cloud.set_time_scale(scale);
+                }
+            }
+            if let Some(outcome) = self.cloud.outcome_now(execution).await {
+                return Ok(outcome);
+            }
+            if started.elapsed() > Duration::from_secs(RUN_SECONDS_MAX) {
+                let states = self.cloud.states(execution).await;
+                return Err(format!(
+                    "still runs; it went through {} states, at last {:?}",
+                    states.len(),
+                    states.last()
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The end of the undo that EventBridge starts for an execution that did not succeed.
+    async fn undone(&self, execution: &str, slow: bool) -> Result<Outcome, String> {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(SETTLE_SECONDS_MAX) {
+            let list =
+                self.cloud.sfn.list_executions().state_machine_arn(self.cloud.undo_state_machine()).max_results(3);
+            for undo in list.send().await.map_err(|error| format!("{error:?}"))?.executions {
+                let details = self.cloud.sfn.describe_execution().execution_arn(&undo.execution_arn).send().await;
+                let input = details.map_err(|error| format!("{error:?}"))?.input.unwrap_or_default();
+                if input.contains(execution) {
+                    return self.ended(&undo.execution_arn, slow).await;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err("EventBridge did not start the undo".to_owned())
+    }
+
+    /// Waits until every call has landed and every resource has come to rest.
+    async fn settle(&self) -> Result<(), String> {
+        self.cloud.set_time_scale(FAST);
+        let started = Instant::now();
+        loop {
+            let calls = self.cloud.control("GET", "calls", json!({}));
+            let landed = calls.as_array().into_iter().flatten().all(|call| !call["status"].is_null());
+            if landed && World::look(&self.cloud).is_settled() {
+                return Ok(());
+            }
+            if started.elapsed() > Duration::from_secs(SETTLE_SECONDS_MAX) {
+                return Err(format!("{SOURCE} and its family do not come to rest: {:?}", World::look(&self.cloud)));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
