@@ -205,7 +205,7 @@ class Demo:
 
         source_id, target_id = INSTANCE_ID, output["encrypted_instance_id"]
         if self.cutover:
-            source_id, target_id = output["unencrypted_instance_id"], INSTANCE_ID
+            source_id, target_id = output["old_instance"]["id"], INSTANCE_ID
         ids = [source_id, target_id]
         self.screen.heading("Source and target")
         instances = [self.instance(identifier) for identifier in ids]

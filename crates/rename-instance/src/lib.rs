@@ -18,12 +18,17 @@ use workflow::ids::InstanceId;
 use workflow::status::{self, Class};
 use workflow::turn::Turn;
 
+/// A name that an instance has just lost may be taken for a while yet. Assumed: the User Guide says
+/// only that the new name works "in about 10 minutes".
+const NAME_RELEASE_SECONDS: u64 = 600;
+
 #[derive(Debug, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     Rename {
         resource_id: String,
         to_id: InstanceId,
+        until: Until,
         previous: Option<Turn>,
         max_wait_seconds: u64,
     },
@@ -34,6 +39,17 @@ pub enum Request {
         instance_id: InstanceId,
         previous: Option<Restored>,
     },
+}
+
+/// When the loop of a rename is over.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// The instance has its new name, so the old one is free: for the source, whose reboot is nobody's
+    /// wait while the name answers nobody.
+    Named,
+    /// It serves clients under its new name: for the target.
+    Steady,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,9 +73,9 @@ pub struct Restored {
 
 pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
     match request {
-        Request::Rename { resource_id, to_id, previous, max_wait_seconds } => {
+        Request::Rename { resource_id, to_id, until, previous, max_wait_seconds } => {
             let turn = Turn::after(previous);
-            rename(client, &resource_id, &to_id, turn, max_wait_seconds).await.map(Response::Turn)
+            rename(client, &resource_id, &to_id, until, turn, max_wait_seconds).await.map(Response::Turn)
         }
         Request::RestoreNames { source_resource_id, target_resource_id, instance_id, previous } => {
             let target = target_resource_id.as_deref();
@@ -74,6 +90,7 @@ async fn rename(
     client: &Client,
     resource_id: &str,
     to_id: &InstanceId,
+    until: Until,
     mut turn: Turn,
     max_wait_seconds: u64,
 ) -> Result<Turn, Error> {
@@ -84,12 +101,20 @@ async fn rename(
     };
     turn.status = instance.db_instance_status().map(str::to_owned);
     if instance.db_instance_identifier() == Some(to_id.as_str()) {
+        if until == Until::Named {
+            return Ok(Turn { ready: true, ..turn });
+        }
         return turn.clone().end(is_steady(&instance, &turn), &what, max_wait_seconds);
     }
     if may_be_renamed(&instance)? && !(turn.requested && has_pending_modifications(&instance)) {
-        request(client, &instance, to_id).await?;
-        turn.requested = true;
-        turn.endpoint_before = address(&instance);
+        match request(client, &instance, to_id).await {
+            Ok(()) => {
+                turn.requested = true;
+                turn.endpoint_before = address(&instance);
+            }
+            Err(Error::NameConflict(_)) if turn.wait.waited_seconds < NAME_RELEASE_SECONDS => {}
+            Err(error) => return Err(error),
+        }
     }
     turn.end(false, &what, max_wait_seconds)
 }
