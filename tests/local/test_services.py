@@ -590,7 +590,7 @@ class Restore(ServiceTest):
         target = self.restored(
             AutoMinorVersionUpgrade=False, BackupRetentionPeriod=14, CACertificateIdentifier="rds-ca-ecc384-g1", CopyTagsToSnapshot=True, CustomIamInstanceProfile="AWSRDSCustomProfile",
             DBParameterGroupName="custom", DBSubnetGroupName="custom", DedicatedLogVolume=True, DeletionProtection=True, EnableCloudwatchLogsExports=["postgresql"],
-            Domain="d-1234567890", DomainFqdn="corp.example.com", DomainIAMRoleName="domain", EnableCustomerOwnedIp=True,
+            Domain="d-1234567890", DomainIAMRoleName="domain", EnableCustomerOwnedIp=True,
             EngineLifecycleSupport="open-source-rds-extended-support-disabled", EnableIAMDatabaseAuthentication=True, MultiAZ=True, NetworkType="DUAL", OptionGroupName="custom",
             PreferredBackupWindow="03:07-03:37", ProcessorFeatures=[{"Name": "coreCount", "Value": "2"}], PubliclyAccessible=False, StorageType="io1", Iops=4000,
             VpcSecurityGroupIds=["sg-1", "sg-2"], AdditionalStorageVolumes=[{"VolumeName": "rdsdbdata2", "AllocatedStorage": 100}])
@@ -640,6 +640,7 @@ class Restore(ServiceTest):
         for code, parameters in (
             ("InvalidParameterCombination", {"MultiAZ": True, "AvailabilityZone": "us-east-1a"}),
             ("InvalidParameterCombination", {"StorageType": "gp3", "Iops": 3000, "StorageThroughput": 125}),
+            ("InvalidParameterCombination", {"StorageType": "io2", "Iops": 3000, "StorageThroughput": 125}),
             ("InvalidParameterCombination", {"DBName": "other"}),
             ("InvalidParameterCombination", {"ManageMasterUserPassword": True}),
             ("InvalidParameterValue", {"AllocatedStorage": 50}),
@@ -692,6 +693,7 @@ class Describe(ServiceTest):
         for operation, field, parameters in (
             ("describe_blue_green_deployments", "BlueGreenDeployments", {}), ("describe_pending_maintenance_actions", "PendingMaintenanceActions", {}), ("describe_db_proxies", "DBProxies", {}),
             ("describe_event_subscriptions", "EventSubscriptionsList", {}), ("describe_db_clusters", "DBClusters", {}), ("describe_db_instance_automated_backups", "DBInstanceAutomatedBackups", {}),
+            ("describe_integrations", "Integrations", {}),
         ):
             self.assertEqual(getattr(self.rds, operation)(**parameters)[field], [])
         self.assertTrue(self.rds.describe_valid_db_instance_modifications(DBInstanceIdentifier="source")["ValidDBInstanceModificationsMessage"]["Storage"])
@@ -724,12 +726,13 @@ class ControlApi(ServiceTest):
         copier = self.service.client(app_id="rds-encrypt.create-snapshot")
         copier.create_db_snapshot(DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source", Tags=[{"Key": "a", "Value": "b"}])
         self.refused("DBInstanceNotFound", self.rds.describe_db_instances, DBInstanceIdentifier="absent")
-        self.kms.list_keys()
-        made, failed, listed = self.control("GET", "calls")
+        key = self.kms.describe_key(KeyId="alias/aws/rds")["KeyMetadata"]["Arn"]
+        made, failed, described = self.control("GET", "calls")
         self.assertEqual((made["service"], made["operation"], made["app_id"], made["error_code"], made["status"]), ("rds", "CreateDBSnapshot", "rds-encrypt.create-snapshot", None, 200))
         self.assertEqual(made["parameters"], {"DBSnapshotIdentifier": "snapshot", "DBInstanceIdentifier": "source", "Tags": [{"Key": "a", "Value": "b"}]})
         self.assertEqual(made["resources"], [source["DBInstanceArn"], "arn:aws:rds:us-east-1:123456789012:snapshot:snapshot"])
-        self.assertEqual((failed["error_code"], failed["app_id"], listed["service"]), ("DBInstanceNotFound", None, "kms"))
+        self.assertEqual((failed["error_code"], failed["app_id"]), ("DBInstanceNotFound", None))
+        self.assertEqual((described["service"], described["resources"]), ("kms", [key]))
         self.assertEqual(len(self.control("GET", f"calls?after={made['number']}")), 2)
 
     def test_reset_leaves_nothing(self):
@@ -828,6 +831,20 @@ class FaultHook(ServiceTest):
         (rule,) = self.control("GET", "faults")
         self.assertEqual((rule["number"], rule["calls"], rule["befallen"]), (number, 3, 1))
 
+    def test_a_rule_means_the_calls_that_name_an_identifier_or_one_derived_from_it(self):
+        for name in ("orders", "orders-encrypted", "ordersdaily", "stock"):
+            self.seed(name)
+        self.befall("DescribeDBInstances", {"type": "throttle"}, naming="orders", from_call=1)
+        for name in ("orders", "orders-encrypted"):
+            self.refused("Throttling", self.rds.describe_db_instances, DBInstanceIdentifier=name)
+        for name in ("ordersdaily", "stock"):
+            self.instance(name)
+
+    def test_a_rule_that_cannot_be_met_says_so(self):
+        self.befall("DescribeDBInstances", {"type": "vanish"})
+        response = self.refused("InternalFailure", self.rds.describe_db_instances)
+        self.assertIn("names no instance or snapshot", response["Error"]["Message"])
+
     def test_a_rule_can_hold_from_a_call_on_until_it_is_removed(self):
         number = self.befall("DescribeDBInstances", {"type": "throttle"}, from_call=2)
         self.rds.describe_db_instances()
@@ -848,6 +865,14 @@ class FaultHook(ServiceTest):
         self.befall("DescribeDBSnapshots", {"type": "status", "status": "incompatible-network", "resource": {"instance": "source"}}, when="after")
         self.rds.describe_db_snapshots()
         self.assertEqual(self.instance("source")["DBInstanceStatus"], "incompatible-network")
+
+    def test_a_change_is_accepted_and_never_takes(self):
+        self.seed()
+        self.befall("ModifyDBInstance", {"type": "fields", "fields": {"CopyTagsToSnapshot": False}}, when="after")
+        self.rds.modify_db_instance(DBInstanceIdentifier="source", CopyTagsToSnapshot=True)
+        self.instance_statuses("source", "modifying")
+        self.instance_statuses("source")
+        self.assertFalse(self.instance("source")["CopyTagsToSnapshot"])
 
     def test_kms_and_cloudwatch_calls_are_befallen_too(self):
         cloudwatch = self.service.client("cloudwatch")

@@ -116,13 +116,21 @@ class Calls:
         call = Call(next(self._numbers), environ, body)
         self.record.append(call)
         fault = self._faults.next_for(call)
-        reply = fault.befall("before", call, environ) if fault else None
+        reply = self._befall(fault, "before", call, environ)
         if reply is None:
             reply = self._answer(call, environ)
-            if fault:
-                reply = fault.befall("after", call, environ) or reply
+            reply = self._befall(fault, "after", call, environ) or reply
         call.finish(reply)
         return reply.send(start_response)
+
+    def _befall(self, fault, moment, call, environ):
+        if fault is None:
+            return None
+        try:
+            return fault.befall(moment, call, environ)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            return call.error("InternalFailure", f"the fault rule {fault.number} could not be met: {error}", 500)
 
     def _answer(self, call, environ):
         captured = {}
@@ -141,9 +149,10 @@ class Calls:
         return Reply(captured["status"], captured["headers"], body)
 
 
-def touch(record):
-    """Notes that the call under way concerns the record (or the ARN)."""
-    if call := getattr(_current, "call", None):
+def touch(record, service="rds"):
+    """Notes that the call of the service that is under way concerns the record (or the ARN)."""
+    call = getattr(_current, "call", None)
+    if call and call.service == service:
         call.touch(record)
 
 

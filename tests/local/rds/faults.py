@@ -21,12 +21,13 @@ A rule says which call it means and what happens to it:
     {"type": "slow", "seconds"}                 so many wall seconds pass; the effect (when: before) or
                                                 the reply (when: after) comes although the client may have gone
     {"type": "status", "status"}                the call's resource changes to that status and stays in it
+    {"type": "fields", "fields"}                the call's resource has these fields from now on, whatever the call says
     {"type": "vanish"}                          the call's resource is gone
     {"type": "run", "command"}                  the command (a list) is run to its end
     {"type": "kill"}                            the process that made the call is killed
     {"type": "stop", "endpoint", "execution_arn" or "state_machine_arn"}
                                                 StopExecution for the execution, or for all that run
-`status` and `vanish` change the instance or snapshot that the call made, or else that it names first;
+`status`, `fields` and `vanish` change the instance or snapshot that the call made, or else that it names first;
 `resource` in the action names another: {"instance": "…"} or {"snapshot": "…"}. After throttle, error, http,
 reset, lost and kill before the effect, the effect does not happen; after the others the call goes on.
 """
@@ -174,6 +175,12 @@ def _status(faults, action, call, _environ):
         record.status = action["status"]
 
 
+def _fields(faults, action, call, _environ):
+    record = _resource(faults.cloud, action, call)
+    with faults.cloud.records.lock:
+        record.fields |= action["fields"]
+
+
 def _vanish(faults, action, call, _environ):
     faults.cloud.discard(_resource(faults.cloud, action, call))
 
@@ -199,7 +206,7 @@ def _stop(faults, action, _call, _environ):
 
 
 ACTIONS = {"throttle": _throttle, "error": _error, "http": _http, "reset": _reset, "lost": _lost, "slow": _slow,
-           "status": _status, "vanish": _vanish, "run": _run, "kill": _kill, "stop": _stop}
+           "status": _status, "fields": _fields, "vanish": _vanish, "run": _run, "kill": _kill, "stop": _stop}
 
 
 def _resource(cloud, action, call):

@@ -323,16 +323,14 @@ class LocalRds(RdsRequest):
             used = self.records.used()
         return ActionResult({"AccountQuotas": [{"AccountQuotaName": name, "Used": used[name], "Max": most} for name, most in self.records.quotas.items()]})
 
-    def describe_pending_maintenance_actions(self):
-        return ActionResult({"PendingMaintenanceActions": []})
-
     def describe_db_proxy_targets(self):
-        return self._proxied("Targets", super().describe_db_proxy_targets)
+        return self._of_proxy(super().describe_db_proxy_targets)
 
     def describe_db_proxy_target_groups(self):
-        return self._proxied("TargetGroups", super().describe_db_proxy_target_groups)
+        return self._of_proxy(super().describe_db_proxy_target_groups)
 
-    def _proxied(self, name, ask_moto):
+    def _of_proxy(self, ask_moto):
+        # moto crashes where there is no such proxy.
         if self._given()["DBProxyName"] not in self.backend.db_proxies:
             raise ServiceError("DBProxyNotFoundFault", f"DBProxy {self._given()['DBProxyName']} not found.")
         return ask_moto()

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -58,6 +59,9 @@ class PostgresStorage:
     def __init__(self, directory):
         self._directory = directory
         self._servers = {}
+        # Held while a server starts, so that none slips through when the cloud ends.
+        self._starting = threading.Lock()
+        self._closed = False
         self._password = secrets.token_urlsafe(16)
         self._user = {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []} if os.geteuid() == 0 else {}
         directory.mkdir(parents=True, exist_ok=True)
@@ -99,32 +103,35 @@ class PostgresStorage:
         self._give_away(sockets)
         log = open(self._directory / f"{instance.data_name}.log", "ab")
         command = [self._binaries / "postgres", "-D", self._directory / instance.data_name, "-k", sockets]
-        with log:
+        with log, self._starting:
+            if self._closed:
+                raise RuntimeError("the cloud is ending")
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._user)
-        self._servers[instance.data_name] = server
-        self._tell_keeper("add", server)
+            self._servers[instance.data_name] = server
+            self._tell_keeper("add", server)
         while self._run("pg_isready", "-q", "-h", sockets, check=False) != 0:
             if server.poll() is not None:
                 raise RuntimeError(f"PostgreSQL did not start: {Path(log.name).read_text()[-2000:]}")
             time.sleep(0.02)
 
     def stop(self, instance):
-        server = self._servers.pop(instance.data_name, None)
-        if server:
-            # SIGINT is PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
-            server.send_signal(2)
-            server.wait()
-            self._tell_keeper("remove", server)
+        # PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
+        self._end(instance, signal.SIGINT)
 
     def delete(self, record):
-        server = self._servers.pop(record.data_name, None)
-        if server:
-            # SIGQUIT is the immediate shutdown; the data is thrown away anyhow.
-            server.send_signal(3)
-            server.wait()
-            self._tell_keeper("remove", server)
+        # The immediate shutdown: the data is thrown away anyhow.
+        self._end(record, signal.SIGQUIT)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._directory / record.data_name)
+        with contextlib.suppress(FileNotFoundError):
+            (self._directory / f"{record.data_name}.log").unlink()
+
+    def _end(self, record, number):
+        server = self._servers.pop(record.data_name, None)
+        if server:
+            server.send_signal(number)
+            server.wait()
+            self._tell_keeper("remove", server)
 
     def read(self, _record):
         raise NotImplementedError("the data is in PostgreSQL: connect to the instance's endpoint")
@@ -139,8 +146,10 @@ class PostgresStorage:
         return str(self._socket_directory(instance) / ".s.PGSQL.5432")
 
     def close(self):
+        with self._starting:
+            self._closed = True
         for server in list(self._servers.values()):
-            server.send_signal(3)
+            server.send_signal(signal.SIGQUIT)
         for server in list(self._servers.values()):
             server.wait()
         self._servers.clear()

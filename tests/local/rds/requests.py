@@ -5,7 +5,7 @@ import contextlib
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
-from moto.rds.exceptions import DBParameterGroupNotFoundError
+from moto.rds.exceptions import DBParameterGroupNotFoundError, OptionGroupNotFoundFaultError
 from moto.rds.responses import RDSResponse
 
 from . import calls, lifecycle, settings
@@ -17,7 +17,10 @@ SNAPSHOT_STATUSES = {"available", "storage-optimization"}
 GP3_THRESHOLD_GIBIBYTES = {"oracle": 200, "sqlserver": 0}
 GP3_DEFAULT_THRESHOLD_GIBIBYTES = 400
 # What an account answers that does not use the feature; moto does not have these operations.
-WITHOUT_THE_FEATURE = {"DescribeIntegrations": {"Integrations": []}}
+WITHOUT_THE_FEATURE = {
+    "DescribeIntegrations": {"Integrations": []},
+    "DescribePendingMaintenanceActions": {"PendingMaintenanceActions": []},
+}
 # Fields that DBSnapshot has in common with DBInstance.
 SNAPSHOT_SHOWS = (
     "AllocatedStorage", "AvailabilityZone", "BackupRetentionPeriod", "DBInstanceIdentifier", "DBSystemId", "DbiResourceId", "DedicatedLogVolume",
@@ -148,9 +151,10 @@ class RdsRequest(RDSResponse):
             # The change needs a reboot to take effect (RDS User Guide, "Associating a parameter group").
             fields["DBParameterGroups"] = [{"DBParameterGroupName": name, "ParameterApplyStatus": "applying"}]
         if "OptionGroupName" in given:
-            calls.touch(self.arn_of("og", given["OptionGroupName"]))
-        if "OptionGroupName" in given and not given["OptionGroupName"].startswith("default:") and given["OptionGroupName"] not in self.backend.option_groups:
-            raise ServiceError("OptionGroupNotFoundFault", f"Specified OptionGroupName: {given['OptionGroupName']} not found.")
+            name = given["OptionGroupName"]
+            calls.touch(self.arn_of("og", name))
+            if not name.startswith("default:") and name not in self.backend.option_groups:
+                raise OptionGroupNotFoundFaultError(name)
         if "DBSubnetGroupName" in given:
             calls.touch(self.arn_of("subgrp", given["DBSubnetGroupName"]))
             fields |= self.network(given["DBSubnetGroupName"])
@@ -183,7 +187,7 @@ class RdsRequest(RDSResponse):
             raise ServiceError("InvalidParameterCombination", f"You can't specify IOPS or storage throughput for engine {engine} and a storage size less than {threshold}.")
         if kind in ("gp2", "standard") and provisions:
             raise ServiceError("InvalidParameterCombination", f"You can't specify IOPS or storage throughput for storage type {kind}.")
-        if kind == "io1" and "StorageThroughput" in provisions:
+        if kind in ("io1", "io2") and "StorageThroughput" in provisions:
             raise ServiceError("InvalidParameterCombination", f"You can't specify storage throughput for storage type {kind}.")
 
     def _encryption(self, key):
@@ -228,8 +232,13 @@ def require(instance, statuses):
 
 
 def provisioned(fields):
-    """What gp3 reports without provisioning: 3,000 IOPS and 125 MiB/s, or four volumes' worth of it."""
-    if fields["StorageType"] != "gp3" or fields.get("Iops"):
+    """What gp3 reports without provisioning: 3,000 IOPS and 125 MiB/s, or four volumes' worth of it.
+
+    The other storage types have no throughput of their own, and report 0.
+    """
+    if fields["StorageType"] != "gp3":
+        return {"StorageThroughput": 0}
+    if fields.get("Iops"):
         return {}
     threshold = GP3_THRESHOLD_GIBIBYTES.get(fields["Engine"].split("-")[0]) or GP3_DEFAULT_THRESHOLD_GIBIBYTES
     striped = fields["AllocatedStorage"] >= threshold and not fields["Engine"].startswith("sqlserver")

@@ -29,6 +29,7 @@ NOT_SETTINGS = {
     "TdeCredentialPassword", "DBClusterSnapshotIdentifier", "CertificateRotationRestart", "MasterUserAuthenticationType",
     "ResumeFullAutomationModeMinutes", "Port", "DBPortNumber",
 }
+DIRECTORY_NAME = "corp.example.com"
 DOMAIN_PARAMETERS = {"Domain": "Domain", "DomainFqdn": "FQDN", "DomainOu": "OU", "DomainAuthSecretArn": "AuthSecretArn", "DomainDnsIps": "DnsIps", "DomainIAMRoleName": "IAMRoleName"}
 
 
@@ -46,7 +47,9 @@ def fields_from(parameters):
 def domain_membership(parameters):
     """DomainMemberships as the Domain… parameters ask for, or None where they are absent."""
     given = {field: parameters[name] for name, field in DOMAIN_PARAMETERS.items() if name in parameters}
-    return [{"Status": "joined"} | given] if given else None
+    # Of a managed directory, which is asked for by its id, RDS reports the name too.
+    name = {"FQDN": DIRECTORY_NAME} if "Domain" in given else {}
+    return [{"Status": "joined"} | name | given] if given else None
 
 
 def by_engine(table, engine):
