@@ -617,6 +617,13 @@ class Restore(ServiceTest):
                      "PreferredMaintenanceWindow", "AssociatedRoles", "ReplicaMode"):
             self.assertEqual(target[name], source[name], name)
 
+    def test_sql_server_is_multi_az_by_its_option_group(self):
+        self.seed(Engine="sqlserver-se", OptionGroupMemberships=[{"OptionGroupName": "mirrors", "Status": "in-sync"}], MultiAZ=True)
+        self.rds.modify_option_group(OptionGroupName="mirrors", OptionsToInclude=[{"OptionName": "Mirroring"}])
+        self.available_snapshot()
+        self.assertFalse(self.restored("bare")["MultiAZ"])
+        self.assertTrue(self.restored("mirrored", OptionGroupName="mirrors")["MultiAZ"])
+
     def test_the_lazy_load_is_shown_and_ends(self):
         self.seed()
         self.available_snapshot()

@@ -103,12 +103,19 @@ class RdsRequest(RDSResponse):
         for group in fields["DBParameterGroups"]:
             group["ParameterApplyStatus"] = "in-sync"
         fields |= provisioned(fields)
+        if engine.startswith("sqlserver") and self._mirrors(given.get("OptionGroupName")):
+            fields["MultiAZ"] = True
         if fields["MultiAZ"]:
             fields["SecondaryAvailabilityZone"] = settings.zone(self.region, resource_id, fields["AvailabilityZone"])
         instance = Instance(fields)
         instance.port = given.get("Port") or source_port or settings.by_engine(settings.ENGINE_PORTS, fields["Engine"]) or 5432
         self.records.add(instance)
         return instance
+
+    def _mirrors(self, option_group_name):
+        """SQL Server is Multi-AZ by its option group (RDS User Guide 2023, "Multi-AZ for SQL Server")."""
+        group = self.backend.option_groups.get(option_group_name or "")
+        return group is not None and any(option["OptionName"] == "Mirroring" for option in group.options)
 
     def new_snapshot(self, name, instance, tags):
         """Adds a manual snapshot of the instance, in `creating`."""
