@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Writes the permissions that template.yaml gives into a Markdown file, as a table.
+
+    scripts/permissions_table.py README.md            writes the table anew
+    scripts/permissions_table.py --check README.md    fails if the table is out of date
+
+The table goes between these lines:
+
+    <!-- permissions of template.yaml -->
+    <!-- end of permissions -->
+
+cfn-lint reads the template, since YAML alone knows nothing of `!Sub`: run it with the Python of
+.local/tools. What SAM adds to the roles by itself is not in the template, so not in the table.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+
+import samtranslator
+from cfnlint.decode import cfn_yaml
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+TABLE = re.compile(
+    r"(?P<begin><!-- permissions of template.yaml -->\n).*?(?P<end><!-- end of permissions -->)", re.DOTALL
+)
+HEAD = "| Role of | May | On | Only if |\n|---|---|---|---|\n"
+SAM_POLICIES = pathlib.Path(samtranslator.__file__).parent / "policy_templates_data" / "policy_templates.json"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if the table is out of date")
+    parser.add_argument("file", type=pathlib.Path)
+    arguments = parser.parse_args()
+    before = arguments.file.read_text()
+    table = HEAD + "".join(rows(cfn_yaml.load(str(REPOSITORY / "template.yaml"))["Resources"]))
+    after, count = TABLE.subn(lambda match: f"{match['begin']}{table}{match['end']}", before)
+    if not count:
+        sys.exit(f"{arguments.file} has no place for the table\n\n{__doc__}")
+    if arguments.check:
+        if after != before:
+            sys.exit(f"{arguments.file}: the table of permissions is out of date. Run: make readme")
+    elif after != before:
+        arguments.file.write_text(after)
+
+
+def rows(resources):
+    for name, resource in resources.items():
+        allowed = {}
+        for statement in statements(resource.get("Properties", {}).get("Policies", [])):
+            if statement["Effect"] != "Allow":
+                sys.exit(f"{name}: the table has no column for {statement['Effect']}")
+            what = (tuple(listed(statement["Action"])), condition(statement.get("Condition", {})))
+            allowed.setdefault(what, []).extend(map(shown, listed(statement["Resource"])))
+        for (actions, only_if), on in allowed.items():
+            yield f"| {name} | {lines(actions)} | {lines(on)} | {only_if} |\n"
+            name = ""
+
+
+def statements(policies):
+    """Those that are written out, and those that SAM's policy templates stand for."""
+    templates = json.loads(SAM_POLICIES.read_text())["Templates"]
+    for policy in policies:
+        if "Statement" in policy:
+            yield from listed(policy["Statement"])
+            continue
+        ((template, parameters),) = policy.items()
+        for statement in templates[template]["Definition"]["Statement"]:
+            # The one parameter of each template that is used here names the resource.
+            yield {**statement, "Resource": list(parameters.values())}
+
+
+def shown(value):
+    """A text of the template, an ARN in it without the stack's own Region and account."""
+    if isinstance(value, str):
+        return value
+    ((function, argument),) = value.items()
+    if function != "Fn::Sub":
+        # The name of a resource; of an attribute, too, the resource says enough.
+        return argument[0] if function == "Fn::GetAtt" else argument
+    text = re.sub(r"\$\{AWS::(\w+)}", lambda match: f"<{match[1].lower()}>", argument)
+    if not text.startswith("arn:"):
+        return text
+    *_, account, resource = text.split(":", 5)
+    return resource if account == "<accountid>" else f"{account}:{resource}"
+
+
+def condition(operators):
+    return "<br>".join(
+        f"`{key}` is {expected(operator, value)}"
+        for operator, keys in operators.items()
+        for key, value in keys.items()
+    )
+
+
+def expected(operator, value):
+    if operator == "Null":
+        return "missing" if value == "true" else "there"
+    return " or ".join(f"`{shown(one)}`" for one in listed(value))
+
+
+def lines(texts):
+    return "<br>".join(f"`{text}`" for text in texts)
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+if __name__ == "__main__":
+    main()
