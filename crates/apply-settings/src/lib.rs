@@ -85,6 +85,14 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
         response.notes = notes(&target);
         return Ok(response);
     }
+    if request.phase == Phase::Last && !acted && !steady && can_be_modified(&target) && was_long_ago(&response) {
+        return Err(Error::NotProven(format!(
+            "{name} is proven and stays, but its last settings do not take: {} was asked for {SETTLE_SECONDS} s ago, and \
+             the instance is `{}` without it",
+            response.applied.join(", "),
+            response.status.as_deref().unwrap_or_default()
+        )));
+    }
     let waited = if steady {
         wait::sleep(Some(&response.wait), CONFIRM_SECONDS, request.max_wait_seconds)
     } else {
@@ -235,8 +243,11 @@ fn is_steady(request: &Request, target: &DbInstance, response: &Response) -> boo
         }
         Phase::Last => request.settings.protection(target).is_none() && execution_of(target.tag_list()).is_none(),
     };
-    let settled = response.wait.waited_seconds >= response.acted_at_seconds + SETTLE_SECONDS;
-    serves && (done || (settled && request.phase == Phase::AfterRestore))
+    serves && (done || (was_long_ago(response) && request.phase == Phase::AfterRestore))
+}
+
+fn was_long_ago(response: &Response) -> bool {
+    response.wait.waited_seconds >= response.acted_at_seconds + SETTLE_SECONDS
 }
 
 fn notes(target: &DbInstance) -> Vec<String> {

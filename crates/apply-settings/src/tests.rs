@@ -328,10 +328,16 @@ async fn the_last_phase_changes_nothing_else() {
 
 #[tokio::test]
 async fn the_last_phase_never_ends_without_the_protection() {
-    let asked = applied(&["DeletionProtection"], 0, HOUR_SECONDS - 1);
+    let asked = applied(&["DeletionProtection"], 0, 60);
     let (calls, response) = look(settled().set_tag_list(None), last(Some(asked))).await;
     assert_eq!(calls, NO_CALL);
     assert_eq!(response.steady_looks, 0);
+    let asked_long_ago = applied(&["DeletionProtection"], 0, HOUR_SECONDS - 1);
+    let (calls, refused) = look_refused(settled().set_tag_list(None), last(Some(asked_long_ago)), "").await;
+    assert_eq!(calls, NO_CALL);
+    let error = refused.expect_err("it does not take");
+    assert_eq!(error.name(), "NotProven");
+    assert!(error.to_string().contains("DeletionProtection"), "{error}");
     // Accepted is not in force.
     let pending = PendingModifiedValues::builder().allocated_storage(200).build();
     let (_, response) = look(protected().pending_modified_values(pending), last(None)).await;

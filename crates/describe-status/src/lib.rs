@@ -50,7 +50,7 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
             let seen = find_snapshot(client, &id).await?;
             let look = match seen {
                 Some(snapshot) => snapshot_look(&name, &snapshot)?,
-                None if previous.wait.waited_seconds < UNSEEN_SECONDS_MAX => Look::default(),
+                None if may_reappear(&previous) => Look::default(),
                 None => return Err(Error::SnapshotNotFound(vanished(&name))),
             };
             or_wait(&name, look, &previous, max_wait_seconds)
@@ -60,7 +60,7 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
             let seen = find_instance(client, &id).await?;
             let look = match seen {
                 Some(instance) => instance_look(&name, &instance, &previous)?,
-                None if previous.wait.waited_seconds < UNSEEN_SECONDS_MAX => {
+                None if may_reappear(&previous) => {
                     Look { resource_id: previous.resource_id.clone(), ..Look::default() }
                 }
                 None => return Err(Error::InstanceNotFound(vanished(&name))),
@@ -74,6 +74,12 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
             or_wait(&name, initialization_look(&instance, &previous), &previous, max_wait_seconds)
         }
     }
+}
+
+/// A resource that was just created can be missing for a while, and one that was seen can be missing
+/// once: only two looks in a row that do not find it say that it is gone.
+fn may_reappear(previous: &Look) -> bool {
+    previous.wait.waited_seconds < UNSEEN_SECONDS_MAX || previous.status.is_some()
 }
 
 /// RDS says `Initializing` while the storage still loads from the snapshot (StorageOperationStatus).
@@ -94,8 +100,7 @@ fn snapshot_look(name: &str, snapshot: &DbSnapshot) -> Result<Look, Error> {
     let class = status::snapshot(status);
     match class {
         Class::Failed { remedy } => return Err(Error::SnapshotFailed(format!("{name} is `{status}`: {remedy}"))),
-        Class::Pending { known: false } => unknown(name, status),
-        Class::Pending { known: true } | Class::Ready => {}
+        Class::Pending { .. } | Class::Ready => {}
     }
     Ok(Look {
         ready: class == Class::Ready,
@@ -110,8 +115,7 @@ fn instance_look(name: &str, instance: &DbInstance, previous: &Look) -> Result<L
     let class = status::instance(status);
     match class {
         Class::Failed { remedy } => return Err(Error::InstanceFailed(format!("{name} is `{status}`: {remedy}"))),
-        Class::Pending { known: false } => unknown(name, status),
-        Class::Pending { known: true } | Class::Ready => {}
+        Class::Pending { .. } | Class::Ready => {}
     }
     let resource_id = instance.dbi_resource_id().map(str::to_owned);
     if previous.resource_id.is_some() && resource_id != previous.resource_id {
@@ -147,11 +151,6 @@ fn or_wait(name: &str, look: Look, previous: &Look, max_wait_seconds: u64) -> Re
 
 fn vanished(name: &str) -> String {
     format!("{name} was created by this execution and does not exist: somebody deleted it")
-}
-
-/// A status that no table lists is waited for like any other, until the deadline.
-fn unknown(name: &str, status: &str) {
-    tracing::warn!(resource = name, status, "unknown status: waiting until it changes or the deadline passes");
 }
 
 #[cfg(test)]

@@ -59,25 +59,25 @@ pub(crate) fn instance(source: &DbInstance) -> Result<(), Error> {
     Ok(())
 }
 
-/// A switchover would change the names under the execution's feet.
+/// A switchover would change the names under the execution's feet, whichever side the instance is on.
 pub(crate) async fn blue_green_deployment(context: &Context, source: &DbInstance) -> Result<(), Error> {
     let arn = source.db_instance_arn().unwrap_or_default();
-    let filter = Filter::builder().name("source").values(arn).build();
-    let answer = context.rds.describe_blue_green_deployments().filters(filter).send().await;
-    let output =
-        answer.map_err(|error| Error::from_call(format!("look for blue/green deployments of {arn}"), error))?;
-    let running = output
-        .blue_green_deployments()
-        .iter()
-        .find(|deployment| !matches!(deployment.status(), Some("SWITCHOVER_COMPLETED" | "DELETING")));
-    match running {
-        None => Ok(()),
-        Some(deployment) => Err(Error::BlueGreenDeployment(format!(
-            "{arn} takes part in the blue/green deployment `{}` ({}); switch over or delete it first",
-            deployment.blue_green_deployment_name().unwrap_or_default(),
-            deployment.status().unwrap_or("no status")
-        ))),
+    for side in ["source", "target"] {
+        let filter = Filter::builder().name(side).values(arn).build();
+        let answer = context.rds.describe_blue_green_deployments().filters(filter).send().await;
+        let output =
+            answer.map_err(|error| Error::from_call(format!("look for blue/green deployments of {arn}"), error))?;
+        let mut deployments = output.blue_green_deployments().iter();
+        let over = |status| matches!(status, Some("SWITCHOVER_COMPLETED" | "DELETING"));
+        if let Some(deployment) = deployments.find(|deployment| !over(deployment.status())) {
+            return Err(Error::BlueGreenDeployment(format!(
+                "{arn} is the {side} of the blue/green deployment `{}` ({}); switch over or delete it first",
+                deployment.blue_green_deployment_name().unwrap_or_default(),
+                deployment.status().unwrap_or("no status")
+            )));
+        }
     }
+    Ok(())
 }
 
 /// Asks RDS whether this class, engine and storage type can be encrypted. An empty answer (an old

@@ -43,6 +43,13 @@ async fn finished(context: &Context, execution: &str, resumed: &str) -> Result<O
     match output.status() {
         ExecutionStatus::Failed | ExecutionStatus::TimedOut | ExecutionStatus::Aborted => {
             let input: Value = output.input().and_then(|input| serde_json::from_str(input).ok()).unwrap_or_default();
+            if input.get("on_failure").and_then(Value::as_str) != Some("keep") {
+                // Its undo may be on its way at this moment, and would delete what this one adopts.
+                return Err(Error::NotResumable(format!(
+                    "{resumed} was to undo what it made, not to keep it (on_failure), so there is nothing to go on \
+                     with; start anew without `resume`"
+                )));
+            }
             Ok(input.get("resume").and_then(Value::as_str).map(str::to_owned))
         }
         ExecutionStatus::Succeeded => {

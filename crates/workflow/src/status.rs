@@ -8,7 +8,7 @@
 /// What a status means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// It passes by itself. Log it unless `known`: no table lists it.
+    /// It passes by itself. One that no table lists is not `known`, and logged.
     Pending {
         known: bool,
     },
@@ -119,7 +119,13 @@ pub fn snapshot(status: &str) -> Class {
 
 fn class(table: &[(&str, Class)], status: &str) -> Class {
     let row = table.iter().find(|(listed, _)| *listed == status);
-    row.map_or(Class::Pending { known: false }, |(_, class)| *class)
+    row.map_or_else(
+        || {
+            tracing::warn!(status, "unknown status: it counts as one that passes, until the deadline");
+            Class::Pending { known: false }
+        },
+        |(_, class)| *class,
+    )
 }
 
 #[cfg(test)]
