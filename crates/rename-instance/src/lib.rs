@@ -8,19 +8,27 @@
 //! ("Renaming a DB instance", RDS User Guide): only two steady looks at a new endpoint end the loop.
 
 mod restore_names;
+#[cfg(test)]
+mod tests;
 
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
-use workflow::describe::{find_by_resource_id, has_pending_modifications};
+use workflow::describe::{find_by_resource_id, has_pending_modifications, pending_identifier};
 use workflow::ids::InstanceId;
 use workflow::status::{self, Class};
 use workflow::turn::Turn;
 
+use crate::restore_names::RestoreNames;
+
 /// A name that an instance has just lost may be taken for a while yet. Assumed: the User Guide says
 /// only that the new name works "in about 10 minutes".
 const NAME_RELEASE_SECONDS: u64 = 600;
+/// A rename hides an instance for minutes. One that is not seen for this long is gone.
+const HIDDEN_SECONDS_MAX: u64 = 900;
+/// While the target cannot take the name, the name answers nobody: better to give it back to the source.
+const OUTAGE_SECONDS_MAX: u64 = 1_800;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
@@ -29,6 +37,8 @@ pub enum Request {
         resource_id: String,
         to_id: InstanceId,
         until: Until,
+        /// The instance that is to take the name: it is not taken from this one before that one is ready.
+        successor_resource_id: Option<String>,
         previous: Option<Turn>,
         max_wait_seconds: u64,
     },
@@ -37,6 +47,8 @@ pub enum Request {
         source_resource_id: String,
         target_resource_id: Option<String>,
         instance_id: InstanceId,
+        /// What the cutover renames the source to; from any other name somebody else renamed it.
+        unencrypted_instance_id: Option<InstanceId>,
         previous: Option<Restored>,
     },
 }
@@ -67,56 +79,93 @@ pub struct Restored {
     pub committed: bool,
     /// A call that Step Functions gave up on cannot land any more.
     pub late_call_is_over: bool,
+    /// The time waited when the target was last seen at rest under another name.
+    pub target_rested_at_seconds: u64,
     #[serde(flatten)]
     pub turn: Turn,
 }
 
 pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
     match request {
-        Request::Rename { resource_id, to_id, until, previous, max_wait_seconds } => {
-            let turn = Turn::after(previous);
-            rename(client, &resource_id, &to_id, until, turn, max_wait_seconds).await.map(Response::Turn)
+        Request::Rename { resource_id, to_id, until, successor_resource_id, previous, max_wait_seconds } => {
+            let rename = Rename { resource_id, to_id, until, successor_resource_id, max_wait_seconds };
+            rename.turn(client, Turn::after(previous)).await.map(Response::Turn)
         }
-        Request::RestoreNames { source_resource_id, target_resource_id, instance_id, previous } => {
-            let target = target_resource_id.as_deref();
-            restore_names::turn(client, &source_resource_id, target, &instance_id, previous.unwrap_or_default())
-                .await
-                .map(Response::Restored)
+        Request::RestoreNames {
+            source_resource_id,
+            target_resource_id,
+            instance_id,
+            unencrypted_instance_id,
+            previous,
+        } => {
+            let names = RestoreNames { source_resource_id, target_resource_id, instance_id, unencrypted_instance_id };
+            names.turn(client, previous.unwrap_or_default()).await.map(Response::Restored)
         }
     }
 }
 
-async fn rename(
-    client: &Client,
-    resource_id: &str,
-    to_id: &InstanceId,
+struct Rename {
+    resource_id: String,
+    to_id: InstanceId,
     until: Until,
-    mut turn: Turn,
+    successor_resource_id: Option<String>,
     max_wait_seconds: u64,
-) -> Result<Turn, Error> {
-    let what = format!("the rename of DB instance {resource_id} to `{to_id}` is not done");
-    let Some(instance) = find_by_resource_id(client, resource_id).await? else {
-        turn.status = None;
-        return turn.end(false, &what, max_wait_seconds);
-    };
-    turn.status = instance.db_instance_status().map(str::to_owned);
-    if instance.db_instance_identifier() == Some(to_id.as_str()) {
-        if until == Until::Named {
-            return Ok(Turn { ready: true, ..turn });
-        }
-        return turn.clone().end(is_steady(&instance, &turn), &what, max_wait_seconds);
-    }
-    if may_be_renamed(&instance)? && !(turn.requested && has_pending_modifications(&instance)) {
-        match request(client, &instance, to_id).await {
-            Ok(()) => {
-                turn.requested = true;
-                turn.endpoint_before = address(&instance);
+}
+
+impl Rename {
+    async fn turn(&self, client: &Client, mut turn: Turn) -> Result<Turn, Error> {
+        let Some(instance) = find_by_resource_id(client, &self.resource_id).await? else {
+            return self.not_seen(&self.resource_id, turn);
+        };
+        turn.see(instance.db_instance_status());
+        if instance.db_instance_identifier() == Some(self.to_id.as_str()) {
+            if self.until == Until::Named {
+                return Ok(Turn { ready: true, ..turn });
             }
+            turn.requested = true;
+            let steady = is_steady(&instance, &turn);
+            return self.end(turn, steady);
+        }
+        if !may_be_renamed(&instance)? || (turn.requested && has_pending_modifications(&instance)) {
+            return self.end(turn, false);
+        }
+        if !turn.requested
+            && let Some(successor) = &self.successor_resource_id
+        {
+            match find_by_resource_id(client, successor).await? {
+                None => return self.not_seen(successor, turn),
+                Some(successor) if !may_be_renamed(&successor)? => return self.end(turn, false),
+                Some(_) => {}
+            }
+        }
+        turn.endpoint_before = address(&instance);
+        match request(client, &instance, &self.to_id).await {
+            Ok(()) => turn.requested = true,
             Err(Error::NameConflict(_)) if turn.wait.waited_seconds < NAME_RELEASE_SECONDS => {}
             Err(error) => return Err(error),
         }
+        self.end(turn, false)
     }
-    turn.end(false, &what, max_wait_seconds)
+
+    fn not_seen(&self, resource_id: &str, mut turn: Turn) -> Result<Turn, Error> {
+        if turn.unseen_seconds() >= HIDDEN_SECONDS_MAX {
+            return Err(Error::InstanceNotFound(format!(
+                "DB instance {resource_id} has not been seen for {HIDDEN_SECONDS_MAX} s, longer than any rename hides \
+                 one: somebody deleted it"
+            )));
+        }
+        turn.status = None;
+        self.end(turn, false)
+    }
+
+    fn end(&self, turn: Turn, steady: bool) -> Result<Turn, Error> {
+        let deadline_seconds = match self.until {
+            Until::Steady if !turn.requested => self.max_wait_seconds.min(OUTAGE_SECONDS_MAX),
+            Until::Steady | Until::Named => self.max_wait_seconds,
+        };
+        let what = format!("the rename of DB instance {} to `{}` is not done", self.resource_id, self.to_id);
+        turn.end(steady, &what, deadline_seconds)
+    }
 }
 
 /// Asks for the rename. It takes effect at once and reboots the instance.
@@ -129,6 +178,8 @@ async fn request(client: &Client, instance: &DbInstance, to_id: &InstanceId) -> 
         .apply_immediately(true);
     match call.send().await {
         Ok(_) => Ok(()),
+        // It was there a moment ago. The SDK repeats a call whose answer got lost: the first one worked.
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_db_instance_not_found_fault()) => Ok(()),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_db_instance_already_exists_fault()) => {
             Err(Error::NameConflict(format!(
                 "DB instance `{from_id}` cannot be renamed to `{to_id}`: somebody has taken that name meanwhile"
@@ -150,11 +201,11 @@ fn may_be_renamed(instance: &DbInstance) -> Result<bool, Error> {
     }
 }
 
-/// Under its new name, at a new endpoint, with nothing on the way.
+/// Serves clients under its new name, at a new endpoint. Other modifications are nobody's wait here.
 fn is_steady(instance: &DbInstance, turn: &Turn) -> bool {
     let address = address(instance);
-    status::instance(instance.db_instance_status().unwrap_or_default()) == Class::Ready
-        && !has_pending_modifications(instance)
+    status::serves_clients(instance.db_instance_status().unwrap_or_default())
+        && pending_identifier(instance).is_none()
         && address.is_some()
         && address != turn.endpoint_before
 }

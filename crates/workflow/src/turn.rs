@@ -22,12 +22,25 @@ pub struct Turn {
     /// The endpoint's address before the request.
     pub endpoint_before: Option<String>,
     pub steady_looks: u32,
+    /// The time waited at the last look that saw the instance.
+    pub seen_at_seconds: u64,
     pub wait: Wait,
 }
 
 impl Turn {
     pub fn after(previous: Option<Self>) -> Self {
         Self { ready: false, ..previous.unwrap_or_default() }
+    }
+
+    /// Notes that the instance was seen, and AWS's word for how it is.
+    pub fn see(&mut self, status: Option<&str>) {
+        self.status = status.map(str::to_owned);
+        self.seen_at_seconds = self.wait.waited_seconds;
+    }
+
+    /// For how long the instance has not been seen: a rename hides one for minutes.
+    pub fn unseen_seconds(&self) -> u64 {
+        self.wait.waited_seconds.saturating_sub(self.seen_at_seconds)
     }
 
     /// Ends the turn: `steady` if nothing is left to do. `what` completes "… after 600 s".
