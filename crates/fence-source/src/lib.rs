@@ -34,25 +34,21 @@ pub async fn handle(client: &Client, request: Request) -> Result<Turn, Error> {
     let id = source.db_instance_identifier().unwrap_or_default();
     let status = source.db_instance_status().unwrap_or_default();
     turn.status = Some(status.to_owned());
+    if let Class::Failed { remedy } = status::instance(status) {
+        return Err(Error::InstanceFailed(format!("DB instance `{id}` is `{status}`: {remedy}")));
+    }
     if active_groups(&source) == security_group_ids {
         return turn.end(status::serves_clients(status), &what, max_wait_seconds);
     }
-    match status::instance(status) {
-        Class::Ready if !turn.requested || !is_changing(&source) => {
-            let call = client
-                .modify_db_instance()
-                .db_instance_identifier(id)
-                .set_vpc_security_group_ids(Some(security_group_ids))
-                .apply_immediately(true);
-            let outcome = call.send().await;
-            outcome
-                .map_err(|error| Error::from_call(format!("set the security groups of DB instance `{id}`"), error))?;
-            turn.requested = true;
-        }
-        Class::Ready | Class::Pending { .. } => {}
-        Class::Failed { remedy } => {
-            return Err(Error::InstanceFailed(format!("DB instance `{id}` is `{status}`: {remedy}")));
-        }
+    if status::instance(status) == Class::Ready && (!turn.requested || !is_changing(&source)) {
+        let call = client
+            .modify_db_instance()
+            .db_instance_identifier(id)
+            .set_vpc_security_group_ids(Some(security_group_ids))
+            .apply_immediately(true);
+        let outcome = call.send().await;
+        outcome.map_err(|error| Error::from_call(format!("set the security groups of DB instance `{id}`"), error))?;
+        turn.requested = true;
     }
     turn.end(false, &what, max_wait_seconds)
 }
