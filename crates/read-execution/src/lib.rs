@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_sfn::Client;
+use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -19,6 +20,8 @@ const AFTER_COMMIT: &str = "ProtectTarget";
 const UNDO_FAILED: &str = "UndoFailed";
 /// Where an execution ends that has undone, kept or reported everything by itself.
 const ENDS: &[&str] = &["Failed", "StepTimedOut"];
+/// From the first of these on, the source may have other security groups or another name.
+const CUTOVER: &[&str] = &["FenceSource", "RenameSource"];
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -47,14 +50,17 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
     let execution = answer.map_err(|error| Error::from_call(format!("describe execution {execution_arn}"), error))?;
     let status = execution.status();
     if matches!(status, ExecutionStatus::Running | ExecutionStatus::Succeeded | ExecutionStatus::PendingRedrive) {
-        return Ok(recovery(Map::new(), Action::Nothing, execution_arn, status));
+        return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
     }
     let history = read_history(client, execution_arn).await?;
     let Some(mut state) = history.state else {
-        return Ok(recovery(Map::new(), Action::Nothing, execution_arn, status));
+        return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
     };
-    let committed = history.entered_after_commit || state["restored_names"]["committed"] == true;
-    let action = match (committed, history.looked_after_itself) {
+    let target_is_named = state.get("restored_names").is_some_and(|names| names["committed"] == true);
+    let committed = history.entered_after_commit || target_is_named;
+    // A name or a security group that it could not put back keeps clients from the source.
+    let looked_after_itself = history.looked_after_itself && state.get("undo_error").is_none_or(Value::is_null);
+    let action = match (committed, looked_after_itself) {
         (true, _) => Action::Finish,
         (false, true) => Action::Nothing,
         (false, false) => Action::Undo,
@@ -68,11 +74,16 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
     {
         state.insert(loop_of_the_undo.to_owned(), Value::Null);
     }
-    Ok(recovery(state, action, execution_arn, status))
+    Ok(recovery(state, action, history.cutover_began, &execution))
 }
 
-fn recovery(mut state: Response, action: Action, execution_arn: &str, status: &ExecutionStatus) -> Response {
-    let recovery = json!({"action": action, "execution": execution_arn, "status": status.as_str()});
+fn recovery(mut state: Response, action: Action, cutover_began: bool, execution: &DescribeExecutionOutput) -> Response {
+    let recovery = json!({
+        "action": action,
+        "cutover_began": cutover_began,
+        "execution": execution.execution_arn(),
+        "status": execution.status().as_str(),
+    });
     state.insert("recovery".to_owned(), recovery);
     state
 }
@@ -80,6 +91,7 @@ fn recovery(mut state: Response, action: Action, execution_arn: &str, status: &E
 struct History {
     entered_after_commit: bool,
     looked_after_itself: bool,
+    cutover_began: bool,
     /// The input of the last state that was entered with the plan's fields.
     state: Option<Map<String, Value>>,
 }
@@ -109,6 +121,7 @@ async fn read_history(client: &Client, execution_arn: &str) -> Result<History, E
     Ok(History {
         entered_after_commit: entered.contains(AFTER_COMMIT),
         looked_after_itself: ENDS.iter().any(|end| entered.contains(*end)) && !entered.contains(UNDO_FAILED),
+        cutover_began: CUTOVER.iter().any(|state| entered.contains(*state)),
         state,
     })
 }
@@ -118,3 +131,6 @@ fn planned(input: &str) -> Option<Map<String, Value>> {
     let Ok(Value::Object(state)) = serde_json::from_str(input) else { return None };
     ["owner", "options", "encrypted_instance_id"].iter().all(|field| state.contains_key(*field)).then_some(state)
 }
+
+#[cfg(test)]
+mod tests;
