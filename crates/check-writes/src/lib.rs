@@ -109,3 +109,6 @@ fn minute(field: &str, time: &str) -> Result<i64, Error> {
 fn shown(minute: i64) -> String {
     DateTime::from_secs(minute * MINUTE_SECONDS).to_string()
 }
+
+#[cfg(test)]
+mod tests;
