@@ -378,6 +378,11 @@ class Modify(ServiceTest):
         self.assertEqual(secret["SecretStatus"], "active")
         self.assertIn(":secret:rds!db-", secret["SecretArn"])
         self.assertEqual(self.kms.describe_key(KeyId=secret["KmsKeyId"])["KeyMetadata"]["KeyManager"], "AWS")
+        key = self.kms.create_key()["KeyMetadata"]["Arn"]
+        self.seed("other")
+        self.rds.modify_db_instance(DBInstanceIdentifier="other", ManageMasterUserPassword=True, MasterUserSecretKmsKeyId=key, ApplyImmediately=True)
+        self.wait_for(lambda: "MasterUserSecret" in self.instance("other"))
+        self.assertEqual(self.instance("other")["MasterUserSecret"]["KmsKeyId"], key)
 
     def test_a_busy_instance_takes_no_changes(self):
         for status in ("creating", "backing-up", "modifying", "rebooting", "stopped", "deleting", "failed"):
@@ -880,6 +885,17 @@ class FaultHook(ServiceTest):
         self.instance_statuses("source", "modifying")
         self.instance_statuses("source")
         self.assertFalse(self.instance("source")["CopyTagsToSnapshot"])
+
+    def test_a_reboot_that_something_supersedes_brings_nothing_into_force(self):
+        self.seed()
+        self.rds.create_db_parameter_group(DBParameterGroupName="custom", DBParameterGroupFamily="postgres16", Description="d")
+        self.rds.modify_db_instance(DBInstanceIdentifier="source", DBParameterGroupName="custom", ApplyImmediately=True)
+        group = lambda: self.instance("source")["DBParameterGroups"][0]["ParameterApplyStatus"]
+        self.wait_for(lambda: group() == "pending-reboot" and self.instance("source")["DBInstanceStatus"] == "available")
+        self.befall("RebootDBInstance", {"type": "status", "status": "available"}, when="after")
+        self.rds.reboot_db_instance(DBInstanceIdentifier="source")
+        time.sleep(0.5)
+        self.assertEqual(group(), "pending-reboot")
 
     def test_kms_and_cloudwatch_calls_are_befallen_too(self):
         cloudwatch = self.service.client("cloudwatch")

@@ -211,10 +211,10 @@ def reboot_instance(hand):
             waiting = set(hand.record.pending) - {"NewDBInstanceIdentifier"}
             hand.record.applying |= {name: hand.record.pending.pop(name) for name in waiting}
         apply_changes(hand.cloud, hand.record)
-    for group in hand.record.fields["DBParameterGroups"]:
-        group["ParameterApplyStatus"] = "in-sync"
     hand.cloud.open_endpoint(hand.record)
-    hand.become("available")
+    # With the status: a reboot that something else supersedes brings nothing into force.
+    in_sync = [group | {"ParameterApplyStatus": "in-sync"} for group in hand.record.fields["DBParameterGroups"]]
+    hand.become("available", DBParameterGroups=in_sync)
 
 
 def stop_instance(hand):

@@ -127,7 +127,9 @@ class LocalRds(RdsRequest):
             self._check_storage({"StorageType": instance.fields.get("StorageType"), "AllocatedStorage": instance.fields["AllocatedStorage"]} | given, instance.fields["Engine"])
             changed_now = _applied_at_once(given, instance.fields)
             fields = self._fields(changed_now, instance.fields)
-            later = {name: Change(self._fields({name: value}, instance.fields), _shown_as_pending(name, value), name, value)
+            # A secret and its key are one change.
+            key = {name: value for name, value in given.items() if name == "MasterUserSecretKmsKeyId"}
+            later = {name: Change(self._fields({name: value} | key, instance.fields), _shown_as_pending(name, value), name, value)
                      for name, value in given.items() if name not in changed_now}
             instance.fields |= fields
             instance.pending |= later
