@@ -38,7 +38,8 @@ pub async fn handle(client: &Client, request: Request) -> Result<Turn, Error> {
         return Err(Error::InstanceFailed(format!("DB instance `{id}` is `{status}`: {remedy}")));
     }
     if active_groups(&source) == security_group_ids {
-        return turn.end(status::serves_clients(status), &what, max_wait_seconds);
+        // A group on its way in or out keeps nobody out, or lets nobody in, yet.
+        return turn.end(status::serves_clients(status) && !is_changing(&source), &what, max_wait_seconds);
     }
     if status::instance(status) == Class::Ready && (!turn.requested || !is_changing(&source)) {
         let call = client
@@ -65,3 +66,6 @@ fn active_groups(instance: &DbInstance) -> Vec<String> {
 fn is_changing(instance: &DbInstance) -> bool {
     instance.vpc_security_groups().iter().any(|group| group.status() != Some("active"))
 }
+
+#[cfg(test)]
+mod tests;

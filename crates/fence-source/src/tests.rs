@@ -1,0 +1,189 @@
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_sdk_rds::error::ErrorMetadata;
+use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
+use aws_sdk_rds::operation::modify_db_instance::{ModifyDBInstanceError, ModifyDbInstanceOutput};
+use aws_sdk_rds::types::VpcSecurityGroupMembership;
+use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
+
+use super::*;
+
+const HOUR_SECONDS: u64 = 3_600;
+
+/// The source, with its status and its groups, each with its own status.
+fn source(status: &str, groups: &[(&str, &str)]) -> DbInstance {
+    let group = |(id, status): &(&str, &str)| {
+        VpcSecurityGroupMembership::builder().vpc_security_group_id(*id).status(*status).build()
+    };
+    DbInstance::builder()
+        .dbi_resource_id("db-SOURCE")
+        .db_instance_identifier("orders")
+        .db_instance_status(status)
+        .set_vpc_security_groups(Some(groups.iter().map(group).collect()))
+        .build()
+}
+
+fn open(status: &str) -> DbInstance {
+    source(status, &[("sg-2", "active"), ("sg-1", "active")])
+}
+
+/// An RDS that accepts new groups without putting them in force: that is each test's to say.
+#[derive(Clone, Default)]
+struct Rds(Arc<Mutex<World>>);
+
+#[derive(Default)]
+struct World {
+    source: Option<DbInstance>,
+    /// The groups that were asked for, call by call.
+    asked: Vec<Vec<String>>,
+    refusal: Option<&'static str>,
+}
+
+impl Rds {
+    fn with(source: DbInstance) -> Self {
+        Self(Arc::new(Mutex::new(World { source: Some(source), ..World::default() })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().expect("no test panicked meanwhile")
+    }
+
+    fn put(&self, source: Option<DbInstance>) {
+        self.lock().source = source;
+    }
+
+    fn asked(&self) -> usize {
+        self.lock().asked.len()
+    }
+
+    fn client(&self) -> Client {
+        let rds = self.clone();
+        let describe = mock!(Client::describe_db_instances).then_compute_response(move |input| {
+            let [filter] = input.filters() else { panic!("not told by DbiResourceId: {input:?}") };
+            assert_eq!((filter.name(), filter.values()), (Some("dbi-resource-id"), &["db-SOURCE".to_owned()][..]));
+            let found = rds.lock().source.clone().into_iter().collect();
+            MockResponse::Output(DescribeDbInstancesOutput::builder().set_db_instances(Some(found)).build())
+        });
+        let rds = self.clone();
+        let modify = mock!(Client::modify_db_instance).then_compute_response(move |input| {
+            assert_eq!(input.db_instance_identifier(), Some("orders"));
+            let mut world = rds.lock();
+            world.asked.push(input.vpc_security_group_ids().to_vec());
+            match world.refusal {
+                None => MockResponse::Output(ModifyDbInstanceOutput::builder().build()),
+                Some(code) => {
+                    MockResponse::Error(ModifyDBInstanceError::generic(ErrorMetadata::builder().code(code).build()))
+                }
+            }
+        });
+        mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &modify])
+    }
+}
+
+fn request(groups: &[&str], previous: Option<Turn>) -> Request {
+    Request {
+        resource_id: "db-SOURCE".into(),
+        security_group_ids: groups.iter().map(|group| (*group).to_owned()).collect(),
+        previous,
+        max_wait_seconds: 24 * HOUR_SECONDS,
+    }
+}
+
+async fn fence(rds: &Rds, previous: Option<Turn>) -> Result<Turn, Error> {
+    handle(&rds.client(), request(&["sg-fence"], previous)).await
+}
+
+#[tokio::test]
+async fn the_fence_is_asked_for_once_and_looked_at_twice() {
+    let rds = Rds::with(open("available"));
+    let mut turn = fence(&rds, None).await.expect("asked for");
+    assert!(turn.requested && !turn.ready);
+    assert_eq!(rds.lock().asked, [["sg-fence"]]);
+
+    rds.put(Some(source("available", &[("sg-1", "removing"), ("sg-2", "removing"), ("sg-fence", "adding")])));
+    turn = fence(&rds, Some(turn)).await.expect("under way");
+    assert_eq!((turn.ready, turn.steady_looks), (false, 0), "a group that is being added keeps nobody out");
+    rds.put(Some(source("modifying", &[("sg-fence", "active")])));
+    turn = fence(&rds, Some(turn)).await.expect("under way");
+    assert_eq!((turn.ready, turn.steady_looks), (false, 0));
+
+    rds.put(Some(source("available", &[("sg-fence", "active")])));
+    turn = fence(&rds, Some(turn)).await.expect("in force");
+    assert!(!turn.ready);
+    turn = fence(&rds, Some(turn)).await.expect("in force");
+    assert!(turn.ready);
+    assert_eq!(rds.asked(), 1);
+}
+
+#[tokio::test]
+async fn groups_in_force_are_not_set_again_whatever_their_order() {
+    let rds = Rds::with(open("backing-up"));
+    let own = ["sg-1", "sg-2"];
+    let turn = handle(&rds.client(), request(&own, None)).await.expect("in force");
+    assert!(handle(&rds.client(), request(&["sg-2", "sg-1"], Some(turn))).await.expect("steady").ready);
+    assert_eq!(rds.asked(), 0);
+}
+
+#[tokio::test]
+async fn the_own_groups_come_back_all_of_them() {
+    let rds = Rds::with(source("available", &[("sg-fence", "active")]));
+    handle(&rds.client(), request(&["sg-2", "sg-1"], None)).await.expect("asked for");
+    assert_eq!(rds.lock().asked, [["sg-1", "sg-2"]]);
+}
+
+#[tokio::test]
+async fn one_group_of_several_is_no_fence() {
+    let rds = Rds::with(source("available", &[("sg-fence", "active"), ("sg-1", "active")]));
+    fence(&rds, None).await.expect("asked for");
+    assert_eq!(rds.asked(), 1);
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_asked_for_again_only_if_nothing_came_of_it() {
+    let rds = Rds::with(open("available"));
+    let turn = fence(&rds, None).await.expect("asked for");
+    rds.put(Some(source("available", &[("sg-1", "active"), ("sg-2", "removing"), ("sg-fence", "adding")])));
+    fence(&rds, Some(turn.clone())).await.expect("under way");
+    assert_eq!(rds.asked(), 1);
+    rds.put(Some(open("available")));
+    fence(&rds, Some(turn)).await.expect("asked for again");
+    assert_eq!(rds.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_busy_source_is_waited_for_and_a_failed_one_is_an_error() {
+    for busy in ["backing-up", "maintenance", "rebooting"] {
+        let rds = Rds::with(open(busy));
+        assert!(!fence(&rds, None).await.expect(busy).requested);
+        assert_eq!(rds.asked(), 0);
+    }
+    let rds = Rds::with(open("storage-full"));
+    let error = fence(&rds, None).await.expect_err("failed");
+    assert_eq!(error.name(), "InstanceFailed");
+    assert!(error.to_string().starts_with("DB instance `orders` is `storage-full`: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_source_that_a_rename_hides_is_waited_for_until_the_deadline() {
+    let rds = Rds::default();
+    let mut turn = fence(&rds, None).await.expect("hidden");
+    assert_eq!((turn.ready, turn.status.as_deref()), (false, None));
+    turn.wait.waited_seconds = 24 * HOUR_SECONDS;
+    let error = fence(&rds, Some(turn)).await.expect_err("late");
+    assert_eq!(error.name(), "WaitTimedOut");
+    assert!(error.to_string().contains("db-SOURCE does not have the security groups sg-fence"), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_rds_refuses_is_named() {
+    let rds = Rds::with(open("available"));
+    rds.lock().refusal = Some("AccessDenied");
+    let error = fence(&rds, None).await.expect_err("denied");
+    assert_eq!(error.name(), "AccessDenied");
+    assert!(error.to_string().starts_with("set the security groups of DB instance `orders`"), "{error}");
+
+    let describe = mock!(Client::describe_db_instances)
+        .then_error(|| DescribeDBInstancesError::generic(ErrorMetadata::builder().code("Throttling").build()));
+    let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
+    assert_eq!(handle(&client, request(&["sg-fence"], None)).await.expect_err("busy").name(), "Throttled");
+}
