@@ -49,3 +49,106 @@ pub fn conflict(resource: &str, tags: &[Tag], delete_command: &str) -> Error {
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::owner::{EXECUTION_TAG, SOURCE_TAG};
+    use aws_sdk_rds::error::ErrorMetadata;
+    use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
+    use aws_sdk_rds::operation::describe_db_snapshots::{DescribeDBSnapshotsError, DescribeDbSnapshotsOutput};
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+
+    fn owner(execution: &str) -> Owner {
+        Owner { execution: execution.into(), source_resource_id: "db-SOURCE".into() }
+    }
+
+    fn tag(key: &str, value: &str) -> Tag {
+        Tag::builder().key(key).value(value).build()
+    }
+
+    /// An RDS in which both a snapshot and an instance of any name carry these tags.
+    fn tagged(tags: Vec<Tag>) -> Client {
+        let snapshot = DbSnapshot::builder().status("creating").set_tag_list(Some(tags.clone())).build();
+        let instance = DbInstance::builder().db_instance_status("creating").set_tag_list(Some(tags)).build();
+        let snapshots = mock!(Client::describe_db_snapshots)
+            .then_output(move || DescribeDbSnapshotsOutput::builder().db_snapshots(snapshot.clone()).build());
+        let instances = mock!(Client::describe_db_instances)
+            .then_output(move || DescribeDbInstancesOutput::builder().db_instances(instance.clone()).build());
+        mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshots, &instances])
+    }
+
+    async fn adopt(client: &Client) -> [Result<String, Error>; 2] {
+        let snapshot = SnapshotId::parse("orders-encrypted").expect("legal");
+        let instance = InstanceId::parse("orders-encrypted").expect("legal");
+        let status = |status: Option<&str>| status.unwrap_or_default().to_owned();
+        [
+            adopt_snapshot(client, &snapshot, &owner("arn:ours")).await.map(|found| status(found.status())),
+            adopt_instance(client, &instance, &owner("arn:ours")).await.map(|found| status(found.db_instance_status())),
+        ]
+    }
+
+    async fn conflicts(tags: Vec<Tag>) -> [String; 2] {
+        adopt(&tagged(tags)).await.map(|outcome| {
+            let error = outcome.expect_err("not ours");
+            assert_eq!(error.name(), "NameConflict");
+            error.to_string()
+        })
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_attempt_made_is_adopted() {
+        for outcome in adopt(&tagged(owner("arn:ours").tags_with(&[]))).await {
+            assert_eq!(outcome.expect("ours"), "creating");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_another_execution_made_is_left_with_its_name_and_both_ways_out() {
+        let [snapshot, instance] = conflicts(owner("arn:theirs").tags_with(&[])).await;
+        assert!(
+            snapshot.starts_with("DB snapshot `orders-encrypted` was made by the execution arn:theirs."),
+            "{snapshot}"
+        );
+        assert!(
+            snapshot.contains("aws rds delete-db-snapshot --db-snapshot-identifier orders-encrypted"),
+            "{snapshot}"
+        );
+        assert!(instance.contains("\"resume\": \"arn:theirs\""), "{instance}");
+        assert!(
+            instance.contains("aws rds delete-db-instance --db-instance-identifier orders-encrypted"),
+            "{instance}"
+        );
+    }
+
+    #[tokio::test]
+    async fn one_of_the_two_tags_alone_makes_nothing_ours() {
+        conflicts(vec![tag(EXECUTION_TAG, "arn:ours")]).await;
+        conflicts(vec![tag(EXECUTION_TAG, "arn:ours"), tag(SOURCE_TAG, "db-ANOTHER")]).await;
+        // A target that was released from its execution.
+        for said in conflicts(vec![tag(SOURCE_TAG, "db-SOURCE")]).await {
+            assert!(said.contains("is the result of an earlier execution of rds-encrypt"), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_not_made_by_rds_encrypt_is_left_alone() {
+        for said in conflicts(vec![tag("team", "a")]).await {
+            assert!(said.contains("was not made by rds-encrypt, so it is left alone"), "{said}");
+            assert!(!said.contains("aws rds delete"), "no command to delete what is somebody's: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_a_moment_ago_and_is_gone_is_named() {
+        let snapshots = mock!(Client::describe_db_snapshots).then_error(|| {
+            DescribeDBSnapshotsError::generic(ErrorMetadata::builder().code("DBSnapshotNotFound").build())
+        });
+        let instances = mock!(Client::describe_db_instances).then_error(|| {
+            DescribeDBInstancesError::generic(ErrorMetadata::builder().code("DBInstanceNotFound").build())
+        });
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshots, &instances]);
+        let names = adopt(&client).await.map(|outcome| outcome.expect_err("gone").name());
+        assert_eq!(names, ["SnapshotNotFound", "InstanceNotFound"]);
+    }
+}

@@ -61,3 +61,124 @@ pub async fn find_by_resource_id(client: &Client, resource_id: &str) -> Result<O
 pub fn pending_identifier(instance: &DbInstance) -> Option<&str> {
     instance.pending_modified_values().and_then(PendingModifiedValues::db_instance_identifier)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_rds::error::ErrorMetadata;
+    use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
+    use aws_sdk_rds::operation::describe_db_snapshots::{DescribeDBSnapshotsError, DescribeDbSnapshotsOutput};
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+
+    fn orders() -> InstanceId {
+        InstanceId::parse("orders").expect("legal")
+    }
+
+    /// Answers a look by that name.
+    fn named(instance: Option<DbInstance>) -> Rule {
+        mock!(Client::describe_db_instances)
+            .match_requests(|input| input.db_instance_identifier() == Some("orders") && input.filters().is_empty())
+            .then_output(move || DescribeDbInstancesOutput::builder().set_db_instances(Some(list(&instance))).build())
+    }
+
+    /// Answers a look by DbiResourceId.
+    fn identified(instance: Option<DbInstance>) -> Rule {
+        mock!(Client::describe_db_instances)
+            .match_requests(|input| match (input.db_instance_identifier(), input.filters()) {
+                (None, [filter]) => filter.name() == Some("dbi-resource-id") && filter.values() == ["db-ONE"],
+                _ => false,
+            })
+            .then_output(move || DescribeDbInstancesOutput::builder().set_db_instances(Some(list(&instance))).build())
+    }
+
+    fn list(instance: &Option<DbInstance>) -> Vec<DbInstance> {
+        instance.iter().cloned().collect()
+    }
+
+    fn refused(code: &'static str) -> Rule {
+        mock!(Client::describe_db_instances)
+            .then_error(move || DescribeDBInstancesError::generic(ErrorMetadata::builder().code(code).build()))
+    }
+
+    fn one() -> DbInstance {
+        DbInstance::builder().dbi_resource_id("db-ONE").build()
+    }
+
+    fn client(rule: &Rule) -> Client {
+        mock_client!(aws_sdk_rds, RuleMode::MatchAny, [rule])
+    }
+
+    #[tokio::test]
+    async fn an_instance_is_found_by_its_name_or_by_what_does_not_change() {
+        let found = find_instance(&client(&named(Some(one()))), &orders()).await.expect("read");
+        assert_eq!(found, Some(one()));
+        let found = find_by_resource_id(&client(&identified(Some(one()))), "db-ONE").await.expect("read");
+        assert_eq!(found, Some(one()));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_an_answer() {
+        for rule in [refused("DBInstanceNotFound"), named(None)] {
+            assert_eq!(find_instance(&client(&rule), &orders()).await.expect("an answer"), None);
+        }
+        for rule in [refused("DBInstanceNotFound"), identified(None)] {
+            assert_eq!(find_by_resource_id(&client(&rule), "db-ONE").await.expect("an answer"), None);
+        }
+        let snapshot = SnapshotId::parse("orders-encrypted").expect("legal");
+        let rule = mock!(Client::describe_db_snapshots).then_error(|| {
+            DescribeDBSnapshotsError::generic(ErrorMetadata::builder().code("DBSnapshotNotFound").build())
+        });
+        assert_eq!(find_snapshot(&client(&rule), &snapshot).await.expect("an answer"), None);
+    }
+
+    #[tokio::test]
+    async fn a_look_that_fails_is_no_answer_and_says_what_was_looked_for() {
+        let denied = refused("AccessDenied");
+        let error = find_instance(&client(&denied), &orders()).await.expect_err("denied");
+        assert!(error.to_string().starts_with("describe DB instance `orders`: AccessDenied"), "{error}");
+        let error = find_by_resource_id(&client(&denied), "db-ONE").await.expect_err("denied");
+        assert!(error.to_string().starts_with("find DB instance db-ONE: AccessDenied"), "{error}");
+        let snapshot = SnapshotId::parse("orders-encrypted").expect("legal");
+        let rule = mock!(Client::describe_db_snapshots)
+            .then_error(|| DescribeDBSnapshotsError::generic(ErrorMetadata::builder().code("AccessDenied").build()));
+        let error = find_snapshot(&client(&rule), &snapshot).await.expect_err("denied");
+        assert!(error.to_string().starts_with("describe DB snapshot `orders-encrypted`: AccessDenied"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_found_by_its_name() {
+        let snapshot = DbSnapshot::builder().status("available").build();
+        let found = snapshot.clone();
+        let rule = mock!(Client::describe_db_snapshots)
+            .match_requests(|input| input.db_snapshot_identifier() == Some("orders-encrypted"))
+            .then_output(move || DescribeDbSnapshotsOutput::builder().db_snapshots(found.clone()).build());
+        let id = SnapshotId::parse("orders-encrypted").expect("legal");
+        assert_eq!(find_snapshot(&client(&rule), &id).await.expect("read"), Some(snapshot));
+    }
+
+    #[tokio::test]
+    async fn the_target_must_be_there_and_be_ours() {
+        let here = named(Some(one()));
+        for resource_id in [Some("db-ONE"), None] {
+            assert_eq!(find_target(&client(&here), &orders(), resource_id).await.expect("ours"), one());
+        }
+        let error = find_target(&client(&here), &orders(), Some("db-TWO")).await.expect_err("another");
+        assert_eq!(error.name(), "InstanceNotFound");
+        assert!(error.to_string().contains("(db-ONE instead of db-TWO)"), "{error}");
+        let gone = refused("DBInstanceNotFound");
+        let error = find_target(&client(&gone), &orders(), None).await.expect_err("gone");
+        assert!(error.to_string().contains("is gone: somebody deleted or renamed it"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_element_of_pending_modifications_means_none() {
+        let with = |pending| DbInstance::builder().pending_modified_values(pending).build();
+        assert!(!has_pending_modifications(&one()));
+        assert!(!has_pending_modifications(&with(PendingModifiedValues::builder().build())));
+        let storage = with(PendingModifiedValues::builder().allocated_storage(200).build());
+        assert!(has_pending_modifications(&storage));
+        assert_eq!(pending_identifier(&storage), None);
+        let renaming = with(PendingModifiedValues::builder().db_instance_identifier("orders").build());
+        assert_eq!(pending_identifier(&renaming), Some("orders"));
+    }
+}

@@ -62,3 +62,66 @@ impl Turn {
         Ok(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waited(waited_seconds: u64) -> Turn {
+        Turn { wait: Wait { waited_seconds, ..Wait::default() }, ..Turn::default() }
+    }
+
+    #[test]
+    fn two_steady_looks_in_a_row_end_a_loop() {
+        let mut turn = Turn::after(None);
+        for (steady, ready) in [(true, false), (false, false), (true, false), (true, true)] {
+            turn = Turn::after(Some(turn)).end(steady, "it is not done", 600).expect("time is left");
+            assert_eq!(turn.ready, ready, "{turn:?}");
+        }
+    }
+
+    #[test]
+    fn a_steady_look_is_confirmed_soon_and_any_other_waits_its_time() {
+        let confirmed = waited(3_200).end(true, "it is not done", 86_400).expect("time is left");
+        assert_eq!(confirmed.wait.wait_seconds, CONFIRM_SECONDS);
+        let pending = waited(3_200).end(false, "it is not done", 86_400).expect("time is left");
+        assert!(pending.wait.wait_seconds > CONFIRM_SECONDS, "{pending:?}");
+    }
+
+    #[test]
+    fn the_end_of_a_loop_forgets_nothing_but_that_it_was_over() {
+        let over = Turn { ready: true, requested: true, steady_looks: 2, ..waited(30) };
+        assert_eq!(Turn::after(Some(over.clone())), Turn { ready: false, ..over });
+    }
+
+    #[test]
+    fn the_deadline_says_what_is_not_done_and_what_was_seen_last() {
+        let mut turn = waited(600);
+        let error = turn.clone().end(false, "it is not done", 600).expect_err("late");
+        assert_eq!(error.name(), "WaitTimedOut");
+        assert_eq!(error.to_string(), "it is not done (status `not to be seen`) after 600 s");
+        turn.see(Some("modifying"));
+        let error = turn.clone().end(true, "it is not done", 600).expect_err("one look is not enough");
+        assert_eq!(error.to_string(), "it is not done (status `modifying`) after 600 s");
+        // The second steady look needs no more time.
+        let last = Turn { steady_looks: 1, ..turn };
+        assert!(last.end(true, "it is not done", 600).expect("done").ready);
+    }
+
+    #[test]
+    fn what_is_not_seen_is_counted_from_the_last_time_that_it_was() {
+        let mut turn = waited(100);
+        assert_eq!(turn.unseen_seconds(), 100);
+        turn.see(Some("available"));
+        assert_eq!(turn.unseen_seconds(), 0);
+        turn.wait.waited_seconds = 250;
+        assert_eq!(turn.unseen_seconds(), 150);
+    }
+
+    #[test]
+    fn a_state_from_before_a_field_is_read_and_a_misspelt_one_is_not() {
+        let turn: Turn = serde_json::from_value(serde_json::json!({"requested": true})).expect("a turn");
+        assert_eq!(turn, Turn { requested: true, ..Turn::default() });
+        assert!(serde_json::from_value::<Turn>(serde_json::json!({"asked": true})).is_err());
+    }
+}
