@@ -20,6 +20,10 @@ const TIME_SCALE: f64 = 0.005;
 /// Longer than any execution of the tests; one that hangs fails with its history.
 const EXECUTION_SECONDS_MAX: u64 = 120;
 
+/// Where the local cloud says that it is (`tests/local/cloud.py`).
+pub(crate) const REGION: &str = "ap-northeast-1";
+pub(crate) const ACCOUNT: &str = "123456789012";
+
 /// What kind of cloud a test wants.
 pub(crate) struct Setup<'a> {
     /// `postgres`: a server behind each instance of that engine; `files`: none.
@@ -140,7 +144,7 @@ impl Running {
     }
 }
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -304,6 +308,52 @@ impl Cloud {
         let mut inbox = Inbox { lines: BufReader::new(process.stdout.take().expect("piped")), process };
         assert_eq!(inbox.line(), "subscribed");
         inbox
+    }
+
+    /// Records from now on the calls that `trail` returns.
+    pub(crate) fn record_trail(&self) {
+        let setting = json!({"cloudtrail._recording_enabled": true});
+        assert_eq!(request("POST", &format!("{}/_ministack/config", self.endpoint), &setting)["applied"], setting);
+    }
+
+    /// The calls to Step Functions as CloudTrail tells of them, in the form of the control API's calls.
+    pub(crate) fn trail(&self) -> Vec<Value> {
+        let mut calls = vec![];
+        let mut page = json!({});
+        loop {
+            let call = ureq::http::Request::builder().method("POST").uri(&self.endpoint);
+            let call = call
+                .header("x-amz-target", "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents")
+                .header("authorization", format!("AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/{REGION}/cloudtrail/aws4_request, SignedHeaders=host, Signature=0"))
+                .body(page.to_string())
+                .expect("a request");
+            let answer: Value = ureq::run(call).expect("events").body_mut().read_json().expect("JSON");
+            for event in answer["Events"].as_array().expect("events") {
+                let event: Value =
+                    serde_json::from_str(event["CloudTrailEvent"].as_str().expect("text")).expect("JSON");
+                let agent = event["userAgent"].as_str().unwrap_or_default();
+                let source = event["eventSource"].as_str().unwrap_or_default();
+                calls.push(json!({
+                    "service": source.trim_end_matches(".amazonaws.com"),
+                    "operation": event["eventName"],
+                    "app_id": agent.split(' ').find_map(|word| word.strip_prefix("app/")),
+                    "parameters": event["requestParameters"],
+                }));
+            }
+            match answer["NextToken"].as_str() {
+                Some(token) => page = json!({"NextToken": token}),
+                None => return calls,
+            }
+        }
+    }
+
+    /// A command that calls the control API, for a fault rule to run.
+    pub(crate) fn control_command(&self, method: &str, path: &str, body: &Value) -> Vec<String> {
+        const CALL: &str = "import sys, urllib.request as u; \
+            u.urlopen(u.Request(sys.argv[2], method=sys.argv[1], data=sys.argv[3].encode()))";
+        let url = format!("{}/local/{path}", self.services_endpoint);
+        let program = repository().join(".local/cloud/bin/python").to_string_lossy().into_owned();
+        vec![program, "-c".to_owned(), CALL.to_owned(), method.to_owned(), url, body.to_string()]
     }
 
     /// Calls the local cloud's control API, which is described in `tests/local/rds/control.py`.

@@ -1,13 +1,15 @@
 //! Every fault at every call: which pairs there are, and whether one ended as it must.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
 use super::pair::{Call, Extent, FAULTS, Kind, Pair, Scenario, rule};
 use super::site::{Run, Site};
-use super::world::{ENCRYPTED, Resource, SOURCE, text};
+use super::world::{ENCRYPTED, RENAMED_SOURCE, SOURCE, Subject, World, text};
+use crate::permissions::Roles;
 
 /// Of a loop's looks, whose number time decides, so many are befallen.
 const LOOKS_OF_A_LOOP: usize = 2;
@@ -46,7 +48,8 @@ fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
         }
         looks.push(same);
         if is_candidate && looks.len() <= LOOKS_OF_A_LOOP {
-            calls.push(Call { function, operation, number: *number, resource: resource_of(call, run) });
+            let subject = subject_of(call, &function, run);
+            calls.push(Call { function, operation, number: *number, subject });
             continue;
         }
         if let Some(first) = &scenario.first_fault
@@ -60,19 +63,26 @@ fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
     calls
 }
 
-/// What the call is about, if that exists before it.
-fn resource_of(call: &Value, run: &Run) -> Option<Resource> {
+/// What the call is about, if that exists before it, and what it is called then.
+fn subject_of(call: &Value, function: &str, run: &Run) -> Option<(Subject, String)> {
     let parameters = &call["parameters"];
-    let exists = call["resources"].as_array().is_some_and(|resources| !resources.is_empty()) && call["status"] == 200;
-    let named = |name: &str| parameters[name].as_str().filter(|_| exists).map(str::to_owned);
-    named("SourceDBSnapshotIdentifier")
-        .map(Resource::Snapshot)
-        .or_else(|| match text(&call["operation"]) {
-            "CreateDBSnapshot" => named("DBInstanceIdentifier").map(Resource::Instance),
-            _ => named("DBSnapshotIdentifier").map(Resource::Snapshot),
-        })
-        .or_else(|| named("DBInstanceIdentifier").map(Resource::Instance))
-        .or_else(|| run.name_of(parameters["Filters"][0]["Values"][0].as_str()?, call).map(Resource::Instance))
+    let named = |name: &str| parameters[name].as_str().map(str::to_owned);
+    if let Some(resource_id) = parameters["Filters"][0]["Values"][0].as_str().filter(|id| id.starts_with("db-")) {
+        return run.subject_by(resource_id, call);
+    }
+    if call["status"] != 200 || call["resources"][0].is_null() {
+        return None;
+    }
+    // Its target does not exist yet.
+    let snapshot = named("SourceDBSnapshotIdentifier")
+        .or_else(|| named("DBSnapshotIdentifier").filter(|_| call["operation"] != "CreateDBSnapshot"));
+    if let Some(id) = snapshot {
+        let subject = if id == ENCRYPTED { Subject::EncryptedSnapshot } else { Subject::UnencryptedSnapshot };
+        return Some((subject, id));
+    }
+    let id = named("DBInstanceIdentifier")?;
+    let is_target = id == ENCRYPTED || id == SOURCE && ["apply-settings", "clean-up"].contains(&function);
+    Some((if is_target { Subject::Target } else { Subject::Source }, id))
 }
 
 pub(crate) fn first_rules(site: &Site, scenario: &Scenario) -> Vec<Value> {
@@ -124,15 +134,17 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
     }
     expect_outcome(pair, run)?;
     let broken = pair.broken();
-    let source_is_broken = broken.contains(&Resource::Instance(SOURCE.to_owned()));
-    if !source_is_broken {
+    if broken != Some(Subject::Source) {
         run.after.source_survives(&run.before)?;
         run.source_is_left_alone_until_proven()?;
     }
-    run.others_are_untouched_but(&broken)?;
+    run.after.others_are_untouched(&run.before)?;
     run.failure_lists_what_is_left()?;
-    if !broken.is_empty() {
-        return run.nothing_else_is_left(&broken).map(|()| format!("{} {}", status(run), run.outcome.error));
+    if let Some(refusal) = run.calls.iter().find_map(|call| roles().refusal(call)) {
+        return Err(refusal);
+    }
+    if let Some(broken) = broken {
+        return run.the_rest_is_whole(broken).map(|()| format!("{} {}", status(run), run.outcome.error));
     }
     let mut healed = "";
     if let Err(problem) = run.is_whole(&run.after) {
@@ -184,73 +196,70 @@ fn expect_outcome(pair: &Pair, run: &Run) -> Result<(), String> {
     }
 }
 
+/// What the functions may do, which is checked of every call of every run.
+fn roles() -> &'static Roles {
+    static ROLES: LazyLock<Roles> = LazyLock::new(Roles::read);
+    &ROLES
+}
+
 impl Run {
-    /// The name under which a describe call found an instance by its DbiResourceId.
-    fn name_of(&self, resource_id: &str, call: &Value) -> Option<String> {
-        // Renames have changed it since; the calls before this one tell how often.
-        let number = call["number"].as_u64();
-        let source = self.before.resource_id_of(SOURCE) == Some(resource_id);
-        let renamed =
-            self.calls.iter().take_while(|other| other["number"].as_u64() < number).fold(None, |name, other| {
-                let from = text(&other["parameters"]["DBInstanceIdentifier"]);
-                let to = other["parameters"]["NewDBInstanceIdentifier"].as_str().filter(|_| other["status"] == 200);
-                let current = name.unwrap_or(if source { SOURCE } else { ENCRYPTED });
-                if from == current { to.or(name) } else { name }
-            });
-        Some(renamed.unwrap_or(if source { SOURCE } else { ENCRYPTED }).to_owned())
+    /// Whom a describe call looked for by DbiResourceId, and the name of then.
+    fn subject_by(&self, resource_id: &str, call: &Value) -> Option<(Subject, String)> {
+        let is_source = self.before.resource_id_of(SOURCE) == Some(resource_id);
+        let (subject, mut name) = if is_source { (Subject::Source, SOURCE) } else { (Subject::Target, ENCRYPTED) };
+        for earlier in self.calls.iter().take_while(|earlier| earlier["number"] != call["number"]) {
+            let renames = earlier["status"] == 200 && earlier["parameters"]["DBInstanceIdentifier"] == name;
+            if renames && let Some(to) = earlier["parameters"]["NewDBInstanceIdentifier"].as_str() {
+                name = to;
+            }
+        }
+        Some((subject, name.to_owned()))
     }
 
     /// The old world before the commit point, the new one after it.
-    fn is_whole(&self, world: &super::world::World) -> Result<(), String> {
+    fn is_whole(&self, world: &World) -> Result<(), String> {
         if self.is_committed() {
-            world.is_new(&self.before, self.is_cutover(), &[])
+            world.is_new(&self.before, self.is_cutover(), None)
         } else {
-            world.is_old(&self.before)
+            world.is_old(&self.before, None)
         }
     }
 
     /// The target is proven and keeps its name, or has taken the source's.
     fn is_committed(&self) -> bool {
+        let source = self.before.resource_id_of(SOURCE);
+        let has_new_owner = |world: &World| world.resource_id_of(SOURCE).is_some_and(|owner| Some(owner) != source);
         if self.is_cutover() {
-            self.at_end_or_after_target_has_the_name()
+            has_new_owner(&self.at_end) || has_new_owner(&self.after)
         } else {
             self.states.iter().any(|state| state == "KeepTargetName")
         }
     }
 
-    fn at_end_or_after_target_has_the_name(&self) -> bool {
-        let source = self.before.resource_id_of(SOURCE);
-        self.after.resource_id_of(SOURCE).is_some_and(|now| Some(now) != source)
-            || self.at_end.resource_id_of(SOURCE).is_some_and(|now| Some(now) != source)
+    fn is_cutover(&self) -> bool {
+        self.states.iter().any(|state| state == "IsFenceAsked")
     }
 
-    fn is_cutover(&self) -> bool {
-        self.calls.iter().any(|call| call["parameters"]["NewDBInstanceIdentifier"].is_string())
-            || self.states.iter().any(|state| state == "TakeSourceName")
+    fn is_proven(&self) -> bool {
+        self.states.iter().any(|state| state == "IsCutoverAsked")
     }
 
     /// Until Verify has passed, the source is only read and snapshotted; and it is never deleted or stopped.
     fn source_is_left_alone_until_proven(&self) -> Result<(), String> {
+        const CHANGES: &[&str] = &["ModifyDBInstance", "RebootDBInstance", "AddRoleToDBInstance"];
+        const ENDS: &[&str] = &["DeleteDBInstance", "StopDBInstance"];
         let proven = self.calls.iter().position(|call| call["app_id"] == "rds-encrypt.verify" && call["status"] == 200);
-        let source = self.before.resource_id_of(SOURCE);
+        let source_keeps_name = !self.is_committed() || !self.is_cutover();
         for (position, call) in self.calls.iter().enumerate() {
             let operation = text(&call["operation"]);
-            let changes = ["Modify", "Reboot", "Add", "Remove", "Start", "Promote"]
-                .iter()
-                .any(|verb| operation.starts_with(verb));
-            let ends = operation.starts_with("DeleteDBInstance") || operation.starts_with("StopDBInstance");
             let id = text(&call["parameters"]["DBInstanceIdentifier"]);
-            let names_source =
-                id == super::world::RENAMED_SOURCE || (id == SOURCE && self.after.resource_id_of(SOURCE) == source);
-            if names_source && (ends || changes && proven.is_none_or(|proven| position < proven)) {
+            let too_early = CHANGES.contains(&operation) && proven.is_none_or(|proven| position < proven);
+            let of_source = id == RENAMED_SOURCE || id == SOURCE && source_keeps_name;
+            if of_source && (too_early || ENDS.contains(&operation)) {
                 return Err(format!("{operation} of the source: {call}"));
             }
         }
         Ok(())
-    }
-
-    fn others_are_untouched_but(&self, broken: &[Resource]) -> Result<(), String> {
-        self.after.without(broken).others_are_untouched(&self.before.without(broken), &[SOURCE])
     }
 
     /// FAILED says what it leaves.
@@ -258,25 +267,25 @@ impl Run {
         if self.outcome.status != ExecutionStatus::Failed {
             return Ok(());
         }
-        let silent =
-            self.at_end.made_since(&self.before).into_iter().find(|id| {
-                !self.outcome.cause.contains(&format!("`{id}`")) && !self.outcome.cause.contains(id.as_str())
-            });
+        let mut left = self.at_end.made_since(&self.before).into_iter();
+        let silent = left.find(|id| !self.outcome.cause.contains(id.as_str()));
         silent.map_or(Ok(()), |id| Err(format!("{id} is left, and the cause does not say so")))
     }
 
-    /// After something vanished or broke that was there: the rest is in order.
-    fn nothing_else_is_left(&self, broken: &[Resource]) -> Result<(), String> {
-        let world = self.after.without(broken);
-        let before = self.before.without(broken);
-        let committed = self.is_committed() || self.outcome.status == ExecutionStatus::Succeeded;
-        if committed {
+    /// After something vanished or broke: the rest is in order.
+    fn the_rest_is_whole(&self, broken: Subject) -> Result<(), String> {
+        if self.outcome.status == ExecutionStatus::Succeeded {
+            return self.after.is_new(&self.before, self.is_cutover(), Some(broken));
+        }
+        if self.is_committed() {
             let target = if self.is_cutover() { SOURCE } else { ENCRYPTED };
-            if !broken.contains(&Resource::Instance(target.to_owned())) && !self.after.has_instance(target) {
-                return Err(format!("the target {target} is gone after the commit point"));
-            }
+            let is_there = broken == Subject::Target || self.after.resource_id_of(target).is_some();
+            return if is_there { Ok(()) } else { Err(format!("{target} is gone after the commit point")) };
+        }
+        // Once it is proven, it may be the last copy of the data: then it is kept, and listed.
+        if broken == Subject::Source && self.is_proven() {
             return Ok(());
         }
-        world.is_old(&before)
+        self.after.is_old(&self.before, Some(broken))
     }
 }

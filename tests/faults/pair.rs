@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::world::{ENCRYPTED, FENCE, Resource, SOURCE, merged};
+use super::world::{ENCRYPTED, FENCE, SOURCE, Subject, merged};
 
 /// A way through the state machines whose every call is befallen in turn.
 #[derive(Debug)]
@@ -143,8 +143,8 @@ pub(crate) struct Call {
     pub(crate) function: String,
     pub(crate) operation: String,
     pub(crate) number: u64,
-    /// The instance or snapshot that it is about, if it is there then.
-    pub(crate) resource: Option<Resource>,
+    /// The instance or snapshot that it is about, if it is there then, under its name of then.
+    pub(crate) subject: Option<(Subject, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -167,25 +167,23 @@ pub(crate) const SLOW_SECONDS: f64 = 0.8;
 
 impl Pair {
     pub(crate) fn is_applicable(&self) -> bool {
-        !matches!(self.kind, Kind::Vanished | Kind::BecameFailed) || self.call.resource.is_some()
+        !matches!(self.kind, Kind::Vanished | Kind::BecameFailed) || self.call.subject.is_some()
     }
 
     /// The fault rule that makes it happen (`tests/local/rds/faults.py`).
     pub(crate) fn rule(&self, stop: Value) -> Value {
         let mut rule = rule(&self.call.function, &self.call.operation, self.kind, &stop);
         rule[if self.extent == Extent::Lasting { "from_call" } else { "call" }] = json!(self.call.number);
-        if let (Kind::Vanished | Kind::BecameFailed, Some(resource)) = (self.kind, &self.call.resource) {
-            rule["action"]["resource"] = resource.to_json();
+        if let (Kind::Vanished | Kind::BecameFailed, Some((subject, id))) = (self.kind, &self.call.subject) {
+            rule["action"]["resource"] = json!({subject.kind(): id});
         }
         rule
     }
 
-    /// Resources that the fault itself takes away or breaks.
-    pub(crate) fn broken(&self) -> Vec<Resource> {
-        match self.kind {
-            Kind::Vanished | Kind::BecameFailed => self.call.resource.iter().cloned().collect(),
-            _ => vec![],
-        }
+    /// What the fault itself takes away or breaks.
+    pub(crate) fn broken(&self) -> Option<Subject> {
+        let (subject, _) = self.call.subject.as_ref()?;
+        matches!(self.kind, Kind::Vanished | Kind::BecameFailed).then_some(*subject)
     }
 }
 

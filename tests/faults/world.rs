@@ -13,7 +13,6 @@ pub(crate) const SOURCE: &str = "orders";
 pub(crate) const RENAMED_SOURCE: &str = "orders-unencrypted";
 /// The target, and the encrypted snapshot that it was restored from.
 pub(crate) const ENCRYPTED: &str = "orders-encrypted";
-pub(crate) const UNENCRYPTED_SNAPSHOT: &str = "orders-no-encrypted";
 pub(crate) const FENCE: &str = "sg-0fe7ce";
 const ROWS: &str = "1,Mercury\n2,Venus\n3,Earth\n";
 
@@ -23,20 +22,24 @@ const TRANSIENT: &[&str] = &["LatestRestorableTime", "StorageOperationStatus", "
 /// What makes an instance itself; written down here once more, so that the product's own list is checked.
 const IDENTITY: &[&str] =
     &["DBInstanceIdentifier", "DBInstanceArn", "DbiResourceId", "Endpoint", "InstanceCreateTime", "TagList"];
+/// What a cutover changes of the source.
+const RENAMED_AND_FENCED: &[&str] = &["DBInstanceIdentifier", "DBInstanceArn", "Endpoint", "VpcSecurityGroups"];
 const ENCRYPTION: &[&str] = &["StorageEncrypted", "StorageEncryptionType", "KmsKeyId"];
 
-/// Something that a fault takes away or breaks: no invariant holds for it any more.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Resource {
-    Instance(String),
-    Snapshot(String),
+/// What an execution is about. What a fault breaks of it is not looked at any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Subject {
+    Source,
+    Target,
+    UnencryptedSnapshot,
+    EncryptedSnapshot,
 }
 
-impl Resource {
-    pub(crate) fn to_json(&self) -> Value {
+impl Subject {
+    pub(crate) fn kind(self) -> &'static str {
         match self {
-            Self::Instance(id) => json!({"instance": id}),
-            Self::Snapshot(id) => json!({"snapshot": id}),
+            Self::Source | Self::Target => "instance",
+            Self::UnencryptedSnapshot | Self::EncryptedSnapshot => "snapshot",
         }
     }
 }
@@ -123,93 +126,72 @@ impl World {
         instances.map(|(id, _)| id).chain(snapshots).cloned().collect()
     }
 
-    /// The world without what a fault broke.
-    pub(crate) fn without(&self, broken: &[Resource]) -> Self {
-        let mut world = self.clone();
-        for resource in broken {
-            match resource {
-                Resource::Instance(id) => world.instances.remove(id),
-                Resource::Snapshot(id) => world.snapshots.remove(id),
-            };
-        }
-        world
-    }
-
     /// The source as it was, under its own name, and nothing of ours.
-    pub(crate) fn is_old(&self, before: &Self) -> Result<(), String> {
-        same_names("DB instances", self.instances.keys(), before.instances.keys())?;
-        same_names("DB snapshots", self.snapshots.keys(), before.snapshots.keys())?;
-        self.others_are_untouched(before, &[])?;
-        Ok(())
+    pub(crate) fn is_old(&self, before: &Self, broken: Option<Subject>) -> Result<(), String> {
+        let ours = self.made_since(before);
+        if !ours.is_empty() {
+            return Err(format!("{ours:?} are left"));
+        }
+        if broken != Some(Subject::Source) {
+            let source = self.instances.get(SOURCE).ok_or(format!("no DB instance {SOURCE}"))?;
+            equal(SOURCE, &before.instances[SOURCE], source, TRANSIENT)?;
+        }
+        self.others_are_untouched(before)
     }
 
     /// Beside or in place of the source, its encrypted twin.
-    pub(crate) fn is_new(&self, before: &Self, cutover: bool, broken: &[Resource]) -> Result<(), String> {
+    pub(crate) fn is_new(&self, before: &Self, cutover: bool, broken: Option<Subject>) -> Result<(), String> {
         let (source_id, target_id) = if cutover { (RENAMED_SOURCE, SOURCE) } else { (SOURCE, ENCRYPTED) };
-        let broken_target = broken.contains(&Resource::Instance(target_id.to_owned()));
-        let original = before.instances.get(SOURCE).ok_or("no source to begin with")?;
-        if !broken.contains(&Resource::Instance(source_id.to_owned())) {
-            let source = self.instances.get(source_id).ok_or(format!("no DB instance {source_id}"))?;
+        let original = &before.instances[SOURCE];
+        let instance = |id: &str| self.instances.get(id).ok_or(format!("no DB instance {id}"));
+        let mut expected = vec![];
+        if broken != Some(Subject::Source) {
             let mut may_differ = TRANSIENT.to_vec();
             if cutover {
-                may_differ.extend(["DBInstanceIdentifier", "DBInstanceArn", "Endpoint", "VpcSecurityGroups"]);
+                may_differ.extend(RENAMED_AND_FENCED);
             }
+            let source = instance(source_id)?;
             equal(source_id, original, source, &may_differ)?;
             if cutover && source["fields"]["VpcSecurityGroups"][0]["VpcSecurityGroupId"] != FENCE {
                 return Err(format!("{source_id} is not fenced"));
             }
         }
-        if !broken_target {
-            let target = self.instances.get(target_id).ok_or(format!("no DB instance {target_id}"))?;
-            is_twin(original, target)?;
+        if broken != Some(Subject::Target) {
+            is_twin(original, instance(target_id)?)?;
+            expected.push(target_id);
         }
-        let copy = Resource::Snapshot(ENCRYPTED.to_owned());
-        if !broken.contains(&copy) {
+        if broken != Some(Subject::EncryptedSnapshot) {
             let copy = self.snapshots.get(ENCRYPTED).ok_or(format!("no DB snapshot {ENCRYPTED}"))?;
             is_encrypted(ENCRYPTED, &copy["fields"])?;
+            expected.push(ENCRYPTED);
         }
-        if self.snapshots.contains_key(UNENCRYPTED_SNAPSHOT) {
-            return Err(format!("the plaintext snapshot {UNENCRYPTED_SNAPSHOT} is left"));
+        let made: Vec<String> = self.made_since(before);
+        if broken.is_none() && made != expected {
+            return Err(format!("{made:?} are there of ours, not {expected:?}"));
         }
-        let ours = [SOURCE, RENAMED_SOURCE, ENCRYPTED].map(str::to_owned);
-        let known = |names: Vec<&String>| -> BTreeSet<String> { names.into_iter().chain(&ours).cloned().collect() };
-        for (kind, now, then) in [
-            ("DB instance", self.instances.keys().collect::<Vec<_>>(), known(before.instances.keys().collect())),
-            ("DB snapshot", self.snapshots.keys().collect(), known(before.snapshots.keys().collect())),
-        ] {
-            if let Some(stranger) = now.into_iter().find(|id| !then.contains(*id)) {
-                return Err(format!("{kind} {stranger} is left"));
-            }
-        }
-        self.others_are_untouched(before, &[SOURCE])
+        self.others_are_untouched(before)
     }
 
-    /// Everything that was there before the execution is there, as it was.
-    pub(crate) fn others_are_untouched(&self, before: &Self, but: &[&str]) -> Result<(), String> {
+    /// Whatever else was there before the execution is there, as it was.
+    pub(crate) fn others_are_untouched(&self, before: &Self) -> Result<(), String> {
         for (then, now) in [(&before.instances, &self.instances), (&before.snapshots, &self.snapshots)] {
-            for (id, record) in then.iter().filter(|(id, _)| !but.contains(&id.as_str())) {
+            for (id, record) in then.iter().filter(|(id, _)| *id != SOURCE) {
                 equal(id, record, now.get(id).ok_or(format!("{id} is gone"))?, TRANSIENT)?;
             }
         }
         Ok(())
     }
 
-    /// Where the source is now, whatever it is called: there, with its data.
+    /// Wherever the source is and whatever it is called: there, with its data and settings.
     pub(crate) fn source_survives(&self, before: &Self) -> Result<(), String> {
-        let Some(original) = before.instances.get(SOURCE) else { return Ok(()) };
+        let original = &before.instances[SOURCE];
         let source = self.instances.values().find(|record| resource_id(record) == resource_id(original));
-        let source = source.ok_or("the source is gone")?;
-        let mut may_differ = TRANSIENT.to_vec();
-        may_differ.extend(["DBInstanceIdentifier", "DBInstanceArn", "Endpoint", "VpcSecurityGroups"]);
-        equal("the source", original, source, &may_differ)
+        let may_differ: Vec<&str> = [TRANSIENT, RENAMED_AND_FENCED].concat();
+        equal("the source", original, source.ok_or("the source is gone")?, &may_differ)
     }
 
     pub(crate) fn resource_id_of(&self, id: &str) -> Option<&str> {
         self.instances.get(id).map(resource_id)
-    }
-
-    pub(crate) fn has_instance(&self, id: &str) -> bool {
-        self.instances.contains_key(id)
     }
 }
 
@@ -253,15 +235,6 @@ fn equal(id: &str, then: &Value, now: &Value, may_differ: &[&str]) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn same_names<'a>(
-    kind: &str,
-    now: impl Iterator<Item = &'a String>,
-    then: impl Iterator<Item = &'a String>,
-) -> Result<(), String> {
-    let (now, then): (Vec<_>, Vec<_>) = (now.collect(), then.collect());
-    if now == then { Ok(()) } else { Err(format!("{kind} are {now:?}, not {then:?}")) }
 }
 
 fn pending(record: &Value) -> Option<&Value> {

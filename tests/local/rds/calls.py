@@ -46,11 +46,14 @@ class Call:
         self.client_port = int(environ.get("REMOTE_PORT", 0))
         self.status = self.error_code = None
         self.records = []
+        # Their ARNs at the time of the call: a rename changes them.
+        self.resources = []
         self.added = None
 
     def touch(self, record):
         if record not in self.records:
             self.records.append(record)
+            self.resources.append(record if isinstance(record, str) else record.arn)
 
     def error(self, code, message, status=None):
         """An error reply in the protocol that the call was made in."""
@@ -73,7 +76,7 @@ class Call:
             "parameters": self.parameters,
             "status": self.status,
             "error_code": self.error_code,
-            "resources": [record if isinstance(record, str) else record.arn for record in self.records],
+            "resources": self.resources,
         }
 
     def _parse(self, environ, body):
