@@ -33,6 +33,10 @@ pub(crate) fn compose(request: &Request, response: &Response) -> Failure {
     if !cause.ends_with('.') {
         cause.push('.');
     }
+    if let Some(Caught { error, cause: why }) = &request.undo_error {
+        let why = plain(why);
+        cause.push_str(&format!(" NOT put back: the name or the security groups of the source ({error}: {why})."));
+    }
     Failure { error, cause: format!("{cause} {}", outcome(request, response)) }
 }
 
@@ -58,7 +62,7 @@ fn outcome(request: &Request, response: &Response) -> String {
     if request.task == Task::Report {
         return match kept.as_slice() {
             [] => "Nothing of this execution exists.".to_owned(),
-            kept => format!("Left as it is: {}.{}", kept.join(", "), resume_command(request)),
+            kept => format!("Left as it is: {}.{}", kept.join(", "), way_on(request, response)),
         };
     }
     let undone = (!deleted.is_empty()).then(|| format!("Undone: deleted {}.", deleted.join(", ")));
@@ -69,8 +73,16 @@ fn outcome(request: &Request, response: &Response) -> String {
     }
 }
 
-/// How to go on with what was left, if that is what the input asked for.
-fn resume_command(request: &Request) -> String {
+/// How to go on with what was left.
+fn way_on(request: &Request, response: &Response) -> String {
+    if response.past_commit_point || request.undo_error.is_some() {
+        // No plan can: the source has another name, or the name leads to the target.
+        let execution = request.execution.as_deref().unwrap_or_default();
+        return format!(
+            " The state machine undo-instance does what is left to do: it starts by itself when an execution fails, and \
+             again by hand, once the reason is gone, with {{\"executionArn\":\"{execution}\"}}."
+        );
+    }
     let machine = request.execution.as_deref().and_then(|execution| {
         let (machine, _) = execution.rsplit_once(':')?;
         Some((execution, machine.replacen(":execution:", ":stateMachine:", 1)))

@@ -37,6 +37,8 @@ pub struct Request {
     pub snapshots: Snapshots,
     /// What the failed step's Catch caught.
     pub error: Option<Caught>,
+    /// Why the source's name or security groups could not be put back.
+    pub undo_error: Option<Caught>,
     /// The failed execution's ARN, for the command that resumes it.
     pub execution: Option<String>,
     /// The last answer of this loop.
@@ -64,6 +66,8 @@ pub struct Response {
     pub kept: Vec<String>,
     /// Still there although it should not be, each with the reason.
     pub remaining: Vec<String>,
+    /// The target has the source's name or is released: nothing deletes it any more.
+    pub past_commit_point: bool,
     /// Everything was gone at the last look already.
     pub gone_before: bool,
     /// For the Fail state: the first error's name and cause, and what still exists.

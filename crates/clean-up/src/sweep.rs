@@ -27,12 +27,13 @@ pub(crate) struct Sweep<'a> {
     pending: Vec<String>,
     /// AWS refuses to delete it, with the reason.
     refused: Vec<String>,
+    past_commit_point: bool,
 }
 
 impl<'a> Sweep<'a> {
     pub(crate) fn new(client: &'a Client, request: &'a Request) -> Self {
         let deleted = request.previous.as_ref().map(|response| response.deleted.clone()).unwrap_or_default();
-        Self { client, request, deleted, kept: vec![], pending: vec![], refused: vec![] }
+        Self { client, request, deleted, kept: vec![], pending: vec![], refused: vec![], past_commit_point: false }
     }
 
     /// The target first, since it can still be reading its snapshot; then the plaintext; the
@@ -68,7 +69,10 @@ impl<'a> Sweep<'a> {
         if let Some(instance) = self.find_target().await?
             && (self.owns_instance(&instance) || self.is_known_target(&instance))
         {
-            self.kept.push(format!("DB instance `{}`", instance.db_instance_identifier().unwrap_or_default()));
+            let id = instance.db_instance_identifier().unwrap_or_default();
+            self.past_commit_point =
+                !self.owns_instance(&instance) || id != self.request.encrypted_instance_id.as_str();
+            self.kept.push(format!("DB instance `{id}`"));
         }
         for id in [no_encrypted_snapshot_id, encrypted_snapshot_id] {
             if let Some(snapshot) = find_snapshot(self.client, id).await?
@@ -202,6 +206,7 @@ impl<'a> Sweep<'a> {
             deleted: self.deleted,
             kept: self.kept,
             remaining: self.refused,
+            past_commit_point: self.past_commit_point,
             gone_before: gone,
             ..Response::default()
         };

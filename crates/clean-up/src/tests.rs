@@ -186,6 +186,7 @@ fn request(task: Task, previous: Option<Response>) -> Request {
         target_resource_id: None,
         snapshots: Snapshots::DeleteUnencrypted,
         error: Some(Caught { error: "SnapshotFailed".into(), cause: "it is `failed`".into() }),
+        undo_error: None,
         execution: None,
         previous,
     }
@@ -607,4 +608,37 @@ fn a_request_is_read_from_the_state() {
     let request: Request = serde_json::from_value(state).expect("a request");
     assert_eq!(request.error, Some(Caught { error: "States.Timeout".into(), cause: String::new() }));
     assert_eq!(request.previous, Some(Response::default()));
+}
+
+#[tokio::test]
+async fn what_could_not_be_put_back_is_said_with_the_way_on() {
+    let denied = Caught { error: "AccessDenied".into(), cause: r#"{"errorMessage": "rename: no"}"#.into() };
+    let report = Request { undo_error: Some(denied), execution: Some("arn:one".into()), ..request(Task::Report, None) };
+    let cause = failure(&Rds::of("arn:ours").look(report).await.expect("a report")).cause.clone();
+    let said =
+        "it is `failed`. NOT put back: the name or the security groups of the source (AccessDenied: rename: no).";
+    assert!(cause.starts_with(said), "{cause}");
+    assert!(cause.contains(r#"undo-instance"#) && cause.contains(r#"{"executionArn":"arn:one"}"#), "{cause}");
+    assert!(!cause.contains("resume"), "{cause}");
+}
+
+/// Its plan would find the target under the source's name, or a target that is nobody's.
+#[tokio::test]
+async fn past_the_commit_point_there_is_nothing_to_resume() {
+    let known = |execution: &str| Request {
+        target_resource_id: Some("db-TARGET".into()),
+        execution: Some(execution.into()),
+        ..request(Task::Report, None)
+    };
+    let mut renamed = instance("arn:ours");
+    renamed.db_instance_identifier = Some("orders".into());
+    let mut released = instance("arn:ours");
+    released.tag_list = None;
+    for target in [renamed, released] {
+        let response = Rds::with(Some(target), vec![]).look(known("arn:one")).await.expect("a report");
+        let cause = &failure(&response).cause;
+        assert!(response.past_commit_point && cause.contains("undo-instance") && !cause.contains("resume"), "{cause}");
+    }
+    let before = Rds::of("arn:ours").look(known("arn:execution:one:two")).await.expect("a report");
+    assert!(!before.past_commit_point && failure(&before).cause.contains("resume"), "{before:?}");
 }
