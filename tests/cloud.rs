@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
-use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -272,11 +272,15 @@ impl Cloud {
         })
     }
 
-    /// The states that an execution entered, in order.
-    pub(crate) async fn states(&self, execution: &str) -> Vec<String> {
+    pub(crate) async fn history(&self, execution: &str) -> Vec<HistoryEvent> {
         let history: Result<Vec<_>, _> =
             self.sfn.get_execution_history().execution_arn(execution).into_paginator().items().send().collect().await;
-        let events = history.expect("a history");
+        history.expect("a history")
+    }
+
+    /// The states that an execution entered, in order.
+    pub(crate) async fn states(&self, execution: &str) -> Vec<String> {
+        let events = self.history(execution).await;
         events.iter().filter_map(|event| Some(event.state_entered_event_details()?.name().to_owned())).collect()
     }
 
@@ -318,33 +322,61 @@ impl Cloud {
 
     /// The calls to Step Functions as CloudTrail tells of them, in the form of the control API's calls.
     pub(crate) fn trail(&self) -> Vec<Value> {
-        let mut calls = vec![];
-        let mut page = json!({});
+        let target = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents";
+        let events = self.pages("cloudtrail", target, json!({}), "NextToken", "Events");
+        let call = |event: &Value| {
+            let event: Value = serde_json::from_str(event["CloudTrailEvent"].as_str()?).ok()?;
+            let agent = event["userAgent"].as_str()?;
+            Some(json!({
+                "service": event["eventSource"].as_str()?.trim_end_matches(".amazonaws.com"),
+                "operation": event["eventName"],
+                "app_id": agent.split(' ').find_map(|word| word.strip_prefix("app/")),
+                "parameters": event["requestParameters"],
+            }))
+        };
+        events.iter().map(|event| call(event).expect("an event")).collect()
+    }
+
+    /// Everything that the functions have logged.
+    pub(crate) fn logs(&self) -> Vec<String> {
+        let pages = |operation: &str, body: Value, items: &str| {
+            self.pages("logs", &format!("Logs_20140328.{operation}"), body, "nextToken", items)
+        };
+        let groups = pages("DescribeLogGroups", json!({}), "logGroups");
+        let events = groups
+            .iter()
+            .flat_map(|group| pages("FilterLogEvents", json!({"logGroupName": group["logGroupName"]}), "events"));
+        events.map(|event| event["message"].as_str().expect("a message").to_owned()).collect()
+    }
+
+    /// All items of a paginated operation of a service that speaks JSON; no SDK is built for it here.
+    fn pages(&self, service: &str, target: &str, mut body: Value, token: &str, items: &str) -> Vec<Value> {
+        let scope = format!("{ACCOUNT}/20260101/{REGION}/{service}/aws4_request");
+        let signature = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+        let mut all = vec![];
         loop {
             let call = ureq::http::Request::builder().method("POST").uri(&self.endpoint);
             let call = call
-                .header("x-amz-target", "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents")
-                .header("authorization", format!("AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/{REGION}/cloudtrail/aws4_request, SignedHeaders=host, Signature=0"))
-                .body(page.to_string())
-                .expect("a request");
-            let answer: Value = ureq::run(call).expect("events").body_mut().read_json().expect("JSON");
-            for event in answer["Events"].as_array().expect("events") {
-                let event: Value =
-                    serde_json::from_str(event["CloudTrailEvent"].as_str().expect("text")).expect("JSON");
-                let agent = event["userAgent"].as_str().unwrap_or_default();
-                let source = event["eventSource"].as_str().unwrap_or_default();
-                calls.push(json!({
-                    "service": source.trim_end_matches(".amazonaws.com"),
-                    "operation": event["eventName"],
-                    "app_id": agent.split(' ').find_map(|word| word.strip_prefix("app/")),
-                    "parameters": event["requestParameters"],
-                }));
+                .header("content-type", "application/x-amz-json-1.1")
+                .header("x-amz-target", target)
+                .header("authorization", &signature);
+            let call = call.body(body.to_string()).expect("a request");
+            let mut answer = ureq::run(call).unwrap_or_else(|error| panic!("{target}: {error}"));
+            let answer: Value = answer.body_mut().read_json().expect("JSON");
+            all.extend(answer[items].as_array().into_iter().flatten().cloned());
+            if answer[token].is_null() {
+                return all;
             }
-            match answer["NextToken"].as_str() {
-                Some(token) => page = json!({"NextToken": token}),
-                None => return calls,
-            }
+            body[token] = answer[token].clone();
         }
+    }
+
+    /// What the processes of the local cloud itself have written.
+    pub(crate) fn process_logs(&self) -> String {
+        let description: Value = serde_json::from_str(&self.description).expect("the cloud's description");
+        let folder = Path::new(description["folder"].as_str().expect("a folder")).to_owned();
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect(name);
+        ["services.log", "ministack.log"].map(read).concat()
     }
 
     /// A command that calls the control API, for a fault rule to run.

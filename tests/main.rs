@@ -13,4 +13,5 @@ mod fixtures;
 mod input;
 mod permissions;
 mod repeats;
+mod secrets;
 mod strict_interpreter;

@@ -133,7 +133,7 @@ fn resources_of(call: &Value) -> Vec<String> {
         "DescribeDBInstances" => arn("db", &named("DBInstanceIdentifier")),
         "DescribeDBSnapshots" => arn("snapshot", &named("DBSnapshotIdentifier")),
         "DescribeExecution" | "GetExecutionHistory" => named("executionArn"),
-        _ if !call["error_code"].is_null() => return vec![],
+        _ if call["status"].as_u64().is_some_and(|status| status != 200) => return vec![],
         _ => "*".to_owned(),
     };
     vec![looked_for]

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use super::world::{SOURCE, World, text};
 use crate::cloud::{Cloud, Outcome, Running, Setup};
 
-/// AWS retries go on for hours; at this scale six hours are six seconds.
-const FAST: f64 = 0.0003;
+/// Retries go on for hours; at this scale six hours are two seconds.
+const FAST: f64 = 0.0001;
 /// At this scale a Lambda function's longest life (70 s) is longer than a late call takes to land.
 const TRUE: f64 = 0.008;
+/// How long everything takes in AWS seconds at that scale.
+const SLOW_DURATION_SECONDS: u64 = 30;
 /// Between these of the calls that a step makes in vain, nothing but its retries can be on the way: the
 /// first retrier of ours gives up after 41 (`statemachine/encrypt-instance.asl.json`, MaxAttempts).
 const CALLS_OF_A_STEP: u64 = 41;
@@ -56,23 +58,21 @@ impl Site {
     }
 
     /// An empty cloud with the source and its neighbours in it.
-    pub(crate) async fn reset(&self) -> World {
+    async fn reset(&self, slow: bool) -> World {
         self.cloud.control("POST", "reset", json!({}));
-        self.cloud.set_time_scale(FAST);
-        let settings = self.cloud.control("GET", "settings", json!({}));
-        let names = settings["durations"].as_object().expect("durations").keys().cloned();
-        let durations: Value =
-            names.map(|name| (name.clone(), json!(if name.starts_with("rename") { 20 } else { 60 }))).collect();
-        self.cloud.control("PATCH", "settings", json!({"durations": durations}));
+        self.cloud.set_time_scale(if slow { TRUE } else { FAST });
+        if slow {
+            let settings = self.cloud.control("GET", "settings", json!({}));
+            let names = settings["durations"].as_object().expect("durations").keys();
+            let durations: Value = names.map(|name| (name.clone(), json!(SLOW_DURATION_SECONDS))).collect();
+            self.cloud.control("PATCH", "settings", json!({"durations": durations}));
+        }
         World::seed(&self.cloud, self.engine).await
     }
 
     /// Runs one execution to its end, and what its end sets off.
     pub(crate) async fn run(&self, input: &Value, rules: &[Value], slow: bool) -> Result<Run, String> {
-        let before = self.reset().await;
-        if slow {
-            self.cloud.set_time_scale(TRUE);
-        }
+        let before = self.reset(slow).await;
         for rule in rules {
             self.cloud.control("POST", "faults", rule.clone());
         }
