@@ -101,6 +101,7 @@ pub struct Response {
     pub protected: Option<()>,
     pub cleaned: Option<()>,
     pub undo: Option<()>,
+    pub undo_error: Option<()>,
 }
 
 /// What a human wants to read before the execution is started for real.
@@ -189,6 +190,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         protected: None,
         cleaned: None,
         undo: None,
+        undo_error: None,
     })
 }
 

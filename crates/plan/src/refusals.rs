@@ -4,13 +4,14 @@ use aws_sdk_rds::error::ProvideErrorMetadata;
 use aws_sdk_rds::types::{AccountQuota, DbInstance, Filter};
 use workflow::Error;
 use workflow::adopt::conflict;
-use workflow::describe::{find_instance, find_snapshot};
+use workflow::describe::{find_instance, find_snapshot, has_pending_modifications};
 use workflow::encryption::EncryptionClass;
 use workflow::error::{CallFailure, invalid};
 use workflow::ids::{InstanceId, Names};
 use workflow::options::{Cutover, Options};
 use workflow::owner::{Owner, TAGS_MAX, TagPair};
 use workflow::settings::Settings;
+use workflow::status::{Class, source_class};
 
 use crate::Context;
 
@@ -205,6 +206,27 @@ pub(crate) fn cutover(source: &DbInstance, options: &Options) -> Result<(), Erro
              cutover is lost: stop all clients and say \"writes_stopped\": true (it is checked), or say \
              \"accept_lost_writes\": true"
         )));
+    }
+    // What is being applied at this moment is waited for.
+    let rests = source_class(source.db_instance_status().unwrap_or_default()) == Class::Ready;
+    if rests && has_pending_modifications(source) {
+        return Err(Error::InstanceNotUsable(format!(
+            "modifications of `{id}` are pending, and its rename, which takes effect at once, would apply them in the \
+             middle of the outage (ModifyDBInstance, ApplyImmediately): apply or withdraw them first"
+        )));
+    }
+    if let Some(isolating) = &options.isolation_security_group_id {
+        const FIELD: &str = "isolation_security_group_id";
+        let groups = source.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id());
+        let groups: Vec<&str> = groups.collect();
+        if groups.is_empty() {
+            return Err(invalid(FIELD, "cannot be used: the source has no security groups that could be put back"));
+        }
+        if groups.contains(&isolating.as_str()) {
+            let problem =
+                format!("`{isolating}` is a group of the source already, so it keeps nobody out; choose another");
+            return Err(invalid(FIELD, problem));
+        }
     }
     let replicas = source.read_replica_db_instance_identifiers();
     if !replicas.is_empty() && !options.accept_stale_replicas {

@@ -23,8 +23,8 @@ use aws_sdk_rds::operation::describe_pending_maintenance_actions::DescribePendin
 use aws_sdk_rds::types::builders::{DbInstanceBuilder, OrderableDbInstanceOptionBuilder};
 use aws_sdk_rds::types::{
     AccountQuota, BlueGreenDeployment, DbProxy, DbProxyTarget, DbSnapshot, DbSubnetGroup, EventSubscription,
-    Integration, OrderableDbInstanceOption, PendingMaintenanceAction, ResourcePendingMaintenanceActions,
-    StorageEncryptionType, Tag, VpcSecurityGroupMembership,
+    Integration, OrderableDbInstanceOption, PendingMaintenanceAction, PendingModifiedValues,
+    ResourcePendingMaintenanceActions, StorageEncryptionType, Tag, VpcSecurityGroupMembership,
 };
 use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
 use aws_sdk_sfn::primitives::DateTime;
@@ -83,7 +83,8 @@ struct Account {
     key: KeyMetadata,
     quotas: Vec<AccountQuota>,
     orderable: Vec<OrderableDbInstanceOption>,
-    deployments: Vec<BlueGreenDeployment>,
+    /// Each with the side of it that the source is on.
+    deployments: Vec<(&'static str, BlueGreenDeployment)>,
     maintenance: Vec<PendingMaintenanceAction>,
 }
 
@@ -172,14 +173,12 @@ impl Account {
                     .build()
             });
         let blue_green = mock!(Rds::describe_blue_green_deployments)
-            .match_requests(|input| {
-                let filter = input.filters().first().map(|filter| (filter.name(), filter.values()));
-                filter == Some((Some("source"), &[SOURCE_ARN.to_owned()]))
-            })
-            .then_output(move || {
-                DescribeBlueGreenDeploymentsOutput::builder()
-                    .set_blue_green_deployments(Some(deployments.clone()))
-                    .build()
+            .match_requests(|input| input.filters().iter().all(|filter| filter.values() == [SOURCE_ARN]))
+            .then_compute_response(move |input| {
+                let side = input.filters().first().and_then(|filter| filter.name());
+                let found = deployments.iter().filter(|(of, _)| side == Some(of)).map(|(_, found)| found.clone());
+                let output = DescribeBlueGreenDeploymentsOutput::builder();
+                MockResponse::Output(output.set_blue_green_deployments(Some(found.collect())).build())
             });
         let pending = mock!(Rds::describe_pending_maintenance_actions)
             .match_requests(|input| input.resource_identifier() == Some(SOURCE_ARN))
@@ -287,6 +286,7 @@ async fn every_field_that_a_later_state_reads_is_there() {
         "protected",
         "cleaned",
         "undo",
+        "undo_error",
     ] {
         assert_eq!(state.get(field), Some(&Value::Null), "{field}");
     }
@@ -415,17 +415,19 @@ async fn the_wait_for_a_busy_source_goes_on_from_look_to_look_until_its_deadline
 
 #[tokio::test]
 async fn a_blue_green_deployment_in_progress_is_refused() {
-    let with_deployment = |status: &str| {
-        let deployment = BlueGreenDeployment::builder().blue_green_deployment_name("upgrade").status(status);
-        Account { deployments: vec![deployment.build()], ..account(source()) }
+    let with = |side, status| {
+        let deployment = BlueGreenDeployment::builder().blue_green_deployment_name("upgrade").status(status).build();
+        Account { deployments: vec![(side, deployment)], ..account(source()) }
     };
-    for status in ["PROVISIONING", "AVAILABLE", "SWITCHOVER_IN_PROGRESS", "INVALID_CONFIGURATION", "SWITCHOVER_FAILED"]
-    {
-        let text = refusal(with_deployment(status), "BlueGreenDeployment").await;
-        assert!(text.contains(&format!("`upgrade` ({status})")), "{text}");
-    }
-    for status in ["SWITCHOVER_COMPLETED", "DELETING"] {
-        planned(with_deployment(status)).await;
+    for side in ["source", "target"] {
+        for status in ["AVAILABLE", "SWITCHOVER_IN_PROGRESS", "INVALID_CONFIGURATION", "SWITCHOVER_FAILED"] {
+            let text = refusal(with(side, status), "BlueGreenDeployment").await;
+            let said = format!("is the {side} of the blue/green deployment `upgrade` ({status})");
+            assert!(text.contains(&said), "{text}");
+        }
+        for status in ["SWITCHOVER_COMPLETED", "DELETING"] {
+            planned(with(side, status)).await;
+        }
     }
 }
 
@@ -749,6 +751,33 @@ async fn a_cutover_needs_the_name_for_the_old_instance() {
 }
 
 #[tokio::test]
+async fn a_fence_needs_a_group_that_keeps_out_and_groups_to_come_back_to() {
+    let group = |id: &str| VpcSecurityGroupMembership::builder().vpc_security_group_id(id).status("active").build();
+    let fenced = || cutover(json!({"writes_stopped": true, "isolation_security_group_id": "sg-1"}));
+    for groups in [vec![], vec![group("sg-1")], vec![group("sg-2"), group("sg-1")]] {
+        let source = source().set_vpc_security_groups(Some(groups));
+        let error = account(source).plan(fenced()).await.expect_err("no fence");
+        assert_eq!(error.name(), "InvalidInput");
+        assert!(error.to_string().starts_with("`isolation_security_group_id`: "), "{error}");
+    }
+    let other = source().set_vpc_security_groups(Some(vec![group("sg-2")]));
+    account(other).plan(fenced()).await.expect("a fence");
+}
+
+#[tokio::test]
+async fn modifications_that_a_rename_would_apply_forbid_a_cutover() {
+    let pending = PendingModifiedValues::builder().db_instance_class("db.r6g.large").build();
+    let busy = || account(source().pending_modified_values(pending.clone()));
+    let error = busy().plan(cutover(json!({"writes_stopped": true}))).await.expect_err("pending");
+    assert_eq!(error.name(), "InstanceNotUsable");
+    assert!(error.to_string().contains("would apply them in the middle of the outage"), "{error}");
+    busy().plan(orders()).await.expect("only a warning without a cutover");
+    let applying = source().pending_modified_values(pending.clone()).db_instance_status("modifying");
+    let response = account(applying).plan(cutover(json!({"writes_stopped": true}))).await.expect("waits");
+    assert!(!response.source.ready);
+}
+
+#[tokio::test]
 async fn backups_wait_for_the_cutover_and_for_nothing_else() {
     let backed_up = || account(source().backup_retention_period(7));
     let days = |settings: &Settings| settings.number("BackupRetentionPeriod");
@@ -877,10 +906,19 @@ async fn resume(earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
     handle(&context, request(json!({"instance_id": "orders", "resume": resumed}))).await
 }
 
+/// The input of an execution that leaves what it made.
+fn kept(fields: Value) -> Value {
+    let mut input = json!({"instance_id": "orders", "on_failure": "keep"});
+    for (name, value) in fields.as_object().expect("fields") {
+        input[name] = value.clone();
+    }
+    input
+}
+
 #[tokio::test]
 async fn a_resumed_execution_takes_over_what_the_earlier_one_left() {
     for status in [ExecutionStatus::Failed, ExecutionStatus::TimedOut, ExecutionStatus::Aborted] {
-        let response = resume(vec![execution(status, orders())], EARLIER).await.expect("resumed");
+        let response = resume(vec![execution(status, kept(json!({})))], EARLIER).await.expect("resumed");
         assert_eq!(response.owner.execution, EARLIER);
     }
 }
@@ -896,19 +934,20 @@ async fn a_chain_of_resumes_leads_to_the_execution_that_made_the_resources() {
             .state_machine_arn("arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt-instance")
             .status(ExecutionStatus::Failed)
             .start_date(DateTime::from_secs(0))
-            .input(json!({"instance_id": "orders", "resume": EARLIER}).to_string())
+            .input(kept(json!({"resume": EARLIER})).to_string())
             .build()
             .expect("complete")
     });
-    let chain = vec![describe_second, execution(ExecutionStatus::Failed, orders())];
+    let chain = vec![describe_second, execution(ExecutionStatus::Failed, kept(json!({})))];
     assert_eq!(resume(chain, second).await.expect("resumed").owner.execution, EARLIER);
 }
 
 #[tokio::test]
 async fn a_chain_of_resumes_that_leads_nowhere_ends() {
-    let itself = execution(ExecutionStatus::Failed, json!({"resume": EARLIER}));
+    let itself = execution(ExecutionStatus::Failed, kept(json!({"resume": EARLIER})));
     let error = resume(vec![itself], EARLIER).await.expect_err("it resumes itself");
     assert_eq!(error.name(), "NotResumable");
+    assert!(error.to_string().contains("more than 20 links"), "{error}");
 }
 
 #[tokio::test]
@@ -916,6 +955,8 @@ async fn what_cannot_be_resumed_is_refused_with_the_reason() {
     for (status, words) in [
         (ExecutionStatus::Running, "is RUNNING; stop it first"),
         (ExecutionStatus::Succeeded, "succeeded; there is nothing to go on with"),
+        // Its undo may be on its way, and would delete what this one adopts.
+        (ExecutionStatus::Aborted, "was to undo what it made, not to keep it"),
     ] {
         let error = resume(vec![execution(status, orders())], EARLIER).await.expect_err(words);
         assert_eq!(error.name(), "NotResumable");
