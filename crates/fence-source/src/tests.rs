@@ -150,6 +150,14 @@ async fn what_was_asked_for_is_asked_for_again_only_if_nothing_came_of_it() {
     assert_eq!(rds.asked(), 2);
 }
 
+/// The reply of the call that asked for it was lost.
+#[tokio::test]
+async fn a_group_on_its_way_out_counts_as_gone_but_not_yet_as_out() {
+    let rds = Rds::with(source("available", &[("sg-1", "removing"), ("sg-fence", "active")]));
+    let turn = fence(&rds, None).await.expect("under way");
+    assert_eq!((turn.ready, turn.steady_looks, rds.asked()), (false, 0, 0));
+}
+
 #[tokio::test]
 async fn a_busy_source_is_waited_for_and_a_failed_one_is_an_error() {
     for busy in ["backing-up", "maintenance", "rebooting"] {

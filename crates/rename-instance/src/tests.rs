@@ -334,7 +334,7 @@ async fn the_source_needs_only_its_new_name() {
 #[tokio::test]
 async fn the_name_is_taken_from_the_source_only_when_the_target_can_take_it() {
     let source = instance(SOURCE, "orders", "available");
-    let rds = Rds::with(&[source.clone()]);
+    let rds = Rds::with(&[source]);
     assert!(!rename(&rds, source_gives_the_name, None).await.expect("no target to be seen").requested);
     for busy in ["backing-up", "storage-optimization", "maintenance"] {
         rds.put(target(busy));
