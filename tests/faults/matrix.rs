@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
-use super::pair::{Call, Extent, FAULTS, Kind, Pair, Scenario, rule};
+use super::pair::{Call, ENCRYPTED, Extent, FAULTS, Kind, Pair, SOURCE, Scenario, rule};
 use super::site::{Run, Site};
-use super::world::{ENCRYPTED, RENAMED_SOURCE, SOURCE, Subject, World, text};
+use super::world::{Subject, World, renamed, text};
 use crate::permissions::Roles;
 
 /// Of a loop's looks, whose number time decides, so many are befallen.
@@ -254,7 +254,7 @@ impl Run {
             let operation = text(&call["operation"]);
             let id = text(&call["parameters"]["DBInstanceIdentifier"]);
             let too_early = CHANGES.contains(&operation) && proven.is_none_or(|proven| position < proven);
-            let of_source = id == RENAMED_SOURCE || id == SOURCE && source_keeps_name;
+            let of_source = id == renamed(SOURCE) || id == SOURCE && source_keeps_name;
             if of_source && (too_early || ENDS.contains(&operation)) {
                 return Err(format!("{operation} of the source: {call}"));
             }

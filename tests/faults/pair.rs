@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::world::{ENCRYPTED, FENCE, SOURCE, Subject, merged};
+use super::world::{FENCE, Subject, merged};
+
+pub(crate) const SOURCE: &str = "orders";
+pub(crate) const ENCRYPTED: &str = "orders-encrypted";
 
 /// A way through the state machines whose every call is befallen in turn.
 #[derive(Debug)]
@@ -147,6 +150,19 @@ pub(crate) struct Call {
     pub(crate) subject: Option<(Subject, String)>,
 }
 
+impl Call {
+    pub(crate) fn has_effect(&self) -> bool {
+        !self.operation.starts_with("Describe") && !self.operation.starts_with("Get")
+    }
+
+    /// It makes, moves, renames or deletes data.
+    pub(crate) fn touches_data(&self) -> bool {
+        ["CreateDBSnapshot", "CopyDBSnapshot", "RestoreDBInstanceFromDBSnapshot"].contains(&self.operation.as_str())
+            || self.operation.starts_with("Delete")
+            || self.operation == "ModifyDBInstance" && self.function == "rename-instance"
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) scenario: &'static Scenario,
@@ -167,7 +183,12 @@ pub(crate) const SLOW_SECONDS: f64 = 0.8;
 
 impl Pair {
     pub(crate) fn is_applicable(&self) -> bool {
-        !matches!(self.kind, Kind::Vanished | Kind::BecameFailed) || self.call.subject.is_some()
+        match (self.kind, self.extent) {
+            (Kind::Vanished | Kind::BecameFailed, _) => self.call.subject.is_some(),
+            // A look has no effect that could come late; that its answers do not come, `Reset` shows.
+            (Kind::Slow, Extent::Lasting) => self.call.has_effect(),
+            _ => true,
+        }
     }
 
     /// The fault rule that makes it happen (`tests/local/rds/faults.py`).

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
-use super::world::{SOURCE, World, text};
+use super::pair::SOURCE;
+use super::world::{World, text};
 use crate::cloud::{Cloud, Outcome, Running, Setup};
 
 /// Retries go on for hours; at this scale six hours are two seconds.
@@ -67,23 +68,33 @@ impl Site {
             let durations: Value = names.map(|name| (name.clone(), json!(SLOW_DURATION_SECONDS))).collect();
             self.cloud.control("PATCH", "settings", json!({"durations": durations}));
         }
-        World::seed(&self.cloud, self.engine).await
+        World::seed(&self.cloud, SOURCE, self.engine).await
     }
 
     /// Runs one execution to its end, and what its end sets off.
     pub(crate) async fn run(&self, input: &Value, rules: &[Value], slow: bool) -> Result<Run, String> {
-        let before = self.reset(slow).await;
+        // A database server takes its time.
+        let has_servers = self.engine == "postgres";
+        let slow = slow || has_servers;
+        let mut before = self.reset(slow).await;
+        if has_servers {
+            before.read_rows(&self.cloud).await;
+        }
         for rule in rules {
             self.cloud.control("POST", "faults", rule.clone());
         }
         let execution = self.cloud.start_execution(&input.to_string()).await;
         let outcome = self.ended(&execution, slow).await?;
-        let at_end = World::look(&self.cloud);
+        let at_end = World::look(&self.cloud, SOURCE);
         let undo = match outcome.status {
             ExecutionStatus::Succeeded => None,
             _ => Some(self.undone(&execution, slow).await?),
         };
         self.settle().await?;
+        let mut after = World::look(&self.cloud, SOURCE);
+        if has_servers {
+            after.read_rows(&self.cloud).await;
+        }
         let calls = self.cloud.control("GET", "calls", json!({})).as_array().expect("calls").clone();
         Ok(Run {
             states: self.cloud.states(&execution).await,
@@ -91,7 +102,7 @@ impl Site {
             calls: calls.into_iter().filter(|call| text(&call["app_id"]).starts_with("rds-encrypt.")).collect(),
             before,
             at_end,
-            after: World::look(&self.cloud),
+            after,
             undo,
             befallen: self.befallen(),
             outcome,
@@ -109,7 +120,7 @@ impl Site {
             return Err(format!("the undo by hand ended as {:?}: {} {}", outcome.status, outcome.error, outcome.cause));
         }
         self.settle().await?;
-        Ok(World::look(&self.cloud))
+        Ok(World::look(&self.cloud, SOURCE))
     }
 
     /// How many calls the first rule has befallen.
@@ -169,11 +180,14 @@ impl Site {
         loop {
             let calls = self.cloud.control("GET", "calls", json!({}));
             let landed = calls.as_array().into_iter().flatten().all(|call| !call["status"].is_null());
-            if landed && World::look(&self.cloud).is_settled() {
+            if landed && World::look(&self.cloud, SOURCE).is_settled() {
                 return Ok(());
             }
             if started.elapsed() > Duration::from_secs(SETTLE_SECONDS_MAX) {
-                return Err(format!("{SOURCE} and its family do not come to rest: {:?}", World::look(&self.cloud)));
+                return Err(format!(
+                    "{SOURCE} and its family do not come to rest: {:?}",
+                    World::look(&self.cloud, SOURCE)
+                ));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -7,14 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
-use crate::fixtures::seed;
+use crate::fixtures::{instance, seed, sql};
 
-pub(crate) const SOURCE: &str = "orders";
-pub(crate) const RENAMED_SOURCE: &str = "orders-unencrypted";
-/// The target, and the encrypted snapshot that it was restored from.
-pub(crate) const ENCRYPTED: &str = "orders-encrypted";
 pub(crate) const FENCE: &str = "sg-0fe7ce";
-const ROWS: &str = "1,Mercury\n2,Venus\n3,Earth\n";
+const ROWS: &str = "1 Mercury, 2 Venus, 3 Earth";
 
 const SOURCE_TAG: &str = "rds-encrypt:source";
 /// Never the same at two looks, or in two instances.
@@ -44,68 +40,88 @@ impl Subject {
     }
 }
 
-/// Everything that exists at one time.
-#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) fn renamed(source: &str) -> String {
+    format!("{source}-unencrypted")
+}
+
+/// The name of the target, and of the encrypted snapshot that it is restored from.
+pub(crate) fn encrypted(source: &str) -> String {
+    format!("{source}-encrypted")
+}
+
+/// Everything that exists at one time of a source's family: the resources with its name in theirs.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct World {
+    source: String,
     instances: BTreeMap<String, Value>,
     snapshots: BTreeMap<String, Value>,
 }
 
 impl World {
     /// An unencrypted source with settings of its own, among others that are not ours to touch.
-    pub(crate) async fn seed(cloud: &Cloud, engine: &str) -> Self {
-        seed(
-            cloud,
-            SOURCE,
-            json!({
-                "Engine": engine,
-                "AllocatedStorage": 64,
-                "BackupRetentionPeriod": 7,
-                "CopyTagsToSnapshot": true,
-                "DeletionProtection": true,
-                "PreferredMaintenanceWindow": "sun:03:00-sun:03:30",
-                "TagList": [{"Key": "team", "Value": "planets"}, {"Key": "rds-encrypted", "Value": "no"}],
-            }),
-        );
-        let resource_id =
-            cloud.control("GET", &format!("instances/{SOURCE}"), json!({}))["fields"]["DbiResourceId"].clone();
+    pub(crate) async fn seed(cloud: &Cloud, source: &str, engine: &str) -> Self {
+        let fields = json!({
+            "Engine": engine,
+            "AllocatedStorage": 64,
+            "BackupRetentionPeriod": 7,
+            "CopyTagsToSnapshot": true,
+            "DeletionProtection": true,
+            "PreferredMaintenanceWindow": "sun:03:00-sun:03:30",
+            "TagList": [{"Key": "team", "Value": "planets"}, {"Key": "rds-encrypted", "Value": "no"}],
+        });
+        seed(cloud, source, fields);
+        let record = cloud.control("GET", &format!("instances/{source}"), json!({}));
+        if engine == "postgres" {
+            let rows = format!("CREATE TABLE planet (name TEXT); INSERT INTO planet VALUES ('{ROWS}')");
+            sql(&instance(cloud, source).await).await.batch_execute(&rows).await.expect("rows");
+        } else {
+            cloud.control("PUT", &format!("instances/{source}/data"), json!({"data": ROWS}));
+        }
         // Nobody's, and another execution's; with names that begin or end like ours.
-        let tags = |execution: &str| {
-            json!([
-                {"Key": "rds-encrypt:execution", "Value": format!("arn:aws:states:ap-northeast-1:123456789012:execution:{execution}")},
-                {"Key": SOURCE_TAG, "Value": resource_id},
-            ])
-        };
+        let another = json!([
+            {"Key": "rds-encrypt:execution", "Value": "arn:aws:states:ap-northeast-1:123456789012:execution:machine:another"},
+            {"Key": SOURCE_TAG, "Value": resource_id(&record)},
+        ]);
         for (id, fields) in [
-            ("orders2", json!({"TagList": [{"Key": "team", "Value": "planets"}]})),
-            ("orders-encrypted-2", json!({"TagList": tags("machine:another"), "StorageEncrypted": true})),
-            ("old-orders-encrypted", json!({})),
+            (format!("{source}2"), json!({"TagList": [{"Key": "team", "Value": "planets"}]})),
+            (format!("{source}-encrypted-2"), json!({"TagList": another, "StorageEncrypted": true})),
+            (format!("old-{source}-encrypted"), json!({})),
         ] {
-            seed(cloud, id, fields);
+            seed(cloud, &id, fields);
         }
         for (id, fields) in [
-            ("orders-no-encrypted-2", json!({"TagList": tags("machine:another")})),
-            ("orders-2026-01-01", json!({})),
-            ("old-orders-no-encrypted", json!({})),
+            (format!("{source}-no-encrypted-2"), json!({"TagList": another})),
+            (format!("{source}-2026-01-01"), json!({})),
+            (format!("old-{source}-no-encrypted"), json!({})),
         ] {
-            let fields = merged(fields, json!({"DBInstanceIdentifier": SOURCE}));
+            let fields = merged(fields, json!({"DBInstanceIdentifier": source}));
             cloud.control("PUT", &format!("snapshots/{id}"), json!({"fields": fields}));
         }
-        if engine != "postgres" {
-            cloud.control("PUT", &format!("instances/{SOURCE}/data"), json!({"data": ROWS}));
-        }
-        Self::look(cloud)
+        Self::look(cloud, source)
     }
 
-    pub(crate) fn look(cloud: &Cloud) -> Self {
+    pub(crate) fn look(cloud: &Cloud, source: &str) -> Self {
         let by_id = |path: &str, id: &str| {
-            let records = cloud.control("GET", path, json!({}));
-            let records = records.as_array().expect("a list").clone();
-            records.into_iter().map(|record| (text(&record["fields"][id]).to_owned(), record)).collect()
+            let records = cloud.control("GET", path, json!({})).as_array().expect("a list").clone();
+            let named = records.into_iter().map(|record| (text(&record["fields"][id]).to_owned(), record));
+            named.filter(|(id, _)| id.contains(source)).collect()
         };
         Self {
+            source: source.to_owned(),
             instances: by_id("instances", "DBInstanceIdentifier"),
             snapshots: by_id("snapshots", "DBSnapshotIdentifier"),
+        }
+    }
+
+    /// Besides, what the databases of the source and the target hold.
+    pub(crate) async fn read_rows(&mut self, cloud: &Cloud) {
+        for id in [self.source.clone(), renamed(&self.source), encrypted(&self.source)] {
+            let Some(record) = self.instances.get_mut(&id) else { continue };
+            if record["fields"]["Engine"] == "postgres" && record["fields"]["DBInstanceStatus"] == "available" {
+                let database = sql(&instance(cloud, &id).await).await;
+                let row = database.query_one("SELECT string_agg(name, ',') FROM planet", &[]).await;
+                record["data"] = json!(row.expect("rows").get::<_, Option<String>>(0));
+            }
         }
     }
 
@@ -133,16 +149,17 @@ impl World {
             return Err(format!("{ours:?} are left"));
         }
         if broken != Some(Subject::Source) {
-            let source = self.instances.get(SOURCE).ok_or(format!("no DB instance {SOURCE}"))?;
-            equal(SOURCE, &before.instances[SOURCE], source, TRANSIENT)?;
+            let source = self.instances.get(&self.source).ok_or(format!("no DB instance {}", self.source))?;
+            equal(&self.source, before.original(), source, TRANSIENT)?;
         }
         self.others_are_untouched(before)
     }
 
     /// Beside or in place of the source, its encrypted twin.
     pub(crate) fn is_new(&self, before: &Self, cutover: bool, broken: Option<Subject>) -> Result<(), String> {
-        let (source_id, target_id) = if cutover { (RENAMED_SOURCE, SOURCE) } else { (SOURCE, ENCRYPTED) };
-        let original = &before.instances[SOURCE];
+        let id = self.source.clone();
+        let (source_id, target_id) = if cutover { (renamed(&id), id.clone()) } else { (id.clone(), encrypted(&id)) };
+        let original = before.original();
         let instance = |id: &str| self.instances.get(id).ok_or(format!("no DB instance {id}"));
         let mut expected = vec![];
         if broken != Some(Subject::Source) {
@@ -150,20 +167,21 @@ impl World {
             if cutover {
                 may_differ.extend(RENAMED_AND_FENCED);
             }
-            let source = instance(source_id)?;
-            equal(source_id, original, source, &may_differ)?;
+            let source = instance(&source_id)?;
+            equal(&source_id, original, source, &may_differ)?;
             if cutover && source["fields"]["VpcSecurityGroups"][0]["VpcSecurityGroupId"] != FENCE {
                 return Err(format!("{source_id} is not fenced"));
             }
         }
         if broken != Some(Subject::Target) {
-            is_twin(original, instance(target_id)?)?;
+            is_twin(original, instance(&target_id)?)?;
             expected.push(target_id);
         }
         if broken != Some(Subject::EncryptedSnapshot) {
-            let copy = self.snapshots.get(ENCRYPTED).ok_or(format!("no DB snapshot {ENCRYPTED}"))?;
-            is_encrypted(ENCRYPTED, &copy["fields"])?;
-            expected.push(ENCRYPTED);
+            let copy_id = encrypted(&id);
+            let copy = self.snapshots.get(&copy_id).ok_or(format!("no DB snapshot {copy_id}"))?;
+            is_encrypted(&copy_id, &copy["fields"])?;
+            expected.push(copy_id);
         }
         let made: Vec<String> = self.made_since(before);
         if broken.is_none() && made != expected {
@@ -175,7 +193,7 @@ impl World {
     /// Whatever else was there before the execution is there, as it was.
     pub(crate) fn others_are_untouched(&self, before: &Self) -> Result<(), String> {
         for (then, now) in [(&before.instances, &self.instances), (&before.snapshots, &self.snapshots)] {
-            for (id, record) in then.iter().filter(|(id, _)| *id != SOURCE) {
+            for (id, record) in then.iter().filter(|(id, _)| **id != self.source) {
                 equal(id, record, now.get(id).ok_or(format!("{id} is gone"))?, TRANSIENT)?;
             }
         }
@@ -184,14 +202,20 @@ impl World {
 
     /// Wherever the source is and whatever it is called: there, with its data and settings.
     pub(crate) fn source_survives(&self, before: &Self) -> Result<(), String> {
-        let original = &before.instances[SOURCE];
+        let original = before.original();
         let source = self.instances.values().find(|record| resource_id(record) == resource_id(original));
         let may_differ: Vec<&str> = [TRANSIENT, RENAMED_AND_FENCED].concat();
         equal("the source", original, source.ok_or("the source is gone")?, &may_differ)
     }
 
+    /// The DbiResourceId of whoever has the name.
     pub(crate) fn resource_id_of(&self, id: &str) -> Option<&str> {
         self.instances.get(id).map(resource_id)
+    }
+
+    /// The source before the execution.
+    fn original(&self) -> &Value {
+        &self.instances[&self.source]
     }
 }
 
