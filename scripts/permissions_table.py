@@ -64,6 +64,9 @@ def statements(policies):
     """Those that are written out, and those that SAM's policy templates stand for."""
     templates = json.loads(SAM_POLICIES.read_text())["Templates"]
     for policy in policies:
+        # A policy under a condition is shown as if that held.
+        if "Fn::If" in policy:
+            _, policy, _ = policy["Fn::If"]
         if "Statement" in policy:
             yield from listed(policy["Statement"])
             continue

@@ -239,7 +239,7 @@ fn a_step_depends_on_no_other_step() {
 #[test]
 fn every_error_is_explained_in_the_readme() {
     let readme = read("README.md");
-    for name in error_names().iter().map(String::as_str).chain(["StepTimedOut", "StepFailed"]) {
+    for name in error_names().iter().map(String::as_str).chain(["StepTimedOut", "StepFailed", "ApprovalTimedOut"]) {
         assert!(readme.contains(&format!("| `{name}` |")), "README's table does not explain {name}");
     }
 }

@@ -120,7 +120,7 @@ async fn a_metric_that_is_missing_proves_nothing() {
 /// The token in the mail that asks for an approval, out of the command that it is part of.
 fn approval_token(inbox: &mut Inbox, name: &str) -> String {
     let mail = inbox.next_about(name);
-    assert_eq!(mail["subject"], format!("rds-encrypt: {name} waits for your approval"));
+    assert_eq!(mail["subject"], format!("rds-encrypt: {name} waits for approval"));
     let message = mail["message"].as_str().expect("text");
     assert!(message.contains("Proven: encrypted") && message.contains("send-task-failure"), "{message}");
     let (_, rest) = message.split_once("send-task-success --task-token ").expect("a command");
@@ -154,7 +154,7 @@ async fn a_rejection_is_undone() {
     call.send().await.expect("rejected");
     assert!(cloud.outcome(&execution).await.failed("ApprovalRejected").contains("not today"));
     let mail = inbox.next_about("rejected");
-    assert_eq!(mail["subject"], "rds-encrypt: rejected was not encrypted");
+    assert_eq!(mail["subject"], "rds-encrypt: rejected failed");
     assert!(mail["message"].as_str().is_some_and(|message| message.contains("Undone: deleted")), "{mail}");
     assert_eq!(family(cloud, "rejected").await, ["instance rejected"]);
 }
@@ -164,7 +164,7 @@ async fn an_approval_that_does_not_come_is_undone() {
     let cloud = Cloud::shared().await;
     seed(cloud, "unanswered", json!({}));
     let input = json!({"instance_id": "unanswered", "approval": true, "approval_timeout_minutes": 5});
-    cloud.encrypt(input).await.failed("StepTimedOut");
+    cloud.encrypt(input).await.failed("ApprovalTimedOut");
     assert_eq!(family(cloud, "unanswered").await, ["instance unanswered"]);
 }
 

@@ -26,6 +26,18 @@ const DEPENDENT_ACTIONS: &[(&str, &str, &str)] = &[
     ("copy-encrypted", "kms:DescribeKey", "CopyDBSnapshot"),
     ("restore", "kms:CreateGrant", "RestoreDBInstanceFromDBSnapshot"),
     ("restore", "kms:DescribeKey", "RestoreDBInstanceFromDBSnapshot"),
+    // RDS User Guide, "Permissions required for Secrets Manager integration": with
+    // ManageMasterUserPassword RDS makes the secret with the caller's permissions.
+    ("restore", "kms:Decrypt", "RestoreDBInstanceFromDBSnapshot"),
+    ("restore", "kms:GenerateDataKey", "RestoreDBInstanceFromDBSnapshot"),
+    ("restore", "secretsmanager:CreateSecret", "RestoreDBInstanceFromDBSnapshot"),
+    ("restore", "secretsmanager:TagResource", "RestoreDBInstanceFromDBSnapshot"),
+    ("apply-settings", "kms:CreateGrant", "ModifyDBInstance"),
+    ("apply-settings", "kms:Decrypt", "ModifyDBInstance"),
+    ("apply-settings", "kms:DescribeKey", "ModifyDBInstance"),
+    ("apply-settings", "kms:GenerateDataKey", "ModifyDBInstance"),
+    ("apply-settings", "secretsmanager:CreateSecret", "ModifyDBInstance"),
+    ("apply-settings", "secretsmanager:TagResource", "ModifyDBInstance"),
 ];
 
 /// The roles of the functions, as the template gives them.

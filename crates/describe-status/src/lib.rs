@@ -105,7 +105,11 @@ fn snapshot_look(name: &str, snapshot: &DbSnapshot) -> Result<Look, Error> {
     Ok(Look {
         ready: class == Class::Ready,
         percent_progress: snapshot.percent_progress(),
-        snapshot_database_time: snapshot.snapshot_database_time().map(ToString::to_string),
+        // Older snapshots have only the second, which is a little later.
+        snapshot_database_time: snapshot
+            .snapshot_database_time()
+            .or(snapshot.snapshot_create_time())
+            .map(ToString::to_string),
         ..Look::first(Some(status))
     })
 }

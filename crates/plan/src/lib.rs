@@ -120,7 +120,10 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
     let key = key::usable(context, input.kms_key_id.as_deref()).await?;
     refusals::blue_green_deployment(context, &source).await?;
     let orderable = refusals::orderable(context, &source).await?;
-    refusals::quotas(context, &source).await?;
+    // A resume adopts what counts against the quotas already.
+    if input.resume.is_none() {
+        refusals::quotas(context, &source).await?;
+    }
     refusals::cutover(&source, &input.options)?;
     let names = Names::derive(&instance_id, input.target_instance_id.as_ref());
     let owner = Owner {
@@ -134,7 +137,13 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
     let mut warnings = warnings::of_source(&source);
     warnings.extend(orderable);
     warnings.extend(warnings::pending_maintenance(context, &source).await?);
-    warnings.extend(warnings::plaintext(&source));
+    warnings.extend(warnings::plaintext(
+        &source,
+        match input.options.cutover {
+            Cutover::None => instance_id.as_str(),
+            Cutover::Rename => names.unencrypted_instance_id.as_str(),
+        },
+    ));
 
     if input.options.cutover == Cutover::Rename || input.options.plan_only {
         warnings.extend(references::find(context, &source).await?);
@@ -198,7 +207,7 @@ fn summary(source: &DbInstance, names: &Names, key: &key::Key, options: &Options
     let id = source.db_instance_identifier().unwrap_or_default();
     let mut lines = vec![
         format!(
-            "Source: {} ({} {}, {}, {} GiB), not encrypted. It is read and snapshotted, never changed.",
+            "Source: {} ({} {}, {}, {} GiB), not encrypted. Until the proof it is only read and snapshotted; it is never deleted.",
             source.db_instance_identifier().unwrap_or_default(),
             source.engine().unwrap_or_default(),
             source.engine_version().unwrap_or_default(),

@@ -102,8 +102,11 @@ pub(crate) async fn pending_maintenance(context: &Context, source: &DbInstance) 
 }
 
 /// What is not ours and stays readable without the key.
-pub(crate) fn plaintext(source: &DbInstance) -> Vec<String> {
-    let id = source.db_instance_identifier().unwrap_or_default();
+///
+/// `source_name`: what the source is called when the warning is read. After a cutover its old name
+/// belongs to the encrypted instance, which nobody must delete by mistake.
+pub(crate) fn plaintext(source: &DbInstance, source_name: &str) -> Vec<String> {
+    let id = source_name;
     let mut stays = format!(
         "These stay in plain text and are yours to delete when you no longer need them: the source `{id}`, its older \
          manual snapshots (`aws rds describe-db-snapshots --db-instance-identifier {id}`)"
@@ -129,6 +132,6 @@ mod tests {
     fn replicas_that_stay_behind_are_named() {
         let source = DbInstance::builder().read_replica_db_instance_identifiers("orders-replica").build();
         assert!(of_source(&source).join("\n").contains("orders-replica"));
-        assert!(plaintext(&source).join("\n").contains("read replicas"));
+        assert!(plaintext(&source, "orders").join("\n").contains("read replicas"));
     }
 }
