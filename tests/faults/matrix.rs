@@ -219,7 +219,7 @@ impl Run {
     /// The old world before the commit point, the new one after it.
     fn is_whole(&self, world: &World) -> Result<(), String> {
         if self.is_committed() {
-            world.is_new(&self.before, self.is_cutover(), None)
+            world.is_new(&self.before, self.is_cutover(), self.is_cutover(), None)
         } else {
             world.is_old(&self.before, None)
         }
@@ -275,7 +275,7 @@ impl Run {
     /// After something vanished or broke: the rest is in order.
     fn the_rest_is_whole(&self, broken: Subject) -> Result<(), String> {
         if self.outcome.status == ExecutionStatus::Succeeded {
-            return self.after.is_new(&self.before, self.is_cutover(), Some(broken));
+            return self.after.is_new(&self.before, self.is_cutover(), self.is_cutover(), Some(broken));
         }
         if self.is_committed() {
             let target = if self.is_cutover() { SOURCE } else { ENCRYPTED };

@@ -1,11 +1,13 @@
 //! What goes wrong, goes wrong here first: every fault at every call, and at random.
 //!
 //! `FAULTS=all` plays every pair instead of a sample of them, `FAULT=name` those whose name contains it.
-//! `CLOUDS` local clouds work side by side.
+//! `CLOUDS` local clouds work side by side. `SOAK_SECONDS` bounds the random rounds; `SOAK_SEED` chooses
+//! them, and with `SOAK_ROUND` plays one of them again.
 
 mod matrix;
 mod pair;
 mod site;
+mod soak;
 mod world;
 
 use std::collections::BTreeMap;
@@ -13,12 +15,15 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 
 use self::pair::{FAULTS, Pair, SCENARIOS, Scenario};
 use self::site::Site;
+
+/// More than fit into any time that somebody would give them.
+const ROUNDS_MAX: u64 = 1_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_at_every_call_ends_as_it_must() {
@@ -32,6 +37,35 @@ async fn every_fault_around_the_data_leaves_the_rows_as_they_were() {
     let sites = open("postgres");
     let pairs = all_pairs(&sites).into_iter().filter(|pair| pair.call.touches_data()).collect();
     play(&sites, &chosen(pairs));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_faults_leave_every_instance_in_the_old_world_or_the_new_one() {
+    let number = |name: &str| variable(name).map(|text| text.parse::<u64>().expect(name));
+    let seconds = number("SOAK_SECONDS").unwrap_or(10);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let seed = number("SOAK_SEED").unwrap_or(now);
+    let rounds: Vec<u64> = match number("SOAK_ROUND") {
+        Some(round) => vec![round],
+        None => (0..ROUNDS_MAX).collect(),
+    };
+    say(&format!("SOAK_SEED={seed}"));
+    let sites = open("files");
+    let started = Instant::now();
+    let played = for_each(&sites, &rounds, async |site, round| {
+        if started.elapsed().as_secs() >= seconds {
+            return Ok(vec![]);
+        }
+        let ending = soak::play(site, seed.wrapping_add(*round)).await;
+        ending.inspect_err(|problem| say(&format!("SOAK_SEED={seed} SOAK_ROUND={round}: {problem}")))
+    });
+    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+    for ending in played.iter().flatten().flatten() {
+        *counts.entry(ending).or_default() += 1;
+    }
+    say(&format!("executions ended: {counts:#?}"));
+    let problems = played.iter().filter(|played| played.is_err()).count();
+    assert_eq!(problems, 0, "rounds left an instance between the worlds");
 }
 
 /// Plays the pairs, prints how many ended how, and fails with those that did not end as they must.

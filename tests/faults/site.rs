@@ -22,6 +22,9 @@ const FAST_CALLS: std::ops::RangeInclusive<u64> = 2..=38;
 const RUN_SECONDS_MAX: u64 = 400;
 const SETTLE_SECONDS_MAX: u64 = 30;
 
+/// The name that every name contains.
+const EVERYTHING: &str = "";
+
 pub(crate) struct Site {
     _running: Running,
     pub(crate) cloud: Cloud,
@@ -58,8 +61,8 @@ impl Site {
         Self { _running: running, cloud, engine: if storage == "postgres" { "postgres" } else { "mysql" } }
     }
 
-    /// An empty cloud with the source and its neighbours in it.
-    async fn reset(&self, slow: bool) -> World {
+    /// Takes everything out of the cloud, and sets its pace.
+    pub(crate) fn empty(&self, slow: bool) {
         self.cloud.control("POST", "reset", json!({}));
         self.cloud.set_time_scale(if slow { TRUE } else { FAST });
         if slow {
@@ -68,7 +71,6 @@ impl Site {
             let durations: Value = names.map(|name| (name.clone(), json!(SLOW_DURATION_SECONDS))).collect();
             self.cloud.control("PATCH", "settings", json!({"durations": durations}));
         }
-        World::seed(&self.cloud, SOURCE, self.engine).await
     }
 
     /// Runs one execution to its end, and what its end sets off.
@@ -76,7 +78,8 @@ impl Site {
         // A database server takes its time.
         let has_servers = self.engine == "postgres";
         let slow = slow || has_servers;
-        let mut before = self.reset(slow).await;
+        self.empty(slow);
+        let mut before = World::seed(&self.cloud, SOURCE, self.engine, json!({})).await;
         if has_servers {
             before.read_rows(&self.cloud).await;
         }
@@ -107,6 +110,21 @@ impl Site {
             befallen: self.befallen(),
             outcome,
         })
+    }
+
+    /// Waits for the ends of executions, and of the undos that they set off.
+    pub(crate) async fn follow<Name>(&self, executions: Vec<(Name, String)>) -> Result<Vec<(Name, Outcome)>, String> {
+        let mut outcomes = vec![];
+        for (name, execution) in executions {
+            outcomes.push((name, self.ended(&execution, false).await?));
+        }
+        for (_, outcome) in &outcomes {
+            if outcome.status != ExecutionStatus::Succeeded {
+                self.undone(&outcome.execution, false).await?;
+            }
+        }
+        self.settle().await?;
+        Ok(outcomes)
     }
 
     /// What somebody does once the reason of a failure is gone: lets the undo do its work again.
@@ -160,7 +178,7 @@ impl Site {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(SETTLE_SECONDS_MAX) {
             let list =
-                self.cloud.sfn.list_executions().state_machine_arn(self.cloud.undo_state_machine()).max_results(3);
+                self.cloud.sfn.list_executions().state_machine_arn(self.cloud.undo_state_machine()).max_results(9);
             for undo in list.send().await.map_err(|error| format!("{error:?}"))?.executions {
                 let details = self.cloud.sfn.describe_execution().execution_arn(&undo.execution_arn).send().await;
                 let input = details.map_err(|error| format!("{error:?}"))?.input.unwrap_or_default();
@@ -180,14 +198,11 @@ impl Site {
         loop {
             let calls = self.cloud.control("GET", "calls", json!({}));
             let landed = calls.as_array().into_iter().flatten().all(|call| !call["status"].is_null());
-            if landed && World::look(&self.cloud, SOURCE).is_settled() {
+            if landed && World::look(&self.cloud, EVERYTHING).is_settled() {
                 return Ok(());
             }
             if started.elapsed() > Duration::from_secs(SETTLE_SECONDS_MAX) {
-                return Err(format!(
-                    "{SOURCE} and its family do not come to rest: {:?}",
-                    World::look(&self.cloud, SOURCE)
-                ));
+                return Err(format!("nothing comes to rest: {:?}", World::look(&self.cloud, EVERYTHING)));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

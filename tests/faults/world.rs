@@ -19,7 +19,8 @@ const TRANSIENT: &[&str] = &["LatestRestorableTime", "StorageOperationStatus", "
 const IDENTITY: &[&str] =
     &["DBInstanceIdentifier", "DBInstanceArn", "DbiResourceId", "Endpoint", "InstanceCreateTime", "TagList"];
 /// What a cutover changes of the source.
-const RENAMED_AND_FENCED: &[&str] = &["DBInstanceIdentifier", "DBInstanceArn", "Endpoint", "VpcSecurityGroups"];
+const RENAMED: &[&str] = &["DBInstanceIdentifier", "DBInstanceArn", "Endpoint"];
+const GROUPS: &str = "VpcSecurityGroups";
 const ENCRYPTION: &[&str] = &["StorageEncrypted", "StorageEncryptionType", "KmsKeyId"];
 
 /// What an execution is about. What a fault breaks of it is not looked at any more.
@@ -59,8 +60,8 @@ pub(crate) struct World {
 
 impl World {
     /// An unencrypted source with settings of its own, among others that are not ours to touch.
-    pub(crate) async fn seed(cloud: &Cloud, source: &str, engine: &str) -> Self {
-        let fields = json!({
+    pub(crate) async fn seed(cloud: &Cloud, source: &str, engine: &str, fields: Value) -> Self {
+        let usual = json!({
             "Engine": engine,
             "AllocatedStorage": 64,
             "BackupRetentionPeriod": 7,
@@ -69,9 +70,9 @@ impl World {
             "PreferredMaintenanceWindow": "sun:03:00-sun:03:30",
             "TagList": [{"Key": "team", "Value": "planets"}, {"Key": "rds-encrypted", "Value": "no"}],
         });
-        seed(cloud, source, fields);
+        seed(cloud, source, merged(usual, fields));
         let record = cloud.control("GET", &format!("instances/{source}"), json!({}));
-        if engine == "postgres" {
+        if record["data"].is_null() {
             let rows = format!("CREATE TABLE planet (name TEXT); INSERT INTO planet VALUES ('{ROWS}')");
             sql(&instance(cloud, source).await).await.batch_execute(&rows).await.expect("rows");
         } else {
@@ -156,7 +157,13 @@ impl World {
     }
 
     /// Beside or in place of the source, its encrypted twin.
-    pub(crate) fn is_new(&self, before: &Self, cutover: bool, broken: Option<Subject>) -> Result<(), String> {
+    pub(crate) fn is_new(
+        &self,
+        before: &Self,
+        cutover: bool,
+        fenced: bool,
+        broken: Option<Subject>,
+    ) -> Result<(), String> {
         let id = self.source.clone();
         let (source_id, target_id) = if cutover { (renamed(&id), id.clone()) } else { (id.clone(), encrypted(&id)) };
         let original = before.original();
@@ -164,12 +171,11 @@ impl World {
         let mut expected = vec![];
         if broken != Some(Subject::Source) {
             let mut may_differ = TRANSIENT.to_vec();
-            if cutover {
-                may_differ.extend(RENAMED_AND_FENCED);
-            }
+            may_differ.extend(if cutover { RENAMED } else { &[] });
+            may_differ.extend(fenced.then_some(GROUPS));
             let source = instance(&source_id)?;
             equal(&source_id, original, source, &may_differ)?;
-            if cutover && source["fields"]["VpcSecurityGroups"][0]["VpcSecurityGroupId"] != FENCE {
+            if fenced && source["fields"][GROUPS][0]["VpcSecurityGroupId"] != FENCE {
                 return Err(format!("{source_id} is not fenced"));
             }
         }
@@ -204,7 +210,7 @@ impl World {
     pub(crate) fn source_survives(&self, before: &Self) -> Result<(), String> {
         let original = before.original();
         let source = self.instances.values().find(|record| resource_id(record) == resource_id(original));
-        let may_differ: Vec<&str> = [TRANSIENT, RENAMED_AND_FENCED].concat();
+        let may_differ: Vec<&str> = [TRANSIENT, RENAMED, &[GROUPS]].concat();
         equal("the source", original, source.ok_or("the source is gone")?, &may_differ)
     }
 
