@@ -147,6 +147,9 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
         return run.the_rest_is_whole(broken).map(|()| format!("{} {}", status(run), run.outcome.error));
     }
     let mut healed = "";
+    if run.outcome.status == ExecutionStatus::Succeeded && !run.is_committed() {
+        return Err("SUCCEEDED before the commit point".to_owned());
+    }
     if let Err(problem) = run.is_whole(&run.after) {
         let cannot_heal = pair.extent == Extent::Lasting && UNDOING.contains(&pair.call.function.as_str())
             || pair.kind == Kind::Stopped && pair.scenario.is_stopped();
@@ -183,16 +186,27 @@ fn expect_outcome(pair: &Pair, run: &Run) -> Result<(), String> {
     match (pair.kind, pair.extent) {
         // The first error is the one that counts.
         _ if !happy => expect_first(pair, run),
+        // It was not needed any more.
         (Kind::Vanished | Kind::BecameFailed, _) if run.outcome.status == ExecutionStatus::Succeeded => Ok(()),
-        (Kind::Vanished | Kind::BecameFailed, _) | (_, Extent::Lasting) => {
-            let named = pair.kind.errors().contains(&run.outcome.error.as_str());
-            if run.outcome.status == ExecutionStatus::Failed && named {
-                Ok(())
-            } else {
-                Err(format!("is not FAILED with one of {:?}", pair.kind.errors()))
-            }
+        // Its effect is seen at the next look.
+        (Kind::Lost | Kind::Slow | Kind::Killed, Extent::Lasting)
+            if pair.call.has_effect() && run.outcome.status == ExecutionStatus::Succeeded =>
+        {
+            Ok(())
         }
+        // What a clean-up must not delete it lists, and goes on.
+        (Kind::Denied, _) if pair.call.operation == "DeleteDBSnapshot" => expect_failure(run, &["CleanUpFailed"]),
+        (Kind::Vanished | Kind::BecameFailed, _) | (_, Extent::Lasting) => expect_failure(run, pair.kind.errors()),
         (_, Extent::Once) => expect_first(pair, run),
+    }
+}
+
+fn expect_failure(run: &Run, errors: &[&str]) -> Result<(), String> {
+    let is_named = errors.contains(&run.outcome.error.as_str());
+    if run.outcome.status == ExecutionStatus::Failed && is_named {
+        Ok(())
+    } else {
+        Err(format!("is not FAILED with one of {errors:?}"))
     }
 }
 

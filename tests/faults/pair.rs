@@ -235,15 +235,19 @@ impl Kind {
             Self::Error500 | Self::Error503 | Self::Reset | Self::Lost | Self::Slow => &["ServiceUnavailable"],
             // What Lambda calls a process that ends in the middle.
             Self::Killed => &["Runtime.ExitError"],
-            Self::Denied => &["AccessDenied"],
+            // Past the commit point what cannot be deleted is listed under a name of its own.
+            Self::Denied => &["AccessDenied", "CleanUpFailed"],
             Self::Vanished | Self::BecameFailed => &[
                 "InstanceNotFound",
                 "SnapshotNotFound",
                 "InstanceFailed",
                 "SnapshotFailed",
                 "InstanceNotUsable",
+                "NotProven",
+                // A call that names it is refused, and a loop that does not find it gives up.
                 "InvalidInstanceState",
                 "InvalidSnapshotState",
+                "WaitTimedOut",
             ],
             Self::Stopped => &[],
         }

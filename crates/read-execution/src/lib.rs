@@ -59,7 +59,11 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
     let target_is_named = state.get("restored_names").is_some_and(|names| names["committed"] == true);
     let committed = history.entered_after_commit || target_is_named;
     // A name or a security group that it could not put back keeps clients from the source.
-    let looked_after_itself = history.looked_after_itself && state.get("undo_error").is_none_or(Value::is_null);
+    // An undo that was refused something ends in order, too; the reason can be gone by now.
+    let remaining = state.get("undo").and_then(|undo| undo.get("remaining")).and_then(Value::as_array);
+    let looked_after_itself = history.looked_after_itself
+        && state.get("undo_error").is_none_or(Value::is_null)
+        && remaining.is_none_or(Vec::is_empty);
     let action = match (committed, looked_after_itself) {
         (true, _) => Action::Finish,
         (false, true) => Action::Nothing,

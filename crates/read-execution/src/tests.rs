@@ -181,6 +181,26 @@ async fn a_name_or_a_fence_that_could_not_be_put_back_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_deleted_is_tried_again() {
+    let end =
+        |remaining: Value| [("Undo", state(json!({}))), ("Failed", state(json!({"undo": {"remaining": remaining}})))];
+    let refused = failed(&end(json!(["DB snapshot `orders-encrypted` (AccessDenied)"]))).await;
+    assert_eq!(refused["recovery"]["action"], "undo");
+    assert_eq!(refused["undo"], Value::Null);
+    assert_eq!(failed(&end(json!([]))).await["recovery"]["action"], "nothing");
+}
+
+#[tokio::test]
+async fn what_its_undo_was_refused_to_delete_is_tried_again() {
+    let refused = json!({"undo": {"ready": true, "remaining": ["DB snapshot `orders-encrypted` (AccessDenied)"]}});
+    let states = [("Undo", state(json!({}))), ("Failed", state(refused))];
+    assert_eq!(failed(&states).await["recovery"]["action"], "undo");
+    let undone = json!({"undo": {"ready": true, "remaining": []}});
+    let states = [("Undo", state(json!({}))), ("Failed", state(undone))];
+    assert_eq!(failed(&states).await["recovery"]["action"], "nothing");
+}
+
+#[tokio::test]
 async fn a_proven_target_is_finished_and_never_undone() {
     let states = [("ProtectTarget", state(json!({}))), ("WaitForProtection", state(json!({})))];
     assert_eq!(aborted(&states).await["recovery"]["action"], "finish");
