@@ -97,8 +97,11 @@ def _follow(hand, script, arguments):
             if not hand.superseded:
                 hand.record.status = "failed"
     finally:
-        # A record that went away while its data was being made leaves nothing behind.
-        if not hand.cloud.records.holds(hand.record):
+        # A record that went away while its data was being made leaves nothing behind. Under the lock, since
+        # a rename takes the record out of the table and puts it back.
+        with hand.cloud.records.lock:
+            is_gone = not hand.cloud.records.holds(hand.record)
+        if is_gone:
             hand.cloud.drop(hand.record)
 
 
