@@ -22,6 +22,11 @@ use tokio::runtime::Handle;
 use self::pair::{FAULTS, Pair, SCENARIOS, Scenario};
 use self::site::Site;
 
+const PAIRS_BETWEEN_NEWS: usize = 100;
+
+/// Of so many pairs, one belongs to the sample; no multiple of the number of faults, so that they take turns.
+const SAMPLED_PAIRS: usize = 3 * FAULTS.len() + 1;
+
 /// More than fit into any time that somebody would give them.
 const ROUNDS_MAX: u64 = 1_000_000;
 
@@ -74,9 +79,14 @@ fn play(sites: &[Site], pairs: &[Pair]) {
     let started = Instant::now();
     assert!(!pairs.is_empty(), "no pair has that name");
     say(&format!("{} pairs on {} clouds", pairs.len(), sites.len()));
+    let done = AtomicUsize::new(0);
     let endings = for_each(sites, pairs, async |site, pair| {
         let started = Instant::now();
         let ending = matrix::play(site, pair).await;
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(PAIRS_BETWEEN_NEWS) {
+            say(&format!("{done} of {} pairs", pairs.len()));
+        }
         if variable("FAULT").is_some() || ending.is_err() {
             say(&format!("{pair}: {ending:?} in {:.1} s", started.elapsed().as_secs_f32()));
         }
@@ -115,7 +125,7 @@ fn all_pairs(sites: &[Site]) -> Vec<Pair> {
     pairs.into_iter().flat_map(|pairs| pairs.expect("a scenario")).collect()
 }
 
-/// All, those that are asked for by name, or every call with one fault and every fault with many calls.
+/// All, those that are asked for by name, or a sample in which every fault meets calls of every scenario.
 fn chosen(pairs: Vec<Pair>) -> Vec<Pair> {
     if let Some(name) = variable("FAULT") {
         return pairs.into_iter().filter(|pair| pair.to_string().contains(&name)).collect();
@@ -123,7 +133,7 @@ fn chosen(pairs: Vec<Pair>) -> Vec<Pair> {
     if variable("FAULTS").as_deref() == Some("all") {
         return pairs;
     }
-    pairs.into_iter().step_by(FAULTS.len() + 1).collect()
+    pairs.into_iter().step_by(SAMPLED_PAIRS).collect()
 }
 
 /// Lets each site work on the next item until there is none; the results in the items' order.

@@ -179,7 +179,7 @@ impl fmt::Display for Pair {
 }
 
 /// How long a slow answer takes, in wall seconds: longer than the functions wait for it.
-pub(crate) const SLOW_SECONDS: f64 = 0.8;
+const SLOW_SECONDS: f64 = 1.3;
 
 impl Pair {
     pub(crate) fn is_applicable(&self) -> bool {

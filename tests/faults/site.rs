@@ -52,8 +52,8 @@ impl Site {
         let setup = Setup {
             storage,
             time_scale: FAST,
-            // A call is given up after half of it.
-            parameters: &["OperationTimeoutSeconds=1"],
+            // A call is given up after half of it (`SLOW_SECONDS`).
+            parameters: &["OperationTimeoutSeconds=2"],
             environment: &[("AWS_MAX_ATTEMPTS", "1")],
         };
         let running = Running::start(&setup);

@@ -33,6 +33,7 @@ reset, lost and kill before the effect, the effect does not happen; after the ot
 """
 
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -197,8 +198,14 @@ def _kill(faults, _action, call, environ):
     return _lost(None, None, None, environ)
 
 
+@functools.cache
+def _step_functions(endpoint, region):
+    """Made once: it takes long enough for a caller to give up."""
+    return boto3.client("stepfunctions", endpoint_url=endpoint, region_name=region, aws_access_key_id="123456789012", aws_secret_access_key="local")
+
+
 def _stop(faults, action, _call, _environ):
-    client = boto3.client("stepfunctions", endpoint_url=action["endpoint"], region_name=faults.cloud.region, aws_access_key_id="123456789012", aws_secret_access_key="local")
+    client = _step_functions(action["endpoint"], faults.cloud.region)
     arns = [action["execution_arn"]] if "execution_arn" in action else [
         execution["executionArn"] for execution in client.list_executions(stateMachineArn=action["state_machine_arn"], statusFilter="RUNNING")["executions"]]
     for arn in arns:
