@@ -64,6 +64,7 @@ pub(crate) struct Cloud {
     strict_sfn: aws_sdk_sfn::Client,
     pub(crate) rds: aws_sdk_rds::Client,
     pub(crate) kms: aws_sdk_kms::Client,
+    pub(crate) dms: aws_sdk_databasemigration::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
 }
 
@@ -184,6 +185,7 @@ impl Cloud {
             strict_sfn: aws_sdk_sfn::Client::new(&services),
             rds: aws_sdk_rds::Client::new(&services),
             kms: aws_sdk_kms::Client::new(&services),
+            dms: aws_sdk_databasemigration::Client::new(&services),
             sfn: aws_sdk_sfn::Client::new(&main),
         }
     }
@@ -208,6 +210,7 @@ impl Cloud {
             strict_sfn: cloud.strict_sfn.clone(),
             rds: cloud.rds.clone(),
             kms: cloud.kms.clone(),
+            dms: cloud.dms.clone(),
             sfn: cloud.strict_sfn.clone(),
         }
     }

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_databasemigration::types::ReplicationEndpointTypeValue;
 use serde_json::{Value, json};
 use serde_norway::Value as Yaml;
 
 use crate::cloud::{ACCOUNT, Cloud, REGION, Running, Setup, repository};
-use crate::fixtures::{fault, seed};
+use crate::fixtures::{fault, instance, seed};
 
 /// What no call of a function shows: AWS checks these besides the action that is called.
 const DEPENDENT_ACTIONS: &[(&str, &str, &str)] = &[
@@ -145,6 +146,7 @@ fn resources_of(call: &Value) -> Vec<String> {
         "DescribeDBInstances" => arn("db", &named("DBInstanceIdentifier")),
         "DescribeDBSnapshots" => arn("snapshot", &named("DBSnapshotIdentifier")),
         "DescribeExecution" | "GetExecutionHistory" => named("executionArn"),
+        "ListExecutions" => named("stateMachineArn"),
         _ if call["status"].as_u64().is_some_and(|status| status != 200) => return vec![],
         _ => "*".to_owned(),
     };
@@ -190,7 +192,16 @@ async fn use_everything(cloud: &Cloud) {
         "RestoreDBInstanceFromDBSnapshot",
         json!({"when": "after", "action": {"type": "lost"}}),
     );
-    cloud.encrypt(with("roles", cutover)).await.succeeded();
+    // AWS DMS reads the source, too, and somebody tags it meanwhile.
+    let endpoint = cloud.dms.create_endpoint().endpoint_identifier("roles").engine_name("postgres");
+    let endpoint = endpoint.endpoint_type(ReplicationEndpointTypeValue::Source);
+    let host = instance(cloud, "roles").await.endpoint().and_then(|endpoint| endpoint.address().map(str::to_owned));
+    endpoint.set_server_name(host).send().await.expect("a DMS endpoint");
+    let tag = json!({"fields": {"TagList": [{"Key": "team", "Value": "stars"}]}});
+    let tag = json!({"action": {"type": "run", "command": cloud.control_command("PATCH", "instances/roles", &tag)}});
+    fault(cloud, "roles-encrypted", "CopyDBSnapshot", tag);
+    let outcome = cloud.encrypt(with("roles", cutover)).await;
+    assert!(outcome.succeeded()["warnings"].to_string().contains("AWS DMS endpoint `roles`"), "{outcome:#?}");
 
     // Without a metric, nobody knows whether the writes have stopped.
     seed(cloud, "writes", json!({}));

@@ -4,8 +4,8 @@
 //! AWS calls, all of them reads: DescribeDBInstances, DescribeDBSnapshots, KMS DescribeKey,
 //! DescribeAccountAttributes, DescribeOrderableDBInstanceOptions, DescribeBlueGreenDeployments,
 //! DescribePendingMaintenanceActions; for a cutover DescribeEventSubscriptions, DescribeDBProxies,
-//! DescribeDBProxyTargets, DescribeIntegrations and CloudWatch DescribeAlarms; for a resume Step
-//! Functions DescribeExecution.
+//! DescribeDBProxyTargets, DescribeIntegrations, CloudWatch DescribeAlarms, DMS DescribeEndpoints and
+//! DescribeReplicationTasks; for a resume Step Functions DescribeExecution and ListExecutions.
 //!
 //! Repeating it is safe: it changes nothing.
 
@@ -27,8 +27,9 @@ use workflow::Error;
 use workflow::ids::{InstanceId, Names};
 use workflow::look::Look;
 use workflow::options::{Cutover, Options};
-use workflow::owner::{Owner, TagPair, user_tags};
+use workflow::owner::{Owner, TagPair};
 use workflow::settings::{Row, Settings};
+use workflow::wanted::Wanted;
 
 pub use crate::estimate::Estimate;
 use crate::input::Input;
@@ -38,6 +39,7 @@ pub struct Context {
     pub rds: aws_sdk_rds::Client,
     pub kms: aws_sdk_kms::Client,
     pub cloudwatch: aws_sdk_cloudwatch::Client,
+    pub dms: aws_sdk_databasemigration::Client,
     pub sfn: aws_sdk_sfn::Client,
     pub region: String,
     /// The stack's default key: key id, key ARN, alias name or alias ARN.
@@ -74,7 +76,7 @@ pub struct Response {
     /// Pinned: an alias could point to another key tomorrow.
     pub kms_key_arn: String,
     pub tags: Vec<TagPair>,
-    /// What the target is to have when it is proven.
+    /// What the target is restored with. When it is proven, it has the source's settings of then.
     pub settings: Settings,
     /// What it is to have in the end: with a cutover, backups come after the second rename.
     pub final_settings: Settings,
@@ -131,7 +133,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         source_resource_id: source.dbi_resource_id().unwrap_or_default().to_owned(),
     };
     refusals::names(context, &instance_id, &names, &owner, input.options.cutover).await?;
-    let tags = user_tags(source.tag_list());
+    let Wanted { settings, tags, .. } = Wanted::of(&source, input.options.cutover);
     refusals::tags(&tags)?;
 
     let mut warnings = warnings::of_source(&source);
@@ -152,11 +154,6 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         warnings.extend(warnings::of_cutover(&source, &input.options));
     }
 
-    let final_settings = Settings::capture(&source);
-    let settings = match input.options.cutover {
-        Cutover::None => final_settings.clone(),
-        Cutover::Rename => final_settings.without_backups(),
-    };
     let plan = input.options.plan_only.then(|| Plan {
         summary: summary(&source, &names, &key, &input.options),
         settings: settings.table(&source),
@@ -181,7 +178,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         kms_key_arn: key.arn,
         tags,
         settings,
-        final_settings,
+        final_settings: Settings::capture(&source),
         warnings,
         plan,
         no_encrypted_snapshot: Look::default(),

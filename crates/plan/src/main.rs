@@ -7,6 +7,7 @@ async fn main() -> Result<(), Error> {
     let config = aws_config().await?;
     let context = plan::Context {
         rds: aws_sdk_rds::Client::new(&config),
+        dms: aws_sdk_databasemigration::Client::new(&config),
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         sfn: aws_sdk_sfn::Client::new(&config),
         kms: aws_sdk_kms::Client::new(&config),

@@ -1,6 +1,7 @@
 //! What will still point at the old instance after a cutover, or watch the new one without knowing
 //! it: found and reported, with what to do, and never changed.
 
+use aws_sdk_databasemigration::types::{Endpoint, ReplicationTask};
 use aws_sdk_rds::types::{DbInstance, Filter};
 use workflow::Error;
 
@@ -12,6 +13,8 @@ pub(crate) async fn find(context: &Context, source: &DbInstance) -> Result<Vec<S
     found.extend(proxies(context, source).await?);
     found.extend(integrations(context, source).await?);
     found.extend(alarms(context, source).await?);
+    found.extend(replication_tasks(context, source).await?);
+    found.extend(aws_backup(context, source).await?);
     Ok(found)
 }
 
@@ -48,9 +51,8 @@ fn of_source(source: &DbInstance) -> Vec<String> {
         ));
     }
     found.push(format!(
-        "Not looked for, since they are known only to their own services: AWS DMS endpoints with this host name (aws dms \
-         describe-endpoints), AWS Backup plans that select the instance by ARN (aws backup list-protected-resources), \
-         and clients that cache the address of `{id}`."
+        "Nobody can look for these: clients that cache the address of `{id}`, and AWS DMS endpoints that take their host \
+         name from a secret."
     ));
     found
 }
@@ -128,5 +130,80 @@ async fn alarms(context: &Context, source: &DbInstance) -> Result<Vec<String>, E
     Ok(vec![format!(
         "CloudWatch alarms on `{id}` follow the name to the target and can fire during the cutover: {}.",
         names.join(", ")
+    )])
+}
+
+/// DMS connects by host name, so its endpoints follow the name; where their tasks had got to does not.
+async fn replication_tasks(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
+    let Some(host) = source.endpoint().and_then(|endpoint| endpoint.address()) else { return Ok(vec![]) };
+    let pages: Result<Vec<_>, _> = context.dms.describe_endpoints().into_paginator().send().collect().await;
+    let pages = match pages {
+        Ok(pages) => pages,
+        // The answer about an account that has none.
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_fault()) => vec![],
+        Err(error) => return Err(Error::from_call("read the AWS DMS endpoints", error)),
+    };
+    let leads_here = |endpoint: &&Endpoint| endpoint.server_name().is_some_and(|name| name.eq_ignore_ascii_case(host));
+    let endpoints: Vec<&Endpoint> = pages.iter().flat_map(|page| page.endpoints()).filter(leads_here).collect();
+    if endpoints.is_empty() {
+        return Ok(vec![]);
+    }
+    let pages = context.dms.describe_replication_tasks().without_settings(true).into_paginator().send();
+    let pages: Vec<_> = match pages.collect::<Result<_, _>>().await {
+        Ok(pages) => pages,
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_fault()) => vec![],
+        Err(error) => return Err(Error::from_call("read the AWS DMS replication tasks", error)),
+    };
+    let tasks: Vec<&ReplicationTask> = pages.iter().flat_map(|page| page.replication_tasks()).collect();
+    let users_of = |endpoint: &Endpoint| -> Vec<String> {
+        let arn = endpoint.endpoint_arn();
+        let users = tasks.iter().filter(|task| task.source_endpoint_arn() == arn || task.target_endpoint_arn() == arn);
+        let named = users.map(|task| {
+            let name = task.replication_task_identifier().unwrap_or_default();
+            format!("`{name}` ({})", task.status().unwrap_or("of unknown status"))
+        });
+        named.collect()
+    };
+    let found = endpoints.into_iter().map(|endpoint| {
+        let users = users_of(endpoint);
+        let name = endpoint.endpoint_identifier().unwrap_or_default();
+        let advice = if users.is_empty() {
+            "no task uses it".to_owned()
+        } else {
+            format!(
+                "stop its tasks {} before the cutover and look afterwards whether they go on where they were, since \
+                 positions and replication slots were the old instance's; if in doubt, load anew",
+                users.join(", ")
+            )
+        };
+        format!("The AWS DMS endpoint `{name}` has the source's host name and follows it to the target: {advice}.")
+    });
+    Ok(found.collect())
+}
+
+/// AWS Backup's recovery points of an instance are snapshots of a type of their own.
+async fn aws_backup(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
+    let id = source.db_instance_identifier().unwrap_or_default();
+    let points: Result<Vec<_>, _> = context
+        .rds
+        .describe_db_snapshots()
+        .db_instance_identifier(id)
+        .snapshot_type("awsbackup")
+        .into_paginator()
+        .items()
+        .send()
+        .collect()
+        .await;
+    let points = points.map_err(|error| Error::from_call(format!("read the AWS Backup snapshots of `{id}`"), error))?;
+    let is_continuous = source.aws_backup_recovery_point_arn().is_some();
+    if points.is_empty() && !is_continuous {
+        return Ok(vec![]);
+    }
+    Ok(vec![format!(
+        "AWS Backup protects the source ({} recovery points{}). They stay in plain text in their vaults. A backup plan \
+         that selects by ARN follows the name to the target, one that selects by tag covers both instances: look at the \
+         first backup of the target (aws backup list-recovery-points-by-resource).",
+        points.len(),
+        if is_continuous { ", continuous" } else { "" }
     )])
 }

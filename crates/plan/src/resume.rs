@@ -1,6 +1,8 @@
 //! Going on with what a finished execution left: this one takes over its ownership, so that every
-//! step adopts what carries that execution's tag.
+//! step adopts what carries that execution's tag. Only one execution at a time may.
 
+use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
+use aws_sdk_sfn::primitives::DateTime;
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::Value;
 use workflow::Error;
@@ -12,12 +14,20 @@ const RESUMES_MAX: usize = 20;
 
 /// The execution whose tag this one works under: its own, or that of the one it resumes.
 pub(crate) async fn owner(context: &Context, execution: &str, resume: Option<&str>) -> Result<String, Error> {
-    let mut owner = execution.to_owned();
-    let mut next = resume.map(str::to_owned);
+    let Some(resumed) = resume else { return Ok(execution.to_owned()) };
+    let owner = first_of_chain(context, execution, resumed).await?;
+    refuse_beside_another(context, execution, &owner).await?;
+    Ok(owner)
+}
+
+/// Who made what the execution `resumed` left: itself, or the first of those that it resumed.
+async fn first_of_chain(context: &Context, execution: &str, resumed: &str) -> Result<String, Error> {
+    let mut owner = resumed.to_owned();
     for _ in 0..RESUMES_MAX {
-        let Some(resumed) = next else { return Ok(owner) };
-        next = finished(context, execution, &resumed).await?;
-        owner = resumed;
+        match finished(context, execution, &owner).await? {
+            Some(earlier) => owner = earlier,
+            None => return Ok(owner),
+        }
     }
     Err(Error::NotResumable(format!("the chain of executions before {execution} has more than {RESUMES_MAX} links")))
 }
@@ -29,20 +39,15 @@ async fn finished(context: &Context, execution: &str, resumed: &str) -> Result<O
             "{resumed} is an execution of another state machine than {execution}"
         )));
     }
-    let answer = context.sfn.describe_execution().execution_arn(resumed).send().await;
-    let output = match answer {
-        Ok(output) => output,
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_execution_does_not_exist()) => {
-            return Err(Error::NotResumable(format!(
-                "there is no execution {resumed} (Step Functions forgets them 90 days after their end); delete what it \
-                 left by its tag rds-encrypt:execution, and start anew"
-            )));
-        }
-        Err(error) => return Err(Error::from_call(format!("describe execution {resumed}"), error)),
+    let Some(output) = describe(context, resumed).await? else {
+        return Err(Error::NotResumable(format!(
+            "there is no execution {resumed} (Step Functions forgets them 90 days after their end); delete what it left \
+             by its tag rds-encrypt:execution, and start anew"
+        )));
     };
     match output.status() {
         ExecutionStatus::Failed | ExecutionStatus::TimedOut | ExecutionStatus::Aborted => {
-            let input: Value = output.input().and_then(|input| serde_json::from_str(input).ok()).unwrap_or_default();
+            let input = input_of(&output);
             if input.get("on_failure").and_then(Value::as_str) != Some("keep") {
                 // Its undo may be on its way at this moment, and would delete what this one adopts.
                 return Err(Error::NotResumable(format!(
@@ -50,13 +55,64 @@ async fn finished(context: &Context, execution: &str, resumed: &str) -> Result<O
                      with; start anew without `resume`"
                 )));
             }
-            Ok(input.get("resume").and_then(Value::as_str).map(str::to_owned))
+            Ok(resume_in(&input))
         }
         ExecutionStatus::Succeeded => {
             Err(Error::NotResumable(format!("{resumed} succeeded; there is nothing to go on with")))
         }
         status => Err(Error::NotResumable(format!("{resumed} is {status}; stop it first, or wait for it"))),
     }
+}
+
+/// Two executions that go on with the same resources would each undo the other's work. Of two that
+/// are started at once, the later gives way. (ListExecutions is eventually consistent: one that began
+/// within the last seconds can be missing from it.)
+async fn refuse_beside_another(context: &Context, execution: &str, owner: &str) -> Result<(), Error> {
+    let Some(started) = describe(context, execution).await?.map(|this| order(this.start_date(), execution)) else {
+        return Ok(());
+    };
+    let machine = machine_of(execution).unwrap_or_default().replacen(":execution:", ":stateMachine:", 1);
+    let running = context.sfn.list_executions().state_machine_arn(&machine).status_filter(ExecutionStatus::Running);
+    let running: Result<Vec<_>, _> = running.into_paginator().items().send().collect().await;
+    let running = running.map_err(|error| Error::from_call(format!("list the executions of {machine}"), error))?;
+    for other in running {
+        let arn = other.execution_arn();
+        if order(&other.start_date, arn) >= started {
+            continue;
+        }
+        let Some(input) = describe(context, arn).await?.map(|other| input_of(&other)) else { continue };
+        let Some(resumed) = resume_in(&input).filter(|_| input.get("plan_only") != Some(&Value::Bool(true))) else {
+            continue;
+        };
+        // One that resumes what cannot be resumed is about to fail.
+        if first_of_chain(context, arn, &resumed).await.is_ok_and(|first| first == owner) {
+            return Err(Error::NotResumable(format!(
+                "{arn} goes on with {owner} already; wait for it, or stop it and resume it instead"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Who was first; a tie goes by name.
+fn order(start: &DateTime, execution: &str) -> (i128, String) {
+    (start.as_nanos(), execution.to_owned())
+}
+
+async fn describe(context: &Context, execution: &str) -> Result<Option<DescribeExecutionOutput>, Error> {
+    match context.sfn.describe_execution().execution_arn(execution).send().await {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_execution_does_not_exist()) => Ok(None),
+        Err(error) => Err(Error::from_call(format!("describe execution {execution}"), error)),
+    }
+}
+
+fn input_of(execution: &DescribeExecutionOutput) -> Value {
+    execution.input().and_then(|input| serde_json::from_str(input).ok()).unwrap_or_default()
+}
+
+fn resume_in(input: &Value) -> Option<String> {
+    input.get("resume").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// `arn:…:execution:<machine>:<name>` without the name.

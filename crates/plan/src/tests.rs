@@ -1,5 +1,9 @@
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
 use aws_sdk_cloudwatch::types::{Dimension, MetricAlarm};
+use aws_sdk_databasemigration::operation::describe_endpoints::{DescribeEndpointsError, DescribeEndpointsOutput};
+use aws_sdk_databasemigration::operation::describe_replication_tasks::DescribeReplicationTasksOutput;
+use aws_sdk_databasemigration::types::error::ResourceNotFoundFault;
+use aws_sdk_databasemigration::types::{Endpoint, ReplicationTask};
 use aws_sdk_kms::error::ErrorMetadata as KmsErrorMetadata;
 use aws_sdk_kms::operation::describe_key::{DescribeKeyError, DescribeKeyOutput};
 use aws_sdk_kms::types::builders::KeyMetadataBuilder;
@@ -20,6 +24,7 @@ use aws_sdk_rds::operation::describe_orderable_db_instance_options::{
     DescribeOrderableDBInstanceOptionsError, DescribeOrderableDbInstanceOptionsOutput,
 };
 use aws_sdk_rds::operation::describe_pending_maintenance_actions::DescribePendingMaintenanceActionsOutput;
+use aws_sdk_rds::types::Endpoint as RdsEndpoint;
 use aws_sdk_rds::types::builders::{DbInstanceBuilder, OrderableDbInstanceOptionBuilder};
 use aws_sdk_rds::types::{
     AccountQuota, BlueGreenDeployment, DbProxy, DbProxyTarget, DbSnapshot, DbSubnetGroup, EventSubscription,
@@ -27,9 +32,10 @@ use aws_sdk_rds::types::{
     ResourcePendingMaintenanceActions, StorageEncryptionType, Tag, VpcSecurityGroupMembership,
 };
 use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
+use aws_sdk_sfn::operation::list_executions::ListExecutionsOutput;
 use aws_sdk_sfn::primitives::DateTime;
-use aws_sdk_sfn::types::ExecutionStatus;
 use aws_sdk_sfn::types::error::ExecutionDoesNotExist;
+use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus};
 use aws_smithy_mocks::{MockResponse, Rule, RuleMode, mock, mock_client};
 use serde_json::json;
 use workflow::status::Class;
@@ -40,6 +46,7 @@ use super::*;
 type Rds = aws_sdk_rds::Client;
 type Kms = aws_sdk_kms::Client;
 type CloudWatch = aws_sdk_cloudwatch::Client;
+type Dms = aws_sdk_databasemigration::Client;
 type StepFunctions = aws_sdk_sfn::Client;
 
 const REGION: &str = "eu-west-1";
@@ -149,6 +156,9 @@ impl Account {
             MockResponse::Output(DescribeDbInstancesOutput::builder().set_db_instances(Some(found)).build())
         });
         let describe_snapshots = mock!(Rds::describe_db_snapshots).then_compute_response(move |input| {
+            if input.snapshot_type() == Some("awsbackup") {
+                return MockResponse::Output(DescribeDbSnapshotsOutput::builder().build());
+            }
             let mut snapshots = snapshots.iter();
             match snapshots.find(|snapshot| snapshot.db_snapshot_identifier() == input.db_snapshot_identifier()) {
                 Some(found) => {
@@ -201,6 +211,7 @@ impl Account {
             }
         });
         let alarms = mock!(CloudWatch::describe_alarms).then_output(|| DescribeAlarmsOutput::builder().build());
+        let endpoints = mock!(Dms::describe_endpoints).then_output(|| DescribeEndpointsOutput::builder().build());
         let own = [
             describe_instances,
             describe_snapshots,
@@ -213,12 +224,14 @@ impl Account {
             integrations,
             describe_key,
             alarms,
+            endpoints,
         ];
         let rules: Vec<Rule> = first.into_iter().chain(own).collect();
         Context {
             rds: mock_client!(aws_sdk_rds, RuleMode::MatchAny, &rules),
             kms: mock_client!(aws_sdk_kms, RuleMode::MatchAny, &rules),
             cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &rules),
+            dms: mock_client!(aws_sdk_databasemigration, RuleMode::MatchAny, &rules),
             sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &rules),
             region: REGION.into(),
             kms_key_id: DEFAULT_KEY.into(),
@@ -662,6 +675,7 @@ async fn bad_input_is_refused_before_anything_is_read() {
         rds: mock_client!(aws_sdk_rds, RuleMode::MatchAny, &none),
         kms: mock_client!(aws_sdk_kms, RuleMode::MatchAny, &none),
         cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &none),
+        dms: mock_client!(aws_sdk_databasemigration, RuleMode::MatchAny, &none),
         sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &none),
         region: REGION.into(),
         kms_key_id: DEFAULT_KEY.into(),
@@ -851,8 +865,40 @@ async fn what_will_still_point_at_the_old_instance_is_found() {
                 .metric_alarms(of("other-cpu", "customers"))
                 .build()
         }),
+        mock!(Dms::describe_endpoints).then_output(|| {
+            let at = |name, host| {
+                Endpoint::builder()
+                    .endpoint_identifier(name)
+                    .endpoint_arn(format!("arn:{name}"))
+                    .server_name(host)
+                    .build()
+            };
+            DescribeEndpointsOutput::builder()
+                .endpoints(at("orders-endpoint", "Orders.example"))
+                .endpoints(at("idle-endpoint", "orders.example"))
+                .endpoints(at("other-endpoint", "customers.example"))
+                .build()
+        }),
+        mock!(Dms::describe_replication_tasks).then_output(|| {
+            let task = |name, source, target| {
+                let task = ReplicationTask::builder().replication_task_identifier(name).status("running");
+                task.source_endpoint_arn(source).target_endpoint_arn(target).build()
+            };
+            DescribeReplicationTasksOutput::builder()
+                .replication_tasks(task("orders-out", "arn:orders-endpoint", "arn:other-endpoint"))
+                .replication_tasks(task("orders-in", "arn:other-endpoint", "arn:orders-endpoint"))
+                .replication_tasks(task("other-task", "arn:other-endpoint", "arn:other-endpoint"))
+                .build()
+        }),
+        mock!(Rds::describe_db_snapshots)
+            .match_requests(|input| input.snapshot_type() == Some("awsbackup"))
+            .then_output(|| {
+                let point = DbSnapshot::builder().db_snapshot_identifier("awsbackup:job-1").build();
+                DescribeDbSnapshotsOutput::builder().db_snapshots(point).build()
+            }),
     ];
     let source = source()
+        .endpoint(RdsEndpoint::builder().address("orders.example").build())
         .iam_database_authentication_enabled(true)
         .tag_list(Tag::builder().key("aws:cloudformation:logical-id").value("OrdersDatabase").build())
         .tag_list(Tag::builder().key("managed-by").value("Terraform").build());
@@ -867,10 +913,25 @@ async fn what_will_still_point_at_the_old_instance_is_found() {
         &format!(":dbuser:{RESOURCE_ID}/"),
         "The CloudFormation stack `s` owns the source as `OrdersDatabase`",
         "terraform import",
+        "DMS endpoint `orders-endpoint` has the source's host name",
+        "stop its tasks `orders-out` (running), `orders-in` (running) before the cutover",
+        "DMS endpoint `idle-endpoint` has the source's host name and follows it to the target: no task uses it.",
+        "AWS Backup protects the source (1 recovery points)",
     ] {
         assert!(warnings.contains(words), "{warnings} does not say {words}");
     }
     assert!(!warnings.contains("other-"), "{warnings}");
+}
+
+#[tokio::test]
+async fn an_account_without_dms_is_no_failure() {
+    let none = mock!(Dms::describe_endpoints)
+        .then_error(|| DescribeEndpointsError::ResourceNotFoundFault(ResourceNotFoundFault::builder().build()));
+    let source = source().endpoint(RdsEndpoint::builder().address("orders.example").build());
+    let context = account(source).context_with(vec![none]);
+    let plan = handle(&context, request(cutover(json!({"writes_stopped": true})))).await.expect("planned");
+    let said = plan.warnings.join("\n");
+    assert!(!said.contains("DMS endpoint `") && !said.contains("AWS Backup protects"), "{said}");
 }
 
 #[tokio::test]
@@ -884,26 +945,91 @@ async fn what_points_at_the_instance_is_read_only_when_it_matters() {
     }
 }
 
-/// Step Functions with one execution, of this status and input.
-fn execution(status: ExecutionStatus, input: Value) -> Rule {
-    mock!(StepFunctions::describe_execution).match_requests(|input| input.execution_arn() == Some(EARLIER)).then_output(
-        move || {
+const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt-instance";
+const OTHER: &str = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:other";
+/// When the execution that is planned started.
+const START_SECONDS: i64 = 1_000;
+
+/// Step Functions with an execution of this status and input.
+fn execution_at(arn: &'static str, start_seconds: i64, status: ExecutionStatus, input: Value) -> Rule {
+    mock!(StepFunctions::describe_execution)
+        .match_requests(move |input| input.execution_arn() == Some(arn))
+        .then_output(move || {
             DescribeExecutionOutput::builder()
-                .execution_arn(EARLIER)
-                .state_machine_arn("arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt-instance")
+                .execution_arn(arn)
+                .state_machine_arn(MACHINE)
                 .status(status.clone())
-                .start_date(DateTime::from_secs(0))
+                .start_date(DateTime::from_secs(start_seconds))
                 .input(input.to_string())
                 .build()
                 .expect("complete")
-        },
-    )
+        })
 }
 
-async fn resume(earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
+fn execution(status: ExecutionStatus, input: Value) -> Rule {
+    execution_at(EARLIER, 0, status, input)
+}
+
+/// Those that run, and when they started.
+fn running(executions: &'static [(&'static str, i64)]) -> Rule {
+    let item = |&(arn, start_seconds): &(&str, i64)| {
+        ExecutionListItem::builder()
+            .execution_arn(arn)
+            .state_machine_arn(MACHINE)
+            .name("name")
+            .status(ExecutionStatus::Running)
+            .start_date(DateTime::from_secs(start_seconds))
+            .build()
+            .expect("complete")
+    };
+    mock!(StepFunctions::list_executions)
+        .match_requests(|input| input.status_filter() == Some(&ExecutionStatus::Running))
+        .then_output(move || {
+            ListExecutionsOutput::builder()
+                .set_executions(Some(executions.iter().map(item).collect()))
+                .build()
+                .expect("complete")
+        })
+}
+
+async fn resume(mut earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
     let left = DbSnapshot::builder().db_snapshot_identifier("orders-encrypted").set_tag_list(Some(tags_of(EARLIER)));
+    earlier.push(execution_at(EXECUTION, START_SECONDS, ExecutionStatus::Running, json!({})));
+    earlier.push(running(&[(EXECUTION, START_SECONDS)]));
     let context = Account { snapshots: vec![left.build()], ..account(source()) }.context_with(earlier);
     handle(&context, request(json!({"instance_id": "orders", "resume": resumed}))).await
+}
+
+#[tokio::test]
+async fn of_two_that_resume_the_same_execution_the_later_gives_way() {
+    const BEFORE: &[(&str, i64)] = &[(EXECUTION, START_SECONDS), (OTHER, START_SECONDS - 1)];
+    const AT_ONCE: &[(&str, i64)] = &[(EXECUTION, START_SECONDS), (OTHER, START_SECONDS)];
+    const AFTER: &[(&str, i64)] = &[(EXECUTION, START_SECONDS), (OTHER, START_SECONDS + 1)];
+    let resumes = |resumed: &str| kept(json!({"resume": resumed}));
+    let rehearsal = kept(json!({"resume": EARLIER, "plan_only": true}));
+    let unknown = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:unknown";
+    for (executions, input, is_refused) in [
+        (BEFORE, resumes(EARLIER), true),
+        // Both know who is first, so one goes on.
+        (AT_ONCE, resumes(EARLIER), OTHER < EXECUTION),
+        (AFTER, resumes(EARLIER), false),
+        (BEFORE, rehearsal, false),
+        (BEFORE, orders(), false),
+        (BEFORE, resumes(OTHER), false),
+        (BEFORE, resumes(unknown), false),
+    ] {
+        let forgotten = mock!(StepFunctions::describe_execution)
+            .match_requests(move |input| input.execution_arn() == Some(unknown))
+            .then_error(|| DescribeExecutionError::ExecutionDoesNotExist(ExecutionDoesNotExist::builder().build()));
+        let other = execution_at(OTHER, executions[1].1, ExecutionStatus::Running, input.clone());
+        let rules = vec![running(executions), other, forgotten, execution(ExecutionStatus::Failed, kept(json!({})))];
+        let outcome = resume(rules, EARLIER).await;
+        assert_eq!(outcome.is_err(), is_refused, "{executions:?} {input}: {outcome:?}");
+        if let Err(error) = outcome {
+            assert_eq!(error.name(), "NotResumable");
+            assert!(error.to_string().starts_with(&format!("{OTHER} goes on with {EARLIER} already")), "{error}");
+        }
+    }
 }
 
 /// The input of an execution that leaves what it made.

@@ -35,9 +35,10 @@ pub async fn adopt_instance(client: &Client, id: &InstanceId, owner: &Owner) -> 
 pub fn conflict(resource: &str, tags: &[Tag], delete_command: &str) -> Error {
     Error::NameConflict(match (execution_of(tags), source_of(tags)) {
         (Some(execution), _) => format!(
-            "{resource} was made by the execution {execution}. If that still runs, wait for it. If it ended and left \
-             this behind, go on with it by adding \"resume\": \"{execution}\" to the input, or, if you do not need \
-             it: {delete_command}"
+            "{resource} was made by the execution {execution}. If that still runs, or is being undone, wait for it. If \
+             it ended and was to keep what it made (on_failure), go on with it by adding \"resume\": \"{execution}\" to \
+             the input. Otherwise start the state machine undo-instance with {{\"executionArn\":\"{execution}\"}}, or, \
+             if you do not need it: {delete_command}"
         ),
         (None, Some(source)) => format!(
             "{resource} is the result of an earlier execution of rds-encrypt for the instance {source}. Choose \

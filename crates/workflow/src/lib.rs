@@ -16,5 +16,6 @@ pub mod settings;
 pub mod status;
 pub mod turn;
 pub mod wait;
+pub mod wanted;
 
 pub use error::Error;

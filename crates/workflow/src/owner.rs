@@ -25,7 +25,7 @@ impl Owner {
         let ours = [(EXECUTION_TAG, &self.execution), (SOURCE_TAG, &self.source_resource_id)];
         user_tags
             .iter()
-            .map(|tag| Tag::builder().key(&tag.key).value(&tag.value).build())
+            .map(TagPair::to_aws)
             .chain(ours.map(|(key, value)| Tag::builder().key(key).value(value).build()))
             .collect()
     }
@@ -55,6 +55,12 @@ fn value_of<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
 pub struct TagPair {
     pub key: String,
     pub value: String,
+}
+
+impl TagPair {
+    pub fn to_aws(&self) -> Tag {
+        Tag::builder().key(&self.key).value(&self.value).build()
+    }
 }
 
 /// The tags that travel: all but AWS's own, which no caller may set, and ours.

@@ -51,6 +51,10 @@ pub const BACKUPS_WAIT_FOR_CUTOVER: &str = "Automated backups are switched on af
     instance. Until its first backup is done (LatestRestorableTime appears), the encrypted snapshot is the only \
     recovery point: keep it.";
 
+/// Waits for a cutover; see the module.
+pub const BACKUPS: &str = "BackupRetentionPeriod";
+const PROTECTION: &str = "DeletionProtection";
+
 /// The settings of an instance that travel or are compared, by name; what is off may be absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(try_from = "BTreeMap<String, Value>")]
@@ -108,7 +112,7 @@ impl Settings {
     /// The same with automated backups off, for a target whose first backup waits for the cutover.
     pub fn without_backups(&self) -> Self {
         let mut settings = self.clone();
-        settings.0.insert("BackupRetentionPeriod", 0.into());
+        settings.0.insert(BACKUPS, 0.into());
         settings
     }
 
@@ -153,13 +157,29 @@ impl Settings {
         self.modification(target, |field| field.travels != Travels::Last)
     }
 
-    /// What guards a proven target: deletion protection, and backups if they had to wait. Call it on
-    /// the source's settings, not on those [`Settings::without_backups`].
+    /// What guards a proven target: deletion protection, and backups if they had to wait. It is switched
+    /// on where it is off, and nothing that is on is changed. Call it on the source's settings, not on
+    /// those [`Settings::without_backups`].
     pub fn protection(&self, target: &DbInstance) -> Option<Changes> {
-        self.modification(target, |field| field.travels == Travels::Last || field.name == "BackupRetentionPeriod")
+        let is_off = |field: &Field| field.value(target).is_none_or(|value| value == false || value == 0);
+        self.modification(target, |field| {
+            (field.travels == Travels::Last || field.setting == Some(BACKUPS)) && is_off(field)
+        })
     }
 
-    fn modification(&self, target: &DbInstance, is_due: fn(&Field) -> bool) -> Option<Changes> {
+    /// These settings, guarded as these others are, too: the longer retention of backups, and deletion
+    /// protection if one of them has it.
+    pub fn guarded_as(mut self, others: &Self) -> Self {
+        if others.flag(PROTECTION) == Some(true) {
+            self.0.insert(PROTECTION, true.into());
+        }
+        if let Some(days) = others.number(BACKUPS).filter(|days| Some(*days) > self.number(BACKUPS)) {
+            self.0.insert(BACKUPS, days.into());
+        }
+        self
+    }
+
+    fn modification(&self, target: &DbInstance, is_due: impl Fn(&Field) -> bool) -> Option<Changes> {
         let target = Self::capture(target);
         let input = ModifyDbInstanceInputBuilder::default().apply_immediately(true);
         let mut changes = Changes { input, settings: Vec::new() };
@@ -359,6 +379,31 @@ mod tests {
             .option_group_memberships(membership("new", "in-sync"))
             .build();
         assert_eq!(Settings::capture(&source).text("OptionGroupName").as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn what_guards_is_switched_on_and_never_off_or_lower() {
+        let guarded = |on, days| postgres().deletion_protection(on).backup_retention_period(days).build();
+        let settings = |on, days| Settings::capture(&guarded(on, days));
+        for (wanted, target, set) in [
+            ((true, 7), (false, 0), vec![BACKUPS, PROTECTION]),
+            ((true, 7), (true, 0), vec![BACKUPS]),
+            ((true, 7), (false, 14), vec![PROTECTION]),
+            ((false, 0), (true, 14), vec![]),
+            ((true, 7), (true, 1), vec![]),
+        ] {
+            let target = guarded(target.0, target.1);
+            let changes = settings(wanted.0, wanted.1).protection(&target);
+            assert_eq!(changes.map_or(vec![], |changes| changes.settings), set, "{wanted:?} {target:?}");
+        }
+        for (planned, now, wanted) in [
+            ((false, 7), (true, 14), (true, 14)),
+            ((true, 7), (false, 0), (true, 7)),
+            ((false, 7), (false, 1), (false, 7)),
+        ] {
+            let both = settings(planned.0, planned.1).guarded_as(&settings(now.0, now.1));
+            assert_eq!(both, settings(wanted.0, wanted.1), "{planned:?} {now:?}");
+        }
     }
 
     #[test]
