@@ -11,7 +11,7 @@ use serde::Deserialize;
 use workflow::Error;
 use workflow::describe::find_by_resource_id;
 use workflow::status::{self, Class};
-use workflow::turn::Turn;
+use workflow::turn::{HIDDEN_SECONDS_MAX, Turn};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,12 +28,18 @@ pub async fn handle(client: &Client, request: Request) -> Result<Turn, Error> {
     let what = format!("DB instance {resource_id} does not have the security groups {}", security_group_ids.join(", "));
     let mut turn = Turn::after(previous);
     let Some(source) = find_by_resource_id(client, &resource_id).await? else {
+        // A rename can have come before this.
+        if turn.unseen_seconds() >= HIDDEN_SECONDS_MAX {
+            return Err(Error::InstanceNotFound(format!(
+                "the source, DB instance {resource_id}, has not been seen for {HIDDEN_SECONDS_MAX} s: somebody deleted it"
+            )));
+        }
         turn.status = None;
         return turn.end(false, &what, max_wait_seconds);
     };
     let id = source.db_instance_identifier().unwrap_or_default();
     let status = source.db_instance_status().unwrap_or_default();
-    turn.status = Some(status.to_owned());
+    turn.see(Some(status));
     if let Class::Failed { remedy } = status::instance(status) {
         return Err(Error::InstanceFailed(format!("DB instance `{id}` is `{status}`: {remedy}")));
     }

@@ -172,10 +172,22 @@ async fn a_busy_source_is_waited_for_and_a_failed_one_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_source_that_a_rename_hides_is_waited_for_until_the_deadline() {
+async fn a_source_that_a_rename_hides_is_waited_for_and_one_that_is_gone_is_not() {
     let rds = Rds::default();
     let mut turn = fence(&rds, None).await.expect("hidden");
     assert_eq!((turn.ready, turn.status.as_deref()), (false, None));
+    turn.wait.waited_seconds = HIDDEN_SECONDS_MAX - 1;
+    let mut turn = fence(&rds, Some(turn)).await.expect("still hidden");
+    turn.wait.waited_seconds = HIDDEN_SECONDS_MAX;
+    let error = fence(&rds, Some(turn)).await.expect_err("gone");
+    assert_eq!(error.name(), "InstanceNotFound");
+    assert!(error.to_string().contains("db-SOURCE, has not been seen for 900 s"), "{error}");
+}
+
+#[tokio::test]
+async fn groups_that_do_not_come_into_force_are_waited_for_until_the_deadline() {
+    let rds = Rds::with(open("modifying"));
+    let mut turn = fence(&rds, None).await.expect("busy");
     turn.wait.waited_seconds = 24 * HOUR_SECONDS;
     let error = fence(&rds, Some(turn)).await.expect_err("late");
     assert_eq!(error.name(), "WaitTimedOut");

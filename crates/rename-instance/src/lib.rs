@@ -18,15 +18,13 @@ use workflow::Error;
 use workflow::describe::{find_by_resource_id, has_pending_modifications, pending_identifier};
 use workflow::ids::InstanceId;
 use workflow::status::{self, Class};
-use workflow::turn::Turn;
+use workflow::turn::{HIDDEN_SECONDS_MAX, Turn};
 
 use crate::restore_names::RestoreNames;
 
 /// A name that an instance has just lost may be taken for a while yet. Assumed: the User Guide says
 /// only that the new name works "in about 10 minutes".
 const NAME_RELEASE_SECONDS: u64 = 600;
-/// A rename hides an instance for minutes. One that is not seen for this long is gone.
-const HIDDEN_SECONDS_MAX: u64 = 900;
 /// While the target cannot take the name, the name answers nobody: better to give it back to the source.
 const OUTAGE_SECONDS_MAX: u64 = 1_800;
 

@@ -10,9 +10,10 @@ use workflow::Error;
 use workflow::describe::{find_by_resource_id, pending_identifier};
 use workflow::ids::InstanceId;
 use workflow::status::{self, Class};
+use workflow::turn::HIDDEN_SECONDS_MAX;
 use workflow::wait;
 
-use crate::{HIDDEN_SECONDS_MAX, NAME_RELEASE_SECONDS, Restored, request};
+use crate::{NAME_RELEASE_SECONDS, Restored, request};
 
 /// Names go back whatever it takes; only after this a human must look.
 const DEADLINE_SECONDS: u64 = 48 * 60 * 60;

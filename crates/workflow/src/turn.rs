@@ -8,6 +8,8 @@ use crate::wait::{self, Wait};
 
 /// An instance can say `available` shortly before it reboots, so one look does not prove it.
 const STEADY_LOOKS: u32 = 2;
+/// A rename hides an instance for minutes. One that is not seen for this long is gone.
+pub const HIDDEN_SECONDS_MAX: u64 = 900;
 /// Between two looks at an instance that has nothing left to do.
 const CONFIRM_SECONDS: u64 = 15;
 
