@@ -6,7 +6,7 @@ use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Inbox, Outcome};
-use crate::fixtures::{family, fault, instance, seed, sql};
+use crate::fixtures::{family, fault, instance, seed, sql, until_entered};
 
 const OLD_WORLD: &[&str] = &["instance NAME"];
 const NEW_WORLD: &[&str] = &["instance NAME", "instance NAME-unencrypted", "snapshot NAME-encrypted"];
@@ -138,9 +138,14 @@ async fn an_approval_lets_the_cutover_go_on() {
     let execution = cloud.start_execution(&input.to_string()).await;
     let token = approval_token(&mut inbox, "approved");
     assert_eq!(family(cloud, "approved").await.first().map(String::as_str), Some("instance approved"));
+    // An approval can take days, in which somebody changes the source.
+    let change = json!({"fields": {"PreferredMaintenanceWindow": "tue:05:00-tue:05:30"}});
+    cloud.control("PATCH", "instances/approved", change);
     cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
     cloud.outcome(&execution).await.succeeded();
     assert!(assert_whole(cloud, "approved", &before, "after the approval").await);
+    let target = instance(cloud, "approved").await;
+    assert_eq!(target.preferred_maintenance_window(), Some("tue:05:00-tue:05:30"));
 }
 
 #[tokio::test]
@@ -264,15 +269,34 @@ async fn stop_at(cloud: &Cloud, state: &str) {
 }
 
 #[tokio::test]
+async fn whoever_stopped_an_execution_is_told_what_became_of_it() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "told", json!({}));
+    let mut inbox = cloud.inbox();
+    let execution = cloud.start_execution(&json!({"instance_id": "told"}).to_string()).await;
+    until_entered(cloud, &execution, "WaitForInstance").await;
+    cloud.sfn.stop_execution().execution_arn(&execution).send().await.expect("stopped");
+    let mail = inbox.next_about("told");
+    assert_eq!(mail["subject"], "rds-encrypt: told was undone");
+    let message = mail["message"].as_str().expect("text");
+    assert!(message.contains("ended as ABORTED") && message.contains("Undone: deleted"), "{message}");
+    assert!(message.contains(&execution), "{message}");
+}
+
+#[tokio::test]
 async fn a_stopped_execution_that_was_to_keep_is_kept_under_its_names() {
     let cloud = Cloud::shared().await;
     seed(cloud, "stopped-and-kept", json!({}));
+    let mut inbox = cloud.inbox();
     let input = json!({"instance_id": "stopped-and-kept", "on_failure": "keep"});
     let execution = cloud.start_execution(&input.to_string()).await;
     until_entered(cloud, &execution, "WaitForInstance").await;
     cloud.sfn.stop_execution().execution_arn(&execution).send().await.expect("stopped");
     assert_eq!(undo_of(cloud, &execution).await.status, ExecutionStatus::Succeeded);
     assert_eq!(family(cloud, "stopped-and-kept").await.len(), 4);
+    let mail = inbox.next_about("stopped-and-kept");
+    assert_eq!(mail["subject"], "rds-encrypt: stopped-and-kept was kept");
+    assert!(mail["message"].as_str().is_some_and(|message| message.contains("\"resume\"")), "{mail}");
     let input = json!({"instance_id": "stopped-and-kept", "resume": execution});
     cloud.encrypt(input).await.succeeded();
 }
@@ -292,12 +316,4 @@ async fn undo_of(cloud: &Cloud, execution: &str) -> Outcome {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("no undo was started for {execution}");
-}
-
-async fn until_entered(cloud: &Cloud, execution: &str, state: &str) {
-    let started = Instant::now();
-    while !cloud.entered_lately(execution).await.iter().any(|entered| entered == state) {
-        assert!(started.elapsed() < Duration::from_secs(60), "{execution} never entered {state}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

@@ -1,10 +1,11 @@
 //! End to end: the deployed state machine, the real bootstraps, a real PostgreSQL with rows in it.
 
 use aws_sdk_kms::types::{KeySpec, KeyUsageType};
+use aws_sdk_rds::types::Tag;
 use serde_json::json;
 
 use crate::cloud::Cloud;
-use crate::fixtures::{family, fault, instance, seed, sql};
+use crate::fixtures::{family, fault, instance, seed, sql, until_entered};
 
 #[tokio::test]
 async fn an_encrypted_instance_has_the_rows_of_its_source() {
@@ -94,6 +95,38 @@ async fn a_customers_key_is_used_whatever_names_it() {
         assert_eq!(outcome.succeeded()["kms_key_arn"], arn);
         assert_eq!(instance(cloud, &format!("{name}-encrypted")).await.kms_key_id(), Some(arn));
     }
+}
+
+/// An hours' long copy is not thrown away because somebody changed the source meanwhile, nor is the
+/// change lost; what others do to the target is not in its way.
+#[tokio::test]
+async fn what_changes_during_the_run_is_no_difference_in_the_end() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "drifting", json!({"TagList": [{"Key": "team", "Value": "planets"}]}));
+    let change = json!({"fields": {
+        "BackupRetentionPeriod": 14,
+        "PreferredMaintenanceWindow": "tue:05:00-tue:05:30",
+        "TagList": [{"Key": "team", "Value": "stars"}],
+    }});
+    let change = cloud.control_command("PATCH", "instances/drifting", &change);
+    let rule = json!({"action": {"type": "run", "command": change}});
+    fault(cloud, "drifting", "RestoreDBInstanceFromDBSnapshot", rule);
+
+    let execution = cloud.start_execution(&json!({"instance_id": "drifting"}).to_string()).await;
+    until_entered(cloud, &execution, "WaitForInstance").await;
+    let restored = instance(cloud, "drifting-encrypted").await;
+    let tag = Tag::builder().key("created-by").value("robot").build();
+    let call = cloud.rds.add_tags_to_resource().resource_name(restored.db_instance_arn().expect("an ARN")).tags(tag);
+    call.send().await.expect("tagged");
+
+    let outcome = cloud.outcome(&execution).await;
+    let proof = &outcome.succeeded()["proof"];
+    let target = instance(cloud, "drifting-encrypted").await;
+    assert_eq!(target.backup_retention_period(), Some(14));
+    assert_eq!(target.preferred_maintenance_window(), Some("tue:05:00-tue:05:30"));
+    let team = target.tag_list().iter().find(|tag| tag.key() == Some("team"));
+    assert_eq!(team.and_then(|tag| tag.value()), Some("stars"));
+    assert_eq!(proof["tags_only_on_target"], json!(["created-by=robot"]), "{proof:#}");
 }
 
 #[tokio::test]

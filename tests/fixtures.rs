@@ -1,5 +1,7 @@
 //! What the tests put into a local cloud, and how they look at it.
 
+use std::time::{Duration, Instant};
+
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
 
@@ -51,4 +53,13 @@ pub(crate) async fn sql(instance: &DbInstance) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await.expect("connected");
     tokio::spawn(connection);
     client
+}
+
+/// Returns while, or shortly after, an execution is in this state.
+pub(crate) async fn until_entered(cloud: &Cloud, execution: &str, state: &str) {
+    let started = Instant::now();
+    while !cloud.entered_lately(execution).await.iter().any(|entered| entered == state) {
+        assert!(started.elapsed() < Duration::from_secs(60), "{execution} never entered {state}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

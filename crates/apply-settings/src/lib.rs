@@ -1,9 +1,9 @@
-//! Sets on the target what a restore cannot take or did not take, and reboots it until its parameter
-//! group is in sync. After the proof, its second phase releases the target from this execution and
-//! switches on what would have been in the undo's way.
+//! Sets on the target what a restore cannot take or did not take, and what changed at the source since
+//! the plan, and reboots it until its parameter group is in sync. After the proof, its second phase
+//! releases the target from this execution and switches on what would have been in the undo's way.
 //!
-//! AWS calls: DescribeDBInstances, ModifyDBInstance, AddRoleToDBInstance, RebootDBInstance; in the
-//! last phase RemoveTagsFromResource.
+//! AWS calls: DescribeDBInstances, ModifyDBInstance, AddRoleToDBInstance, AddTagsToResource,
+//! RebootDBInstance; in the last phase RemoveTagsFromResource.
 //!
 //! It is one look of a loop. Repeating it is safe, because it sets what differs, which is nothing
 //! the second time.
@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::describe::{find_target, has_pending_modifications};
 use workflow::ids::InstanceId;
-use workflow::owner::{EXECUTION_TAG, execution_of};
-use workflow::settings::{Changes, Settings};
+use workflow::owner::{EXECUTION_TAG, TagPair, execution_of};
+use workflow::settings::Changes;
 use workflow::status::{self, Class};
 use workflow::wait::{self, Wait};
+use workflow::wanted::Wanted;
 
 /// RDS accepts a modification before its status shows it: what was asked for and still differs is
 /// given this long before it counts as refused, which the proof then names.
@@ -34,8 +35,8 @@ pub struct Request {
     pub phase: Phase,
     pub target_instance_id: InstanceId,
     pub target_resource_id: Option<String>,
-    /// The source's settings, as the plan captured them.
-    pub settings: Settings,
+    /// As the plan saw it; the source is looked at again.
+    pub wanted: Wanted,
     pub previous: Option<Response>,
     pub max_wait_seconds: u64,
 }
@@ -53,7 +54,7 @@ pub struct Response {
     pub ready: bool,
     /// AWS's word at this look.
     pub status: Option<String>,
-    /// What was set, in the order of the calls: settings, and roles as `role for feature`.
+    /// What was set, in the order of the calls: settings, roles as `role for feature`, `tag key=value`.
     pub applied: Vec<String>,
     pub reboots: u32,
     pub steady_looks: u32,
@@ -64,14 +65,19 @@ pub struct Response {
     pub wait: Wait,
 }
 
-pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
+pub async fn handle(client: &Client, mut request: Request) -> Result<Response, Error> {
+    request.wanted = match request.phase {
+        Phase::AfterRestore => request.wanted.now(client).await?,
+        Phase::Last => request.wanted.guarded(client).await?,
+    };
     let target = find_target(client, &request.target_instance_id, request.target_resource_id.as_deref()).await?;
     let name = format!("DB instance `{}`", request.target_instance_id);
     let status = target.db_instance_status().unwrap_or_default().to_owned();
     if let Class::Failed { remedy } = status::instance(&status) {
         return Err(Error::InstanceFailed(format!("{name} is `{status}`: {remedy}")));
     }
-    let mut response = Response { ready: false, ..request.previous.clone().unwrap_or_default() };
+    // A loop that was over begins anew: the source can have changed while somebody approved.
+    let mut response = request.previous.take().filter(|previous| !previous.ready).unwrap_or_default();
     response.status = Some(status);
     let mut step = Step { client, request: &request, target: &target, response: &mut response };
     let acted = step.act().await?;
@@ -128,8 +134,8 @@ impl Step<'_> {
             return Ok(false);
         }
         let changes = match self.request.phase {
-            Phase::AfterRestore => self.request.settings.changes(self.target),
-            Phase::Last => self.request.settings.protection(self.target),
+            Phase::AfterRestore => self.request.wanted.settings.changes(self.target),
+            Phase::Last => self.request.wanted.settings.protection(self.target),
         };
         if let Some(changes) = changes
             && !self.all_asked_for(changes.settings.iter().copied())
@@ -140,12 +146,19 @@ impl Step<'_> {
         if self.request.phase == Phase::Last {
             return Ok(false);
         }
-        let roles = self.request.settings.roles_to_add(self.target);
+        let roles = self.request.wanted.settings.roles_to_add(self.target);
         let named: Vec<String> = roles.iter().map(|(role, feature)| format!("{role} for {feature}")).collect();
         if !self.all_asked_for(named.iter().map(String::as_str)) {
             for (role, feature) in &roles {
                 self.add_role(role, feature).await?;
             }
+            return Ok(true);
+        }
+        let tags = self.request.wanted.missing_tags(self.target.tag_list());
+        let named: Vec<String> = tags.iter().map(|tag| format!("tag {}={}", tag.key, tag.value)).collect();
+        if !self.all_asked_for(named.iter().map(String::as_str)) {
+            self.add_tags(&tags).await?;
+            named.into_iter().for_each(|name| self.note_applied(name));
             return Ok(true);
         }
         if needs_reboot(self.target) && self.response.reboots < REBOOTS_MAX && self.has_settled() {
@@ -200,6 +213,15 @@ impl Step<'_> {
         Ok(())
     }
 
+    async fn add_tags(&self, tags: &[&TagPair]) -> Result<(), Error> {
+        let arn = self.target.db_instance_arn().unwrap_or_default();
+        let tags = tags.iter().map(|tag| tag.to_aws()).collect();
+        let call = self.client.add_tags_to_resource().resource_name(arn).set_tags(Some(tags));
+        let outcome = call.send().await;
+        outcome.map_err(|error| Error::from_call(format!("add the source's new tags to {arn}"), error))?;
+        Ok(())
+    }
+
     async fn reboot(&mut self) -> Result<(), Error> {
         let id = &self.request.target_instance_id;
         let outcome = self.client.reboot_db_instance().db_instance_identifier(id.as_str()).send().await;
@@ -237,11 +259,14 @@ fn is_steady(request: &Request, target: &DbInstance, response: &Response) -> boo
     };
     let done = match request.phase {
         Phase::AfterRestore => {
-            request.settings.changes(target).is_none()
-                && request.settings.roles_to_add(target).is_empty()
+            request.wanted.settings.changes(target).is_none()
+                && request.wanted.settings.roles_to_add(target).is_empty()
+                && request.wanted.missing_tags(target.tag_list()).is_empty()
                 && target.db_parameter_groups().iter().all(|group| group.parameter_apply_status() == Some("in-sync"))
         }
-        Phase::Last => request.settings.protection(target).is_none() && execution_of(target.tag_list()).is_none(),
+        Phase::Last => {
+            request.wanted.settings.protection(target).is_none() && execution_of(target.tag_list()).is_none()
+        }
     };
     serves && (done || (was_long_ago(response) && request.phase == Phase::AfterRestore))
 }

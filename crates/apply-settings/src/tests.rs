@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use aws_sdk_rds::error::ErrorMetadata;
 use aws_sdk_rds::operation::add_role_to_db_instance::{AddRoleToDBInstanceError, AddRoleToDbInstanceOutput};
+use aws_sdk_rds::operation::add_tags_to_resource::AddTagsToResourceOutput;
 use aws_sdk_rds::operation::describe_db_instances::DescribeDbInstancesOutput;
 use aws_sdk_rds::operation::modify_db_instance::{ModifyDBInstanceError, ModifyDbInstanceOutput};
 use aws_sdk_rds::operation::reboot_db_instance::RebootDbInstanceOutput;
@@ -9,7 +10,8 @@ use aws_sdk_rds::operation::remove_tags_from_resource::RemoveTagsFromResourceOut
 use aws_sdk_rds::types::builders::DbInstanceBuilder;
 use aws_sdk_rds::types::error::DbInstanceRoleAlreadyExistsFault;
 use aws_sdk_rds::types::{DbInstanceRole, DbParameterGroupStatus, MasterUserSecret, PendingModifiedValues, Tag};
-use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
+use aws_smithy_mocks::{MockResponse, Rule, RuleMode, mock, mock_client};
+use workflow::options::Cutover;
 
 use super::*;
 
@@ -52,8 +54,8 @@ fn parameter_group(status: &str) -> DbParameterGroupStatus {
     DbParameterGroupStatus::builder().db_parameter_group_name("tuned").parameter_apply_status(status).build()
 }
 
-fn settings_of(source: DbInstanceBuilder) -> Settings {
-    Settings::capture(&source.build())
+fn wanted_of(source: DbInstanceBuilder) -> Wanted {
+    Wanted::of(&source.dbi_resource_id("db-SOURCE").build(), Cutover::None)
 }
 
 fn request(phase: Phase, previous: Option<Response>) -> Request {
@@ -61,7 +63,7 @@ fn request(phase: Phase, previous: Option<Response>) -> Request {
         phase,
         target_instance_id: InstanceId::parse("orders-encrypted").expect("legal"),
         target_resource_id: Some("db-TARGET".into()),
-        settings: settings_of(source()),
+        wanted: wanted_of(source()),
         previous,
         max_wait_seconds: HOUR_SECONDS,
     }
@@ -84,8 +86,26 @@ fn applied(names: &[&str], acted_at_seconds: u64, seconds: u64) -> Response {
     Response { applied, acted_at_seconds, ..waited(seconds) }
 }
 
+/// Answers the look at the source, which is as the plan saw it if it is not given.
+fn source_is(source: Option<DbInstance>) -> Rule {
+    mock!(Client::describe_db_instances)
+        .match_requests(|input| input.filters().iter().any(|filter| filter.values() == ["db-SOURCE"]))
+        .then_output(move || {
+            DescribeDbInstancesOutput::builder().set_db_instances(Some(source.iter().cloned().collect())).build()
+        })
+}
+
 /// The calls that a look at this target makes to change something, and its answer.
 async fn look_refused(
+    target: DbInstanceBuilder,
+    request: Request,
+    refused: &'static str,
+) -> (Vec<String>, Result<Response, Error>) {
+    look_beside(None, target, request, refused).await
+}
+
+async fn look_beside(
+    source: Option<DbInstance>,
     target: DbInstanceBuilder,
     request: Request,
     refused: &'static str,
@@ -137,7 +157,17 @@ async fn look_refused(
         called(format!("remove {} from {}", input.tag_keys().join(", "), input.resource_name().unwrap_or_default()));
         RemoveTagsFromResourceOutput::builder().build()
     });
-    let rules = [&describe, &modify, &add_role, &reboot, &remove_tags];
+    let called = note(&calls);
+    let add_tags = mock!(Client::add_tags_to_resource).then_compute_output(move |input| {
+        let tags = input
+            .tags()
+            .iter()
+            .map(|tag| format!("{}={}", tag.key().unwrap_or_default(), tag.value().unwrap_or_default()));
+        called(format!("tag {} {}", input.resource_name().unwrap_or_default(), tags.collect::<Vec<_>>().join(" ")));
+        AddTagsToResourceOutput::builder().build()
+    });
+    let source = source_is(source);
+    let rules = [&source, &describe, &modify, &add_role, &add_tags, &reboot, &remove_tags];
     let answer = handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, rules), request).await;
     let calls = calls.lock().expect("no test panicked meanwhile").clone();
     (calls, answer)
@@ -198,6 +228,36 @@ async fn what_comes_to_differ_later_is_set_too() {
 }
 
 #[tokio::test]
+async fn what_changed_at_the_source_since_the_plan_is_set_too() {
+    let team = Tag::builder().key("team").value("b").build();
+    let changed = source().backup_retention_period(14).tag_list(team).build();
+    let (calls, modified) = look_beside(Some(changed.clone()), settled(), after_restore(None), "").await;
+    assert_eq!(calls, ["modify 14 days of backups"]);
+    let target = || settled().backup_retention_period(14);
+    let previous = modified.expect("a look");
+    let (calls, tagged) = look_beside(Some(changed.clone()), target(), after_restore(Some(previous)), "").await;
+    assert_eq!(calls, ["tag arn:target team=b"]);
+    let tagged = tagged.expect("a look");
+    assert_eq!(tagged.applied, ["BackupRetentionPeriod", "tag team=b"]);
+    // It does not show yet.
+    let (calls, waiting) = look_beside(Some(changed.clone()), target(), after_restore(Some(tagged.clone())), "").await;
+    assert_eq!((calls.len(), waiting.expect("a look").steady_looks), (0, 0));
+    let target = target().tag_list(Tag::builder().key("team").value("b").build());
+    let (calls, steady) = look_beside(Some(changed), target, after_restore(Some(tagged)), "").await;
+    assert_eq!((calls.len(), steady.expect("a look").steady_looks), (0, 1));
+}
+
+#[tokio::test]
+async fn a_loop_that_was_over_begins_anew() {
+    let over = Response { ready: true, steady_looks: 2, ..applied(&["PreferredMaintenanceWindow"], 0, HOUR_SECONDS) };
+    let (calls, response) = look(restored(), after_restore(Some(over.clone()))).await;
+    assert_eq!(calls, [format!("modify {WINDOW}")], "what was asked for in another loop is asked for again");
+    assert_eq!((response.ready, response.acted_at_seconds), (false, 0));
+    let (_, response) = look(settled(), after_restore(Some(over))).await;
+    assert_eq!((response.ready, response.steady_looks), (false, 1));
+}
+
+#[tokio::test]
 async fn what_rds_does_not_do_in_ten_minutes_is_left_to_the_proof() {
     let previous = applied(&["PreferredMaintenanceWindow"], 100, 700);
     let (calls, response) = look(restored(), after_restore(Some(previous))).await;
@@ -225,8 +285,8 @@ async fn a_target_that_cannot_be_modified_now_is_left_alone() {
 
 #[tokio::test]
 async fn roles_are_added_once_the_settings_are_in_place() {
-    let settings = settings_of(source().associated_roles(role("arn:1")).associated_roles(role("arn:2")));
-    let with_roles = |previous| Request { settings: settings.clone(), ..after_restore(previous) };
+    let wanted = wanted_of(source().associated_roles(role("arn:1")).associated_roles(role("arn:2")));
+    let with_roles = |previous| Request { wanted: wanted.clone(), ..after_restore(previous) };
     let (calls, _) = look(restored(), with_roles(None)).await;
     assert_eq!(calls, [format!("modify {WINDOW}")]);
     let (calls, response) = look(settled().associated_roles(role("arn:1")), with_roles(None)).await;
@@ -244,8 +304,8 @@ async fn roles_are_added_once_the_settings_are_in_place() {
 
 #[tokio::test]
 async fn a_role_that_is_there_already_counts_as_added() {
-    let settings = settings_of(source().associated_roles(role("arn:1")));
-    let request = || Request { settings: settings.clone(), ..after_restore(None) };
+    let wanted = wanted_of(source().associated_roles(role("arn:1")));
+    let request = || Request { wanted: wanted.clone(), ..after_restore(None) };
     let (_, answer) = look_refused(settled(), request(), "DBInstanceRoleAlreadyExists").await;
     assert_eq!(answer.expect("added").applied, ["arn:1 for s3Import"]);
     let (_, answer) = look_refused(settled(), request(), "DBInstanceRoleQuotaExceeded").await;
@@ -258,8 +318,8 @@ async fn a_role_that_is_there_already_counts_as_added() {
 #[tokio::test]
 async fn a_target_whose_parameters_are_pending_is_rebooted() {
     let pending = || settled().db_parameter_groups(parameter_group("pending-reboot"));
-    let settings = settings_of(source().db_parameter_groups(parameter_group("in-sync")));
-    let with_group = |previous| Request { settings: settings.clone(), ..after_restore(previous) };
+    let wanted = wanted_of(source().db_parameter_groups(parameter_group("in-sync")));
+    let with_group = |previous| Request { wanted: wanted.clone(), ..after_restore(previous) };
     let (calls, first) = look(pending(), with_group(Some(waited(100)))).await;
     assert_eq!(calls, ["reboot"]);
     assert_eq!((first.reboots, first.acted_at_seconds), (1, 100));
@@ -284,8 +344,8 @@ async fn a_target_whose_parameters_are_pending_is_rebooted() {
 
 #[tokio::test]
 async fn parameters_that_are_being_applied_are_waited_for() {
-    let settings = settings_of(source().db_parameter_groups(parameter_group("in-sync")));
-    let request = Request { settings, ..after_restore(None) };
+    let wanted = wanted_of(source().db_parameter_groups(parameter_group("in-sync")));
+    let request = Request { wanted, ..after_restore(None) };
     let (calls, response) = look(settled().db_parameter_groups(parameter_group("applying")), request).await;
     assert_eq!(calls, NO_CALL);
     assert_eq!(response.steady_looks, 0);
@@ -316,12 +376,22 @@ async fn the_last_phase_switches_on_backups_that_had_to_wait() {
 }
 
 #[tokio::test]
+async fn the_last_phase_guards_the_target_as_the_source_is_guarded_by_now() {
+    let plan = source().deletion_protection(false);
+    let request = Request { wanted: wanted_of(plan), ..last(None) };
+    let guarded = source().backup_retention_period(14).build();
+    let target = protected().deletion_protection(false).backup_retention_period(0);
+    let (calls, _) = look_beside(Some(guarded), target, request, "").await;
+    assert_eq!(calls, ["modify 14 days of backups protection true"]);
+}
+
+#[tokio::test]
 async fn the_last_phase_changes_nothing_else() {
     let target = protected()
         .preferred_maintenance_window("mon:01:00-mon:02:00")
         .db_parameter_groups(parameter_group("pending-reboot"));
-    let settings = settings_of(source().associated_roles(role("arn:1")));
-    let (calls, response) = look(target, Request { settings, ..last(None) }).await;
+    let wanted = wanted_of(source().associated_roles(role("arn:1")));
+    let (calls, response) = look(target, Request { wanted, ..last(None) }).await;
     assert_eq!(calls, NO_CALL);
     assert_eq!(response.steady_looks, 1);
 }
@@ -425,7 +495,8 @@ async fn throttling_that_ends_is_not_noticed() {
         .times(2)
         .output(|| ModifyDbInstanceOutput::builder().build())
         .build();
-    let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &modify]);
+    let source = source_is(None);
+    let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&source, &describe, &modify]);
     let response = handle(&client, after_restore(None)).await.expect("a look");
     assert_eq!(response.applied, ["PreferredMaintenanceWindow"]);
     assert_eq!(modify.num_calls(), 3);

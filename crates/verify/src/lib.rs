@@ -1,5 +1,5 @@
-//! The commit point: reads source and target side by side. Only a target that is encrypted under the
-//! asked key, steadily available and equal in every setting that was not announced to differ passes.
+//! Reads source and target side by side. Only a target that is encrypted under the asked key, available
+//! and equal in every setting that was not announced to differ passes.
 //!
 //! AWS calls: DescribeDBInstances.
 //!
@@ -12,8 +12,9 @@ use workflow::Error;
 use workflow::describe::{find_target, has_pending_modifications};
 use workflow::encryption::EncryptionClass;
 use workflow::ids::InstanceId;
-use workflow::owner::{Owner, TagPair, user_tags};
-use workflow::settings::{Settings, TABLE, Travels};
+use workflow::options::Cutover;
+use workflow::settings::{BACKUPS, Field, Settings, TABLE, Travels};
+use workflow::wanted::Wanted;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,10 +22,8 @@ pub struct Request {
     pub target_instance_id: InstanceId,
     pub target_resource_id: Option<String>,
     pub kms_key_arn: String,
-    /// The source's, as the plan captured them.
-    pub settings: Settings,
-    pub tags: Vec<TagPair>,
-    pub owner: Owner,
+    /// As the plan saw it; the source is looked at again.
+    pub wanted: Wanted,
 }
 
 /// The short proof that the execution's output holds.
@@ -37,14 +36,17 @@ pub struct Proof {
     /// Settings that are equal on both sides, tags and roles included.
     pub compared: Vec<String>,
     pub differs_on_purpose: Vec<String>,
+    /// `key=value`: put there by others, and left alone.
+    pub tags_only_on_target: Vec<String>,
     /// The same in words, for the mail that asks for an approval.
     pub summary: String,
 }
 
 pub async fn handle(client: &Client, request: Request) -> Result<Proof, Error> {
     let target = find_target(client, &request.target_instance_id, request.target_resource_id.as_deref()).await?;
+    let wanted = request.wanted.now(client).await?;
     let mut problems = encryption_problems(&target, &request.kms_key_arn);
-    if target.dbi_resource_id() == Some(request.owner.source_resource_id.as_str()) {
+    if target.dbi_resource_id() == Some(wanted.source_resource_id.as_str()) {
         problems.push("the target is the source itself".to_owned());
     }
     let status = target.db_instance_status().unwrap_or_default();
@@ -56,16 +58,17 @@ pub async fn handle(client: &Client, request: Request) -> Result<Proof, Error> {
     }
     problems.extend(parameter_group_problems(&target));
     let settings = Settings::capture(&target);
-    problems.extend(request.settings.differences(&settings).iter().map(ToString::to_string));
-    problems.extend(tag_problems(&request.tags, &user_tags(target.tag_list())));
+    problems.extend(wanted.settings.differences(&settings).iter().map(ToString::to_string));
+    let missing = wanted.missing_tags(target.tag_list());
+    problems.extend(missing.iter().map(|tag| format!("tag {}={} is missing on the target", tag.key, tag.value)));
     if !problems.is_empty() {
         return Err(Error::NotProven(format!(
-            "DB instance `{}` is not what was planned: {}",
+            "DB instance `{}` is not proven: {}",
             request.target_instance_id,
             problems.join("; ")
         )));
     }
-    Ok(proof(&target, &request))
+    Ok(proof(&target, &wanted, request.kms_key_arn))
 }
 
 /// The class and the key, read back from the instance itself.
@@ -92,40 +95,39 @@ fn parameter_group_problems(target: &DbInstance) -> Vec<String> {
     groups.filter_map(problem).collect()
 }
 
-fn tag_problems(source: &[TagPair], target: &[TagPair]) -> Vec<String> {
-    let missing = source.iter().filter(|tag| !target.contains(tag)).map(|tag| ("is missing on the target", tag));
-    let added = target.iter().filter(|tag| !source.contains(tag)).map(|tag| ("is only on the target", tag));
-    missing.chain(added).map(|(what, tag)| format!("tag {}={} {what}", tag.key, tag.value)).collect()
-}
-
-fn proof(target: &DbInstance, request: &Request) -> Proof {
-    let fields = |travels: &[Travels]| -> Vec<String> {
-        TABLE.iter().filter(|field| travels.contains(&field.travels)).map(|field| field.name.to_owned()).collect()
-    };
+fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String) -> Proof {
     // What comes last, after this proof, is read back when it is set.
+    let comes_last =
+        |field: &Field| field.travels == Travels::Last || wanted.cutover == Cutover::Rename && field.name == BACKUPS;
     let compared = TABLE
         .iter()
-        .filter(|field| field.travels != Travels::Last)
+        .filter(|field| !comes_last(field))
         .filter_map(|field| field.setting)
-        .filter(|setting| request.settings.get(setting).is_some());
+        .filter(|setting| wanted.settings.get(setting).is_some());
     let compared: Vec<String> = compared.map(str::to_owned).chain(["Tags".to_owned()]).collect();
-    let differs_on_purpose = fields(&[Travels::DiffersOnPurpose]);
-    let summary = format!(
-        "Proven: {}, key {}. Equal on both sides ({}): {}. Different on purpose: {}.",
+    let differs = TABLE.iter().filter(|field| field.travels == Travels::DiffersOnPurpose || comes_last(field));
+    let differs_on_purpose: Vec<String> = differs.map(|field| field.name.to_owned()).collect();
+    let foreign = wanted.foreign_tags(target.tag_list());
+    let tags_only_on_target: Vec<String> = foreign.iter().map(|tag| format!("{}={}", tag.key, tag.value)).collect();
+    let mut summary = format!(
+        "Proven: {}, key {kms_key_arn}. Equal on both sides ({}): {}. Different on purpose, or set later: {}.",
         EncryptionClass::of(target),
-        request.kms_key_arn,
         compared.len(),
         compared.join(", "),
         differs_on_purpose.join(", ")
     );
+    if !tags_only_on_target.is_empty() {
+        summary.push_str(&format!(" Tags that others put on the target: {}.", tags_only_on_target.join(", ")));
+    }
     Proof {
         summary,
         encryption: EncryptionClass::of(target).to_string(),
-        kms_key_arn: request.kms_key_arn.clone(),
+        kms_key_arn,
         target_resource_id: target.dbi_resource_id().unwrap_or_default().to_owned(),
         endpoint: target.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),
         compared,
         differs_on_purpose,
+        tags_only_on_target,
     }
 }
 
@@ -136,7 +138,7 @@ mod tests {
     use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
     use aws_sdk_rds::types::builders::DbInstanceBuilder;
     use aws_sdk_rds::types::{Endpoint, PendingModifiedValues, StorageEncryptionType, Tag};
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
@@ -162,15 +164,20 @@ mod tests {
             .storage_encrypted(true)
             .storage_encryption_type(StorageEncryptionType::Cmk)
             .kms_key_id(KEY)
-            .set_tag_list(Some(owner().tags_with(&[team("a")])))
+            .set_tag_list(Some(tags("a")))
     }
 
-    fn owner() -> Owner {
-        Owner { execution: "arn:ours".into(), source_resource_id: "db-SOURCE".into() }
+    fn team(value: &str) -> Tag {
+        Tag::builder().key("team").value(value).build()
     }
 
-    fn team(value: &str) -> TagPair {
-        TagPair { key: "team".into(), value: value.into() }
+    /// Ours, and the user's.
+    fn tags(team_value: &str) -> Vec<Tag> {
+        vec![Tag::builder().key("rds-encrypt:execution").value("arn:ours").build(), team(team_value)]
+    }
+
+    fn wanted(source: DbInstanceBuilder) -> Wanted {
+        Wanted::of(&source.dbi_resource_id("db-SOURCE").tag_list(team("a")).build(), Cutover::None)
     }
 
     fn request() -> Request {
@@ -178,18 +185,34 @@ mod tests {
             target_instance_id: InstanceId::parse("orders-encrypted").expect("legal"),
             target_resource_id: Some("db-TARGET".into()),
             kms_key_arn: KEY.into(),
-            settings: Settings::capture(&source().build()),
-            tags: vec![team("a")],
-            owner: owner(),
+            wanted: wanted(source()),
         }
     }
 
+    /// Beside a source that is gone, so as the plan saw it.
     async fn verify(target: DbInstanceBuilder, request: Request) -> Result<Proof, Error> {
+        verify_beside(None, target, request).await
+    }
+
+    async fn verify_beside(
+        source: Option<DbInstance>,
+        target: DbInstanceBuilder,
+        request: Request,
+    ) -> Result<Proof, Error> {
         let target = target.build();
         let describe = mock!(Client::describe_db_instances)
             .match_requests(|input| input.db_instance_identifier() == Some("orders-encrypted"))
             .then_output(move || DescribeDbInstancesOutput::builder().db_instances(target.clone()).build());
-        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]), request).await
+        let source = source_is(source);
+        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &source]), request).await
+    }
+
+    fn source_is(source: Option<DbInstance>) -> Rule {
+        mock!(Client::describe_db_instances)
+            .match_requests(|input| input.filters().iter().any(|filter| filter.values() == ["db-SOURCE"]))
+            .then_output(move || {
+                DescribeDbInstancesOutput::builder().set_db_instances(Some(source.iter().cloned().collect())).build()
+            })
     }
 
     /// Everything that a target is found to lack.
@@ -197,7 +220,7 @@ mod tests {
         let error = verify(target, request).await.expect_err("a target that is not proven");
         assert_eq!(error.name(), "NotProven");
         let text = error.to_string();
-        let beginning = "DB instance `orders-encrypted` is not what was planned: ";
+        let beginning = "DB instance `orders-encrypted` is not proven: ";
         text.strip_prefix(beginning).unwrap_or_else(|| panic!("{text}")).to_owned()
     }
 
@@ -244,7 +267,6 @@ mod tests {
                 "PreferredMaintenanceWindow: \"sun:01:00-sun:02:00\" at the source, not set at the target",
             ),
             (target().set_tag_list(Some(vec![])), "tag team=a is missing on the target"),
-            (target().tag_list(Tag::builder().key("cost").value("b").build()), "tag cost=b is only on the target"),
         ] {
             assert_eq!(problems(target, request()).await, problem);
         }
@@ -262,8 +284,8 @@ mod tests {
     async fn parameters_that_are_not_in_force_are_not_proof() {
         let with_group = |status: &str| {
             let group = parameter_group(status);
-            let settings = Settings::capture(&source().db_parameter_groups(group.clone()).build());
-            (target().db_parameter_groups(group), Request { settings, ..request() })
+            let wanted = wanted(source().db_parameter_groups(group.clone()));
+            (target().db_parameter_groups(group), Request { wanted, ..request() })
         };
         let (target, request) = with_group("pending-reboot");
         let said = problems(target, request).await;
@@ -281,16 +303,47 @@ mod tests {
 
     #[tokio::test]
     async fn all_problems_are_told_at_once() {
-        let target =
-            target().kms_key_id("arn:other").multi_az(false).set_tag_list(Some(owner().tags_with(&[team("b")])));
+        let target = target().kms_key_id("arn:other").multi_az(false).set_tag_list(Some(tags("b")));
         let said = problems(target, request()).await;
         assert_eq!(
             said,
             format!(
                 "its key is arn:other, not {KEY}; MultiAZ: true at the source, false at the target; tag team=a is \
-                 missing on the target; tag team=b is only on the target"
+                 missing on the target"
             )
         );
+    }
+
+    #[tokio::test]
+    async fn what_changed_at_the_source_since_the_plan_is_a_difference() {
+        let changed = source().preferred_maintenance_window("mon:01:00-mon:02:00").tag_list(team("b")).build();
+        let error = verify_beside(Some(changed.clone()), target(), request()).await.expect_err("they differ");
+        let said = error.to_string();
+        assert!(said.contains("PreferredMaintenanceWindow: \"mon:01:00-mon:02:00\" at the source"), "{said}");
+        assert!(said.contains("tag team=b is missing on the target"), "{said}");
+        let target = target().preferred_maintenance_window("mon:01:00-mon:02:00").set_tag_list(Some(tags("b")));
+        assert!(verify_beside(Some(changed), target, request()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn backups_that_wait_for_the_cutover_are_not_claimed_to_be_equal() {
+        let source = source().dbi_resource_id("db-SOURCE").backup_retention_period(7).build();
+        let proven = async |cutover, days| {
+            let request = Request { wanted: Wanted::of(&source, cutover), ..request() };
+            let proof = verify(target().backup_retention_period(days), request).await.expect("proven");
+            let has = |list: &[String]| list.iter().any(|name| name == BACKUPS);
+            (has(&proof.compared), has(&proof.differs_on_purpose))
+        };
+        assert_eq!(proven(Cutover::None, 7).await, (true, false));
+        assert_eq!(proven(Cutover::Rename, 0).await, (false, true));
+    }
+
+    #[tokio::test]
+    async fn tags_that_others_put_on_the_target_are_told_and_are_no_problem() {
+        let robot = Tag::builder().key("created-by").value("robot").build();
+        let proof = verify(target().tag_list(robot), request()).await.expect("proven");
+        assert_eq!(proof.tags_only_on_target, ["created-by=robot"]);
+        assert!(proof.summary.ends_with("Tags that others put on the target: created-by=robot."), "{proof:?}");
     }
 
     #[tokio::test]
@@ -331,7 +384,8 @@ mod tests {
             .times(2)
             .output(|| DescribeDbInstancesOutput::builder().db_instances(target().build()).build())
             .build();
-        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
+        let source = source_is(None);
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&source, &describe]);
         assert!(handle(&client, request()).await.is_ok());
         assert_eq!(describe.num_calls(), 3);
     }
