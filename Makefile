@@ -59,6 +59,10 @@ plan: setup ## print what encrypting INSTANCE would do, as Markdown; changes not
 faults: build ## every fault at every call (FAULT=name: those pairs alone, CLOUDS=n side by side)
 	FAULTS=all cargo test --locked --workspace --test tests -- --nocapture faults::every_fault
 
+.PHONY: soak
+soak: build ## random faults in several executions at once, for SECONDS (SEED=n plays them again)
+	SOAK_SECONDS=$(or $(SECONDS),60) SOAK_SEED=$(SEED) cargo test --locked --workspace --test tests -- --nocapture faults::random
+
 .PHONY: bench
 bench: build ## measure the functions (size, start, first reply, memory) and the waiting
 	@$(CLOUD_PYTHON) scripts/bench.py

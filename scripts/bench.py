@@ -392,8 +392,12 @@ def request_of(step, state):
         start, keys = (CONTEXT, path[3:]) if path.startswith("$$.") else (state, path[2:])
         return functools.reduce(lambda value, key: (value or {}).get(key), filter(None, keys.split(".")), start)
 
-    parameters = states[name]["Parameters"].items()
-    return {key.removesuffix(".$"): follow(value) if key.endswith(".$") else value for key, value in parameters}
+    def filled(parameters):
+        if not isinstance(parameters, dict):
+            return parameters
+        return {key.removesuffix(".$"): follow(value) if key.endswith(".$") else filled(value) for key, value in parameters.items()}
+
+    return filled(states[name]["Parameters"])
 
 
 def measure(function, request):
