@@ -10,16 +10,14 @@ The table goes between these lines:
     <!-- end of permissions -->
 
 cfn-lint reads the template, since YAML alone knows nothing of `!Sub`: run it with the Python of
-.local/tools. What SAM adds to the roles by itself is not in the template, so not in the table.
+.local/tools. What SAM adds to the functions' roles by itself is not in the template, so not in the table.
 """
 
 import argparse
-import json
 import pathlib
 import re
 import sys
 
-import samtranslator
 from cfnlint.decode import cfn_yaml
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -27,7 +25,6 @@ TABLE = re.compile(
     r"(?P<begin><!-- permissions of template.yaml -->\n).*?(?P<end><!-- end of permissions -->)", re.DOTALL
 )
 HEAD = "| Role of | May | On | Only if |\n|---|---|---|---|\n"
-SAM_POLICIES = pathlib.Path(samtranslator.__file__).parent / "policy_templates_data" / "policy_templates.json"
 
 
 def main():
@@ -61,19 +58,12 @@ def rows(resources):
 
 
 def statements(policies):
-    """Those that are written out, and those that SAM's policy templates stand for."""
-    templates = json.loads(SAM_POLICIES.read_text())["Templates"]
     for policy in policies:
         # A policy under a condition is shown as if that held.
         if "Fn::If" in policy:
             _, policy, _ = policy["Fn::If"]
-        if "Statement" in policy:
-            yield from listed(policy["Statement"])
-            continue
-        ((template, parameters),) = policy.items()
-        for statement in templates[template]["Definition"]["Statement"]:
-            # The one parameter of each template that is used here names the resource.
-            yield {**statement, "Resource": list(parameters.values())}
+        # SAM takes a function's policies without the document around them.
+        yield from listed(policy.get("PolicyDocument", policy)["Statement"])
 
 
 def shown(value):

@@ -1,10 +1,11 @@
 //! The state machine, the template, the crates and the README agree with each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use serde_norway::Value as Yaml;
 
 /// What both interpreters and AWS name by themselves; see STYLE's first retrier.
 const INFRASTRUCTURE: &[&str] = &[
@@ -25,6 +26,29 @@ fn repository() -> PathBuf {
 
 fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The template's resources, by name.
+fn resources() -> BTreeMap<String, Yaml> {
+    let template: Yaml = serde_norway::from_str(&read("template.yaml")).expect("YAML");
+    serde_norway::from_value(template["Resources"].clone()).expect("resources")
+}
+
+pub(crate) fn resources_of_type(kind: &str) -> BTreeMap<String, Yaml> {
+    let found: BTreeMap<_, _> = resources().into_iter().filter(|(_, resource)| resource["Type"] == kind).collect();
+    assert!(!found.is_empty(), "no {kind} in template.yaml");
+    found
+}
+
+/// What stands behind `!tag`.
+fn tagged<'a>(value: &'a Yaml, tag: &str) -> Option<&'a Yaml> {
+    let Yaml::Tagged(tagged) = value else { return None };
+    (tagged.tag == tag).then_some(&tagged.value)
+}
+
+/// The resource whose ARN a value is.
+fn arn_of(value: &Yaml) -> Option<&str> {
+    tagged(value, "GetAtt")?.as_str()?.strip_suffix(".Arn")
 }
 
 /// Each state machine's file name and definition.
@@ -180,24 +204,37 @@ fn every_failure_carries_its_error() {
 
 #[test]
 fn every_substitution_is_defined_and_used() {
-    let template = read("template.yaml");
+    let machines = resources_of_type("AWS::StepFunctions::StateMachine");
     for (file, definition) in state_machines() {
         let text = definition.to_string();
         let used: BTreeSet<&str> =
             text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect();
-        let resource = template
-            .split("Type: AWS::Serverless::StateMachine")
-            .find(|resource| resource.contains(&format!("DefinitionUri: statemachine/{file}")))
+        let location = format!("statemachine/{file}");
+        let machine = machines
+            .values()
+            .find(|machine| machine["Properties"]["DefinitionS3Location"] == location.as_str())
             .unwrap_or_else(|| panic!("no resource of the template has the definition {file}"));
-        let block = resource.split("DefinitionSubstitutions:").nth(1).expect("substitutions");
-        let defined: BTreeSet<&str> = block
-            .lines()
-            .skip(1)
-            .take_while(|line| line.starts_with("        "))
-            .filter_map(|line| line.trim().split_once(':'))
-            .map(|(name, _)| name)
-            .collect();
+        let substitutions = machine["Properties"]["DefinitionSubstitutions"].as_mapping().expect("substitutions");
+        let defined: BTreeSet<&str> = substitutions.keys().filter_map(Yaml::as_str).collect();
         assert_eq!(used, defined, "{file}");
+    }
+}
+
+/// IAM is not enforced where the machines are tested.
+#[test]
+fn a_machine_may_invoke_its_functions_and_no_other() {
+    let roles = resources_of_type("AWS::IAM::Role");
+    for (name, machine) in resources_of_type("AWS::StepFunctions::StateMachine") {
+        let properties = &machine["Properties"];
+        let substitutions = properties["DefinitionSubstitutions"].as_mapping().expect("substitutions");
+        let invoked: BTreeSet<&str> = substitutions.values().filter_map(arn_of).collect();
+        let role = &roles[arn_of(&properties["RoleArn"]).expect("a role of the template")];
+        let statements = role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"].as_sequence();
+        let invoke = |statement: &&Yaml| statement["Action"] == "lambda:InvokeFunction";
+        let statement = statements.and_then(|statements| statements.iter().find(invoke)).expect("a statement");
+        let allowed = statement["Resource"].as_sequence().expect("functions");
+        assert_eq!(allowed.iter().filter_map(arn_of).collect::<BTreeSet<_>>(), invoked, "{name}");
+        assert_eq!(allowed.len(), invoked.len(), "{name}");
     }
 }
 

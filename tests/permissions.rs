@@ -9,7 +9,8 @@ use aws_sdk_databasemigration::types::ReplicationEndpointTypeValue;
 use serde_json::{Value, json};
 use serde_norway::Value as Yaml;
 
-use crate::cloud::{ACCOUNT, Cloud, REGION, Running, Setup, repository};
+use crate::cloud::{ACCOUNT, Cloud, REGION, Running, Setup};
+use crate::contract::resources_of_type;
 use crate::fixtures::{fault, instance, seed};
 
 /// What no call of a function shows: AWS checks these besides the action that is called.
@@ -53,11 +54,8 @@ struct Statement {
 
 impl Roles {
     pub(crate) fn read() -> Self {
-        let text = std::fs::read_to_string(repository().join("template.yaml")).expect("template.yaml");
-        let template: Yaml = serde_norway::from_str(&text).expect("YAML");
-        let resources = template["Resources"].as_mapping().expect("Resources").values();
-        let functions = resources.filter(|resource| resource["Type"] == "AWS::Serverless::Function");
-        Self(functions.map(|function| role(&function["Properties"])).collect())
+        let functions = resources_of_type("AWS::Serverless::Function");
+        Self(functions.values().map(|function| role(&function["Properties"])).collect())
     }
 
     /// Why a recorded call would have been refused.

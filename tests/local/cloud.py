@@ -298,9 +298,9 @@ def deploy(cloud, stack_name, parameters):
         if resource["Type"] == "AWS::Serverless::Function":
             key = upload(f"{name}.zip", zipped(BUILT_TEMPLATE.parent / properties["CodeUri"]))
             properties["CodeUri"] = {"Bucket": bucket, "Key": key}
-        elif resource["Type"] == "AWS::Serverless::StateMachine":
-            key = upload(f"{name}.json", (BUILT_TEMPLATE.parent / properties["DefinitionUri"]).read_bytes())
-            properties["DefinitionUri"] = {"Bucket": bucket, "Key": key}
+        elif resource["Type"] == "AWS::StepFunctions::StateMachine":
+            key = upload(f"{name}.json", (BUILT_TEMPLATE.parent / properties["DefinitionS3Location"]).read_bytes())
+            properties["DefinitionS3Location"] = {"Bucket": bucket, "Key": key}
     key = upload("template.json", json.dumps(template).encode())
 
     stacks = session.client("cloudformation", endpoint_url=cloud.endpoint)
