@@ -239,6 +239,46 @@ fn a_machine_may_invoke_its_functions_and_no_other() {
 }
 
 #[test]
+fn every_bad_end_of_a_machine_raises_an_alarm() {
+    let mut watched = BTreeSet::new();
+    for (name, alarm) in resources_of_type("AWS::CloudWatch::Alarm") {
+        let properties = &alarm["Properties"];
+        assert_eq!(tagged(&properties["AlarmActions"][0], "Ref"), Some(&"NotificationTopic".into()), "{name}");
+        let watches = tagged(&properties["Dimensions"][0]["Value"], "Ref").and_then(Yaml::as_str).map(str::to_owned);
+        watched.insert((watches, properties["MetricName"].as_str().expect("a metric").to_owned()));
+    }
+    for machine in resources_of_type("AWS::StepFunctions::StateMachine").into_keys() {
+        for metric in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"] {
+            let alarm = (Some(machine.clone()), metric.to_owned());
+            assert!(watched.contains(&alarm), "no alarm tells of {metric} of {machine}");
+        }
+    }
+}
+
+/// The local cloud delivers every event, so nothing there comes into the queue.
+#[test]
+fn an_undo_that_cannot_be_started_is_kept_and_raises_an_alarm() {
+    let policies = resources_of_type("AWS::SQS::QueuePolicy");
+    let alarms = resources_of_type("AWS::CloudWatch::Alarm");
+    for (rule, resource) in resources_of_type("AWS::Events::Rule") {
+        for target in resource["Properties"]["Targets"].as_sequence().expect("targets") {
+            let queue = arn_of(&target["DeadLetterConfig"]["Arn"]).expect("a queue of the template");
+            let lets_the_rule_send = policies.values().any(|policy| {
+                let statement = &policy["Properties"]["PolicyDocument"]["Statement"][0];
+                statement["Action"] == "sqs:SendMessage"
+                    && arn_of(&statement["Resource"]) == Some(queue)
+                    && arn_of(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == Some(&rule)
+            });
+            assert!(lets_the_rule_send, "{rule} may not send to {queue}");
+            let name = Yaml::from(format!("{queue}.QueueName"));
+            let watches =
+                |alarm: &Yaml| tagged(&alarm["Properties"]["Dimensions"][0]["Value"], "GetAtt") == Some(&name);
+            assert!(alarms.values().any(watches), "no alarm tells of what is in {queue}");
+        }
+    }
+}
+
+#[test]
 fn every_crate_of_a_step_is_a_function_with_a_state_and_names_itself() {
     let template = read("template.yaml");
     let architecture = read("ARCHITECTURE.md");
