@@ -77,7 +77,9 @@ def shown(value):
     text = re.sub(r"\$\{AWS::(\w+)}", lambda match: f"<{match[1].lower()}>", argument)
     if not text.startswith("arn:"):
         return text
-    *_, account, resource = text.split(":", 5)
+    _, _, service, _, account, resource = text.split(":", 5)
+    if resource == "*":
+        return f"{service}:*"
     return resource if account == "<accountid>" else f"{account}:{resource}"
 
 

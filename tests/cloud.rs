@@ -340,15 +340,17 @@ impl Cloud {
         events.iter().map(|event| call(event).expect("an event")).collect()
     }
 
+    pub(crate) fn log_groups(&self) -> Vec<Value> {
+        self.pages("logs", "Logs_20140328.DescribeLogGroups", json!({}), "nextToken", "logGroups")
+    }
+
     /// Everything that the functions have logged.
     pub(crate) fn logs(&self) -> Vec<String> {
-        let pages = |operation: &str, body: Value, items: &str| {
-            self.pages("logs", &format!("Logs_20140328.{operation}"), body, "nextToken", items)
-        };
-        let groups = pages("DescribeLogGroups", json!({}), "logGroups");
-        let events = groups
-            .iter()
-            .flat_map(|group| pages("FilterLogEvents", json!({"logGroupName": group["logGroupName"]}), "events"));
+        let groups = self.log_groups();
+        let events = groups.iter().flat_map(|group| {
+            let body = json!({"logGroupName": group["logGroupName"]});
+            self.pages("logs", "Logs_20140328.FilterLogEvents", body, "nextToken", "events")
+        });
         events.map(|event| event["message"].as_str().expect("a message").to_owned()).collect()
     }
 

@@ -278,6 +278,33 @@ fn an_undo_that_cannot_be_started_is_kept_and_raises_an_alarm() {
     }
 }
 
+/// Where a resource says under which key it keeps its data; None if it keeps none.
+fn key_property(kind: &str) -> Option<&'static str> {
+    match kind {
+        "AWS::StepFunctions::StateMachine" => Some("EncryptionConfiguration"),
+        "AWS::Logs::LogGroup" => Some("KmsKeyId"),
+        "AWS::SNS::Topic" | "AWS::SQS::Queue" => Some("KmsMasterKeyId"),
+        // A function keeps nothing between calls, and no secret in its environment.
+        "AWS::Serverless::Function" => None,
+        "AWS::CloudWatch::Alarm" | "AWS::Events::Rule" | "AWS::IAM::Role" => None,
+        "AWS::SNS::Subscription" | "AWS::SNS::TopicPolicy" | "AWS::SQS::QueuePolicy" => None,
+        other => panic!("does {other} keep data? Then it belongs under the customer key"),
+    }
+}
+
+#[test]
+fn whatever_keeps_data_keeps_it_under_the_customer_key_if_one_is_given() {
+    for (name, resource) in resources() {
+        let Some(property) = key_property(resource["Type"].as_str().expect("a type")) else { continue };
+        let choice = tagged(&resource["Properties"][property], "If");
+        let choice = choice.unwrap_or_else(|| panic!("{name} has no {property} that depends on the customer key"));
+        assert_eq!(choice[0], "HasDataKmsKey", "{name}");
+        // A machine's key is one field of several.
+        let key = choice[1].get("KmsKeyId").unwrap_or(&choice[1]);
+        assert_eq!(tagged(key, "Ref"), Some(&"DataKmsKeyArn".into()), "{name}");
+    }
+}
+
 #[test]
 fn every_crate_of_a_step_is_a_function_with_a_state_and_names_itself() {
     let template = read("template.yaml");

@@ -302,7 +302,7 @@ async fn a_stopped_execution_that_was_to_keep_is_kept_under_its_names() {
 }
 
 /// The end of the undo that an execution's end has started.
-async fn undo_of(cloud: &Cloud, execution: &str) -> Outcome {
+pub(crate) async fn undo_of(cloud: &Cloud, execution: &str) -> Outcome {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(60) {
         let call = cloud.sfn.list_executions().state_machine_arn(cloud.undo_state_machine());

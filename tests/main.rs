@@ -5,6 +5,7 @@
 
 mod cloud;
 mod contract;
+mod customer_key;
 mod cutover;
 mod encrypt_instance;
 mod faithful;

@@ -40,6 +40,10 @@ const DEPENDENT_ACTIONS: &[(&str, &str, &str)] = &[
     ("apply-settings", "kms:GenerateDataKey", "ModifyDBInstance"),
     ("apply-settings", "secretsmanager:CreateSecret", "ModifyDBInstance"),
     ("apply-settings", "secretsmanager:TagResource", "ModifyDBInstance"),
+    // Step Functions Developer Guide, "Data at rest encryption": Step Functions decrypts with the
+    // caller's permissions what a customer key encrypts.
+    ("plan", "kms:Decrypt", "DescribeExecution"),
+    ("read-execution", "kms:Decrypt", "DescribeExecution, GetExecutionHistory"),
 ];
 
 /// The roles of the functions, as the template gives them.
@@ -93,7 +97,11 @@ fn role(properties: &Yaml) -> (String, Vec<Statement>) {
     let app_id = properties["Environment"]["Variables"]["AWS_SDK_UA_APP_ID"].as_str().expect("AWS_SDK_UA_APP_ID");
     let name = app_id.strip_prefix("rds-encrypt.").expect("rds-encrypt.<step>").to_owned();
     let policies = properties["Policies"].as_sequence().expect("Policies");
-    let statements = policies.iter().flat_map(|policy| policy["Statement"].as_sequence().expect("a Statement"));
+    let statements = policies.iter().flat_map(|policy| {
+        // A policy under a condition counts as if that held.
+        let policy = if let Yaml::Tagged(choice) = policy { &choice.value[1] } else { policy };
+        policy["Statement"].as_sequence().expect("a Statement")
+    });
     (name, statements.map(statement).collect())
 }
 
@@ -103,15 +111,15 @@ fn statement(statement: &Yaml) -> Statement {
     Statement {
         actions: texts(&statement["Action"]),
         resources: texts(&statement["Resource"]),
-        is_via_service: condition.contains("kms:ViaService"),
+        is_via_service: condition.contains("kms:ViaService") || condition.contains("kms:EncryptionContext"),
     }
 }
 
-/// One text or several, with CloudFormation's pseudo parameters filled in.
+/// One text or several, with CloudFormation's pseudo parameters filled in; a parameter's name for its value.
 fn texts(value: &Yaml) -> Vec<String> {
     match value {
         Yaml::Sequence(values) => values.iter().flat_map(texts).collect(),
-        Yaml::Tagged(tagged) if tagged.tag == "Sub" => texts(&tagged.value),
+        Yaml::Tagged(tagged) if tagged.tag == "Sub" || tagged.tag == "Ref" => texts(&tagged.value),
         Yaml::String(text) => {
             let pseudo = [("${AWS::Partition}", "aws"), ("${AWS::Region}", REGION), ("${AWS::AccountId}", ACCOUNT)];
             vec![pseudo.iter().fold(text.clone(), |text, (name, value)| text.replace(name, value))]

@@ -97,6 +97,12 @@ class Patches(unittest.TestCase):
         self.assertEqual(execution["status"], "ABORTED")
         self.assertEqual(execution["events"][-1]["type"], "ExecutionAborted")
 
+    def test_events_of_an_encrypted_machine_hold_no_data(self):
+        with unittest.mock.patch.object(ministack_patches, "original_emit_status") as emit:
+            for key, shown in (("AWS_OWNED_KEY", "{}"), ("CUSTOMER_MANAGED_KMS_KEY", None)):
+                ministack_patches.emit_execution_status_event({"input": "{}", "encryptionConfiguration": {"type": key}})
+                self.assertEqual(emit.call_args.args[0]["input"], shown)
+
     def test_nothing_sleeps_for_an_ended_execution(self):
         token = ministack_patches.current_execution.set({"status": "ABORTED"})
         self.addCleanup(ministack_patches.current_execution.reset, token)
