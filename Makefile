@@ -56,8 +56,8 @@ plan: setup ## print what encrypting INSTANCE would do, as Markdown; changes not
 	@$(CLOUD_PYTHON) scripts/plan.py "$(INSTANCE)"
 
 .PHONY: faults
-faults: build ## every fault at every call (FAULT=name: those pairs alone, CLOUDS=n side by side)
-	FAULTS=all cargo test --locked --workspace --test tests -- --nocapture faults::every_fault
+faults: build ## every fault at every call (EVERY=n: each n-th of them, FAULT=name: those alone, CLOUDS=n side by side)
+	EVERY=$(or $(EVERY),1) cargo test --locked --workspace --test tests -- --nocapture faults::every_fault
 
 .PHONY: soak
 soak: build ## random faults in several executions at once, for SECONDS (SEED=n plays them again)

@@ -1,6 +1,6 @@
 //! Every fault at every call: which pairs there are, and whether one ended as it must.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use aws_sdk_sfn::types::ExecutionStatus;
@@ -121,10 +121,16 @@ pub(crate) async fn play(site: &Site, pair: &Pair) -> Result<Ending, String> {
             run.outcome.status,
             run.outcome.error,
             run.outcome.cause,
-            run.states.join(" "),
+            once_each(&run.states).join(" "),
             run.undo.as_ref().map(|undo| (&undo.status, &undo.cause)),
         )
     })
+}
+
+/// Without the repetitions of loops.
+fn once_each(states: &[String]) -> Vec<&str> {
+    let mut seen = BTreeSet::new();
+    states.iter().map(String::as_str).filter(|state| seen.insert(*state)).collect()
 }
 
 async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {

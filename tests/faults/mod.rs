@@ -1,6 +1,6 @@
 //! What goes wrong, goes wrong here first: every fault at every call, and at random.
 //!
-//! `FAULTS=all` plays every pair instead of a sample of them, `FAULT=name` those whose name contains it.
+//! `EVERY=n` plays every n-th pair (1: all) instead of a small sample, `FAULT=name` those whose name contains it.
 //! `CLOUDS` local clouds work side by side. `SOAK_SECONDS` bounds the random rounds; `SOAK_SEED` chooses
 //! them, and with `SOAK_ROUND` plays one of them again.
 
@@ -125,15 +125,13 @@ fn all_pairs(sites: &[Site]) -> Vec<Pair> {
     pairs.into_iter().flat_map(|pairs| pairs.expect("a scenario")).collect()
 }
 
-/// All, those that are asked for by name, or a sample in which every fault meets calls of every scenario.
+/// Those that are asked for by name, or every n-th: in the sample, every fault meets calls of every scenario.
 fn chosen(pairs: Vec<Pair>) -> Vec<Pair> {
     if let Some(name) = variable("FAULT") {
         return pairs.into_iter().filter(|pair| pair.to_string().contains(&name)).collect();
     }
-    if variable("FAULTS").as_deref() == Some("all") {
-        return pairs;
-    }
-    pairs.into_iter().step_by(SAMPLED_PAIRS).collect()
+    let step = variable("EVERY").map_or(SAMPLED_PAIRS, |step| step.parse().expect("EVERY is a number from 1 on"));
+    pairs.into_iter().step_by(step).collect()
 }
 
 /// Lets each site work on the next item until there is none; the results in the items' order.

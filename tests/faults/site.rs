@@ -76,13 +76,10 @@ impl Site {
     /// Runs one execution to its end, and what its end sets off.
     pub(crate) async fn run(&self, input: &Value, rules: &[Value], slow: bool) -> Result<Run, String> {
         // A database server takes its time.
-        let has_servers = self.engine == "postgres";
-        let slow = slow || has_servers;
+        let slow = slow || self.has_servers();
         self.empty(slow);
-        let mut before = World::seed(&self.cloud, SOURCE, self.engine, json!({})).await;
-        if has_servers {
-            before.read_rows(&self.cloud).await;
-        }
+        World::seed(&self.cloud, SOURCE, self.engine, json!({})).await;
+        let before = self.look().await;
         for rule in rules {
             self.cloud.control("POST", "faults", rule.clone());
         }
@@ -94,10 +91,7 @@ impl Site {
             _ => Some(self.undone(&execution, slow).await?),
         };
         self.settle().await?;
-        let mut after = World::look(&self.cloud, SOURCE);
-        if has_servers {
-            after.read_rows(&self.cloud).await;
-        }
+        let after = self.look().await;
         let calls = self.cloud.control("GET", "calls", json!({})).as_array().expect("calls").clone();
         Ok(Run {
             states: self.cloud.states(&execution).await,
@@ -138,7 +132,20 @@ impl Site {
             return Err(format!("the undo by hand ended as {:?}: {} {}", outcome.status, outcome.error, outcome.cause));
         }
         self.settle().await?;
-        Ok(World::look(&self.cloud, SOURCE))
+        Ok(self.look().await)
+    }
+
+    fn has_servers(&self) -> bool {
+        self.engine == "postgres"
+    }
+
+    /// What there is, and what its databases hold.
+    async fn look(&self) -> World {
+        let mut world = World::look(&self.cloud, SOURCE);
+        if self.has_servers() {
+            world.read_rows(&self.cloud).await;
+        }
+        world
     }
 
     /// How many calls the first rule has befallen.
