@@ -81,6 +81,8 @@ pub struct Response {
     /// What it is to have in the end: with a cutover, backups come after the second rename.
     pub final_settings: Settings,
     pub warnings: Vec<String>,
+    /// The same as lines of text, for the mail that asks for an approval.
+    pub announcement: String,
     /// The table for a change request; only for `plan_only`, to keep the state small.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
@@ -179,6 +181,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         tags,
         settings,
         final_settings: Settings::capture(&source),
+        announcement: warnings.iter().map(|warning| format!("- {warning}\n")).collect(),
         warnings,
         plan,
         no_encrypted_snapshot: Look::default(),
