@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Inbox, Outcome};
+use crate::cloud::{Cloud, Inbox, Outcome, Running, Setup};
 use crate::fixtures::{family, fault, instance, seed, sql, until_entered};
 
 const OLD_WORLD: &[&str] = &["instance NAME"];
@@ -123,6 +123,7 @@ fn approval_token(inbox: &mut Inbox, name: &str) -> String {
     assert_eq!(mail["subject"], format!("rds-encrypt: {name} waits for approval"));
     let message = mail["message"].as_str().expect("text");
     assert!(message.contains("Proven: encrypted") && message.contains("send-task-failure"), "{message}");
+    assert!(message.contains("\n- The target holds the data as of the snapshot"), "{message}");
     let (_, rest) = message.split_once("send-task-success --task-token ").expect("a command");
     rest.split_whitespace().next().expect("a token").to_owned()
 }
@@ -316,4 +317,94 @@ pub(crate) async fn undo_of(cloud: &Cloud, execution: &str) -> Outcome {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("no undo was started for {execution}");
+}
+
+/// The functions' calls so far, by function, each operation once, in the order of their first calls.
+fn operations(cloud: &Cloud) -> Vec<(String, Vec<String>)> {
+    let mut operations: Vec<(String, Vec<String>)> = vec![];
+    for call in cloud.control("GET", "calls", json!({})).as_array().expect("calls") {
+        let text = |field: &str| call[field].as_str().unwrap_or_default().to_owned();
+        let (function, operation) = (text("app_id"), text("operation"));
+        match operations.iter_mut().find(|(other, _)| *other == function) {
+            Some((_, of_function)) if of_function.contains(&operation) => {}
+            Some((_, of_function)) => of_function.push(operation),
+            None if function.starts_with("rds-encrypt.") => operations.push((function, vec![operation])),
+            None => {}
+        }
+    }
+    operations
+}
+
+/// In a cloud of its own, since looks by DbiResourceId name no instance that a rule could go by.
+#[tokio::test]
+async fn every_reply_may_be_lost_and_every_step_may_run_twice() {
+    let running = Running::start(&Setup { storage: "files", time_scale: 0.002, ..Setup::default() });
+    let cloud = Cloud::connect(&running).await;
+    let fields = json!({"BackupRetentionPeriod": 7, "DeletionProtection": true});
+    seed(&cloud, "undisturbed", fields.clone());
+    cloud.encrypt(cutover("undisturbed")).await.succeeded();
+    let operations = operations(&cloud);
+    assert!(operations.len() > 8, "{operations:?}");
+
+    let is_read = |operation: &String| operation.starts_with("Describe") || operation.starts_with("Get");
+    let every: Vec<(&str, &str)> = operations
+        .iter()
+        .flat_map(|(function, operations)| operations.iter().map(|operation| (function.as_str(), operation.as_str())))
+        .collect();
+    // What has an effect, and of a function that only reads its first call: then the step dies after it, and runs again.
+    let once_each: Vec<(&str, &str)> = operations
+        .iter()
+        .flat_map(|(function, operations)| {
+            let effects: Vec<&String> = operations.iter().filter(|operation| !is_read(operation)).collect();
+            let effects = if effects.is_empty() { vec![&operations[0]] } else { effects };
+            effects.into_iter().map(|operation| (function.as_str(), operation.as_str()))
+        })
+        .collect();
+    for (name, fault, calls) in [("lost", "lost", every), ("twice", "kill", once_each)] {
+        seed(&cloud, name, fields.clone());
+        let before = groups(&cloud, name).await;
+        for (function, operation) in &calls {
+            let rule = json!({"app_id": function, "operation": operation, "when": "after", "action": {"type": fault}});
+            cloud.control("POST", "faults", rule);
+        }
+        let outcome = cloud.encrypt(cutover(name)).await;
+        outcome.succeeded();
+        assert!(assert_whole(&cloud, name, &before, fault).await, "{outcome:#?}");
+        let target = instance(&cloud, name).await;
+        assert_eq!((target.backup_retention_period(), target.deletion_protection()), (Some(7), Some(true)), "{fault}");
+        for rule in cloud.control("GET", "faults", json!({})).as_array().expect("rules") {
+            assert_eq!(rule["befallen"], 1, "{rule}");
+        }
+        cloud.control("DELETE", "faults", json!({}));
+    }
+}
+
+/// Each call of the clean-up, refused for good: the target has the name, and nothing takes it away.
+#[tokio::test]
+async fn a_failure_after_the_commit_point_leaves_the_target() {
+    let running = Running::start(&Setup { storage: "files", time_scale: 0.002, ..Setup::default() });
+    let cloud = Cloud::connect(&running).await;
+    for operation in ["DescribeDBInstances", "DescribeDBSnapshots", "DeleteDBSnapshot"] {
+        let name = format!("committed-{}", operation.to_lowercase());
+        seed(&cloud, &name, json!({}));
+        let before = groups(&cloud, &name).await;
+        let denied = json!({"type": "error", "code": "AccessDenied", "status": 403});
+        let rule = json!({"app_id": "rds-encrypt.clean-up", "operation": operation, "from_call": 1, "action": denied});
+        cloud.control("POST", "faults", rule);
+        let outcome = cloud.encrypt(cutover(&name)).await;
+        assert_eq!(outcome.status, ExecutionStatus::Failed, "{outcome:#?}");
+        assert!(outcome.cause.contains(&format!("{name}-no-encrypted")), "what is left is said: {outcome:#?}");
+        let undo = undo_of(&cloud, &outcome.execution).await;
+        undo.failed("UndoFailed");
+        let target = instance(&cloud, &name).await;
+        assert_eq!(target.storage_encrypted(), Some(true), "{operation}");
+
+        // Once the reason is gone, the rest is done.
+        cloud.control("DELETE", "faults", json!({}));
+        let input = json!({"executionArn": outcome.execution}).to_string();
+        let call = cloud.sfn.start_execution().state_machine_arn(cloud.undo_state_machine()).input(input);
+        let by_hand = call.send().await.expect("started").execution_arn;
+        cloud.outcome(&by_hand).await.succeeded();
+        assert!(assert_whole(&cloud, &name, &before, operation).await);
+    }
 }
