@@ -7,6 +7,7 @@ use workflow::describe::{find_by_resource_id, find_instance, find_snapshot};
 use workflow::ids::SnapshotId;
 use workflow::options::Snapshots;
 use workflow::status::is_being_deleted;
+use workflow::turn::HIDDEN_SECONDS_MAX;
 
 use crate::{Request, Response, Task};
 
@@ -39,6 +40,9 @@ impl<'a> Sweep<'a> {
     /// The target first, since it can still be reading its snapshot; then the plaintext; the
     /// encrypted copy last.
     pub(crate) async fn undo(&mut self) -> Result<(), Error> {
+        if find_by_resource_id(self.client, &self.request.owner.source_resource_id).await?.is_none() {
+            return self.spare_the_last_copies().await;
+        }
         self.delete_target().await?;
         self.delete_snapshot(&self.request.no_encrypted_snapshot_id).await?;
         self.delete_snapshot(&self.request.encrypted_snapshot_id).await
@@ -80,6 +84,20 @@ impl<'a> Sweep<'a> {
             {
                 self.kept.push(named(id));
             }
+        }
+        Ok(())
+    }
+
+    /// Somebody deleted the source: what this execution made may be all that is left of its data.
+    async fn spare_the_last_copies(&mut self) -> Result<(), Error> {
+        self.report().await?;
+        let copies = std::mem::take(&mut self.kept);
+        let waited_seconds = self.request.previous.as_ref().map_or(0, |previous| previous.wait.waited_seconds);
+        if waited_seconds < HIDDEN_SECONDS_MAX {
+            self.pending = copies;
+        } else {
+            let why = "the source is gone, so this may be the last copy of its data";
+            self.refused = copies.into_iter().map(|copy| format!("{copy} ({why})")).collect();
         }
         Ok(())
     }

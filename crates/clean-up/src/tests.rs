@@ -44,6 +44,7 @@ struct Rds(Arc<Mutex<Resources>>);
 
 #[derive(Default)]
 struct Resources {
+    source_is_gone: bool,
     instance: Option<DbInstance>,
     snapshots: Vec<DbSnapshot>,
     calls: Vec<String>,
@@ -85,7 +86,12 @@ impl Rds {
     fn client(&self) -> Client {
         let rds = self.clone();
         let describe_instances = mock!(Client::describe_db_instances).then_compute_response(move |input| {
-            let instance = rds.lock().instance.clone().filter(|instance| match input.filters() {
+            let source = DbInstance::builder().dbi_resource_id("db-SOURCE").build();
+            let resources = rds.lock();
+            if input.filters().iter().any(|filter| filter.values() == ["db-SOURCE"]) && !resources.source_is_gone {
+                return MockResponse::Output(DescribeDbInstancesOutput::builder().db_instances(source).build());
+            }
+            let instance = resources.instance.clone().filter(|instance| match input.filters() {
                 [filter] => filter.values().iter().any(|value| instance.dbi_resource_id() == Some(value)),
                 _ => instance.db_instance_identifier() == input.db_instance_identifier(),
             });
@@ -368,9 +374,37 @@ async fn throttling_that_ends_is_not_noticed() {
         .output(|| DescribeDbInstancesOutput::builder().build())
         .build();
     let snapshots = mock!(Client::describe_db_snapshots).then_output(|| DescribeDbSnapshotsOutput::builder().build());
-    let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &snapshots]);
+    let source = mock!(Client::describe_db_instances)
+        .match_requests(|input| !input.filters().is_empty())
+        .then_output(|| DescribeDbInstancesOutput::builder().db_instances(DbInstance::builder().build()).build());
+    let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&source, &describe, &snapshots]);
     assert!(handle(&client, request(Task::Undo, None)).await.expect("a look").gone_before);
     assert_eq!(describe.num_calls(), 3);
+}
+
+/// What this execution made may be all that is left of the data.
+#[tokio::test]
+async fn nothing_is_deleted_of_a_source_that_is_gone() {
+    let rds = Rds::of("arn:ours");
+    rds.lock().source_is_gone = true;
+    let mut waiting = rds.look(request(Task::Undo, None)).await.expect("a rename may hide it");
+    assert!(!waiting.ready && waiting.remaining.is_empty(), "{waiting:?}");
+    waiting.wait.waited_seconds = 900;
+    let gone = rds.look(request(Task::Undo, Some(waiting.clone()))).await.expect("a look");
+    let mut last = gone.clone();
+    if !last.ready {
+        last = rds.look(request(Task::Undo, Some(gone))).await.expect("a look");
+    }
+    assert!(last.ready && last.deleted.is_empty(), "{last:?}");
+    assert_eq!(rds.calls(), Vec::<String>::new());
+    let cause = last.failure.expect("a failure").cause;
+    for copy in [TARGET, PLAINTEXT, COPY] {
+        assert!(cause.contains(&format!("{copy} (the source is gone, so this may be the last copy")), "{cause}");
+    }
+    // It was only hidden.
+    rds.lock().source_is_gone = false;
+    rds.look(request(Task::Undo, Some(waiting))).await.expect("a look");
+    assert!(!rds.calls().is_empty());
 }
 
 #[tokio::test]
