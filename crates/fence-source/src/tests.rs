@@ -37,11 +37,12 @@ struct World {
     /// The groups that were asked for, call by call.
     asked: Vec<Vec<String>>,
     refusal: Option<&'static str>,
+    target_status: &'static str,
 }
 
 impl Rds {
     fn with(source: DbInstance) -> Self {
-        Self(Arc::new(Mutex::new(World { source: Some(source), ..World::default() })))
+        Self(Arc::new(Mutex::new(World { source: Some(source), target_status: "available", ..World::default() })))
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -60,8 +61,12 @@ impl Rds {
         let rds = self.clone();
         let describe = mock!(Client::describe_db_instances).then_compute_response(move |input| {
             let [filter] = input.filters() else { panic!("not told by DbiResourceId: {input:?}") };
-            assert_eq!((filter.name(), filter.values()), (Some("dbi-resource-id"), &["db-SOURCE".to_owned()][..]));
-            let found = rds.lock().source.clone().into_iter().collect();
+            assert_eq!(filter.name(), Some("dbi-resource-id"));
+            let found = match filter.values()[0].as_str() {
+                "db-SOURCE" => rds.lock().source.clone().into_iter().collect(),
+                "db-TARGET" => vec![DbInstance::builder().db_instance_status(rds.lock().target_status).build()],
+                other => panic!("{other}"),
+            };
             MockResponse::Output(DescribeDbInstancesOutput::builder().set_db_instances(Some(found)).build())
         });
         let rds = self.clone();
@@ -80,17 +85,83 @@ impl Rds {
     }
 }
 
-fn request(groups: &[&str], previous: Option<Turn>) -> Request {
-    Request {
+fn fencing(previous: Option<Turn>) -> Request {
+    Request::Fence {
         resource_id: "db-SOURCE".into(),
-        security_group_ids: groups.iter().map(|group| (*group).to_owned()).collect(),
+        isolation_security_group_id: "sg-fence".into(),
+        successor_resource_id: Some("db-TARGET".into()),
         previous,
         max_wait_seconds: 24 * HOUR_SECONDS,
     }
 }
 
+/// A turn of the fence after the one that notes the groups of before.
 async fn fence(rds: &Rds, previous: Option<Turn>) -> Result<Turn, Error> {
-    handle(&rds.client(), request(&["sg-fence"], previous)).await
+    let noted = Turn { security_groups_before: Some(own_groups()), ..Turn::default() };
+    handle(&rds.client(), fencing(Some(previous.unwrap_or(noted)))).await
+}
+
+fn own_groups() -> Vec<String> {
+    vec!["sg-1".into(), "sg-2".into()]
+}
+
+/// What the plan saw, which is not what the source had when it was fenced.
+fn planned() -> Settings {
+    Settings::capture(&source("available", &[("sg-planned", "active")]))
+}
+
+async fn unfence(rds: &Rds, fenced: Option<Turn>, previous: Option<Turn>) -> Result<Turn, Error> {
+    let request = Request::Unfence {
+        resource_id: "db-SOURCE".into(),
+        isolation_security_group_id: "sg-fence".into(),
+        fenced,
+        settings: planned(),
+        previous,
+        max_wait_seconds: 24 * HOUR_SECONDS,
+    };
+    handle(&rds.client(), request).await
+}
+
+#[tokio::test]
+async fn the_groups_of_before_are_noted_before_anything_changes() {
+    let rds = Rds::with(source("available", &[("sg-2", "active"), ("sg-1", "adding")]));
+    let turn = handle(&rds.client(), fencing(None)).await.expect("waited for");
+    assert_eq!((turn.security_groups_before.clone(), rds.asked()), (None, 0), "they are changing");
+    rds.put(Some(open("available")));
+    let turn = handle(&rds.client(), fencing(Some(turn))).await.expect("noted");
+    assert_eq!((turn.security_groups_before.clone(), rds.asked()), (Some(own_groups()), 0));
+    let turn = handle(&rds.client(), fencing(Some(turn))).await.expect("asked for");
+    assert_eq!((turn.security_groups_before, rds.asked()), (Some(own_groups()), 1));
+}
+
+#[tokio::test]
+async fn clients_are_not_shut_out_while_the_target_cannot_take_the_name() {
+    let rds = Rds::with(open("available"));
+    rds.lock().target_status = "maintenance";
+    let turn = fence(&rds, None).await.expect("waited for");
+    assert_eq!((turn.requested, rds.asked()), (false, 0));
+    rds.lock().target_status = "available";
+    assert!(fence(&rds, Some(turn)).await.expect("asked for").requested);
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_fenced_keeps_its_groups_whatever_the_plan_saw() {
+    let rds = Rds::with(open("backing-up"));
+    let turn = unfence(&rds, None, None).await.expect("nothing to do");
+    assert!(unfence(&rds, None, Some(turn)).await.expect("steady").ready);
+    assert_eq!(rds.asked(), 0);
+}
+
+#[tokio::test]
+async fn the_groups_of_before_come_back_and_the_plans_only_if_they_were_not_noted() {
+    let noted = Turn { security_groups_before: Some(own_groups()), ..Turn::default() };
+    for (fenced, groups) in [(Some(noted), own_groups()), (None, vec!["sg-planned".to_owned()])] {
+        for state in ["active", "adding"] {
+            let rds = Rds::with(source("available", &[("sg-fence", state)]));
+            unfence(&rds, fenced.clone(), None).await.expect("asked for");
+            assert_eq!(rds.lock().asked, std::slice::from_ref(&groups));
+        }
+    }
 }
 
 #[tokio::test]
@@ -113,22 +184,6 @@ async fn the_fence_is_asked_for_once_and_looked_at_twice() {
     turn = fence(&rds, Some(turn)).await.expect("in force");
     assert!(turn.ready);
     assert_eq!(rds.asked(), 1);
-}
-
-#[tokio::test]
-async fn groups_in_force_are_not_set_again_whatever_their_order() {
-    let rds = Rds::with(open("backing-up"));
-    let own = ["sg-1", "sg-2"];
-    let turn = handle(&rds.client(), request(&own, None)).await.expect("in force");
-    assert!(handle(&rds.client(), request(&["sg-2", "sg-1"], Some(turn))).await.expect("steady").ready);
-    assert_eq!(rds.asked(), 0);
-}
-
-#[tokio::test]
-async fn the_own_groups_come_back_all_of_them() {
-    let rds = Rds::with(source("available", &[("sg-fence", "active")]));
-    handle(&rds.client(), request(&["sg-2", "sg-1"], None)).await.expect("asked for");
-    assert_eq!(rds.lock().asked, [["sg-1", "sg-2"]]);
 }
 
 #[tokio::test]
@@ -191,7 +246,7 @@ async fn groups_that_do_not_come_into_force_are_waited_for_until_the_deadline() 
     turn.wait.waited_seconds = 24 * HOUR_SECONDS;
     let error = fence(&rds, Some(turn)).await.expect_err("late");
     assert_eq!(error.name(), "WaitTimedOut");
-    assert!(error.to_string().contains("db-SOURCE does not have the security groups sg-fence"), "{error}");
+    assert!(error.to_string().contains("db-SOURCE, is not behind the isolating security group"), "{error}");
 }
 
 #[tokio::test]
@@ -205,5 +260,5 @@ async fn a_call_that_rds_refuses_is_named() {
     let describe = mock!(Client::describe_db_instances)
         .then_error(|| DescribeDBInstancesError::generic(ErrorMetadata::builder().code("Throttling").build()));
     let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
-    assert_eq!(handle(&client, request(&["sg-fence"], None)).await.expect_err("busy").name(), "Throttled");
+    assert_eq!(handle(&client, fencing(None)).await.expect_err("busy").name(), "Throttled");
 }

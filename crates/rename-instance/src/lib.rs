@@ -25,7 +25,8 @@ use crate::restore_names::RestoreNames;
 /// A name that an instance has just lost may be taken for a while yet. Assumed: the User Guide says
 /// only that the new name works "in about 10 minutes".
 const NAME_RELEASE_SECONDS: u64 = 600;
-/// While the target cannot take the name, the name answers nobody: better to give it back to the source.
+/// While the target cannot take the name, the name answers nobody: better to give it, or its clients, back
+/// to the source.
 const OUTAGE_SECONDS_MAX: u64 = 1_800;
 
 #[derive(Debug, Deserialize)]
@@ -37,6 +38,9 @@ pub enum Request {
         until: Until,
         /// The instance that is to take the name: it is not taken from this one before that one is ready.
         successor_resource_id: Option<String>,
+        /// If the source is fenced, nobody reaches it, and waiting is an outage already.
+        #[serde(default)]
+        isolation_security_group_id: Option<String>,
         previous: Option<Turn>,
         max_wait_seconds: u64,
     },
@@ -85,8 +89,17 @@ pub struct Restored {
 
 pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
     match request {
-        Request::Rename { resource_id, to_id, until, successor_resource_id, previous, max_wait_seconds } => {
-            let rename = Rename { resource_id, to_id, until, successor_resource_id, max_wait_seconds };
+        Request::Rename {
+            resource_id,
+            to_id,
+            until,
+            successor_resource_id,
+            isolation_security_group_id,
+            previous,
+            max_wait_seconds,
+        } => {
+            let is_outage = until == Until::Steady || isolation_security_group_id.is_some();
+            let rename = Rename { resource_id, to_id, until, successor_resource_id, is_outage, max_wait_seconds };
             rename.turn(client, Turn::after(previous)).await.map(Response::Turn)
         }
         Request::RestoreNames {
@@ -107,6 +120,7 @@ struct Rename {
     to_id: InstanceId,
     until: Until,
     successor_resource_id: Option<String>,
+    is_outage: bool,
     max_wait_seconds: u64,
 }
 
@@ -157,9 +171,10 @@ impl Rename {
     }
 
     fn end(&self, turn: Turn, steady: bool) -> Result<Turn, Error> {
-        let deadline_seconds = match self.until {
-            Until::Steady if !turn.requested => self.max_wait_seconds.min(OUTAGE_SECONDS_MAX),
-            Until::Steady | Until::Named => self.max_wait_seconds,
+        let deadline_seconds = if self.is_outage && !turn.requested {
+            self.max_wait_seconds.min(OUTAGE_SECONDS_MAX)
+        } else {
+            self.max_wait_seconds
         };
         let what = format!("the rename of DB instance {} to `{}` is not done", self.resource_id, self.to_id);
         turn.end(steady, &what, deadline_seconds)

@@ -132,6 +132,7 @@ fn target_takes_the_name(previous: Option<Turn>) -> Request {
         to_id: id("orders"),
         until: Until::Steady,
         successor_resource_id: None,
+        isolation_security_group_id: None,
         previous,
         max_wait_seconds: 24 * HOUR_SECONDS,
     }
@@ -143,6 +144,7 @@ fn source_gives_the_name(previous: Option<Turn>) -> Request {
         to_id: id("orders-unencrypted"),
         until: Until::Named,
         successor_resource_id: Some(TARGET.into()),
+        isolation_security_group_id: None,
         previous,
         max_wait_seconds: 24 * HOUR_SECONDS,
     }
@@ -306,6 +308,26 @@ async fn while_the_name_answers_nobody_a_busy_target_is_not_waited_for_as_long_a
     let error = rename(&rds, target_takes_the_name, Some(turn.clone())).await.expect_err("too long");
     assert_eq!(error.name(), "WaitTimedOut");
     assert!(error.to_string().contains("`maintenance`) after 1800 s"), "{error}");
+    // So it is for the source, if nobody reaches it any more.
+    let rds_of_both = Rds::with(&[target("maintenance"), instance(SOURCE, "orders", "available")]);
+    let fenced = |previous| match source_gives_the_name(previous) {
+        Request::Rename { resource_id, to_id, until, successor_resource_id, previous, max_wait_seconds, .. } => {
+            let isolation_security_group_id = Some("sg-fence".to_owned());
+            Request::Rename {
+                resource_id,
+                to_id,
+                until,
+                successor_resource_id,
+                isolation_security_group_id,
+                previous,
+                max_wait_seconds,
+            }
+        }
+        other => other,
+    };
+    rename(&rds_of_both, source_gives_the_name, Some(turn.clone())).await.expect("clients are served");
+    let error = rename(&rds_of_both, fenced, Some(turn.clone())).await.expect_err("too long");
+    assert_eq!(error.name(), "WaitTimedOut");
     // Once asked for, it goes forward only.
     let asked = Turn { requested: true, ..turn.clone() };
     rename(&rds, target_takes_the_name, Some(asked)).await.expect("goes on");

@@ -23,6 +23,8 @@ pub struct Turn {
     pub requested: bool,
     /// The endpoint's address before the request.
     pub endpoint_before: Option<String>,
+    /// The security groups before anything was asked for.
+    pub security_groups_before: Option<Vec<String>>,
     pub steady_looks: u32,
     /// The time waited at the last look that saw the instance.
     pub seen_at_seconds: u64,
