@@ -15,7 +15,7 @@ use workflow::Error;
 use workflow::describe::{find_target, has_pending_modifications};
 use workflow::ids::InstanceId;
 use workflow::owner::{EXECUTION_TAG, TagPair, execution_of};
-use workflow::settings::Changes;
+use workflow::settings::{Changes, Settings};
 use workflow::status::{self, Class};
 use workflow::wait::{self, Wait};
 use workflow::wanted::Wanted;
@@ -56,6 +56,8 @@ pub struct Response {
     pub status: Option<String>,
     /// What was set, in the order of the calls: settings, roles as `role for feature`, `tag key=value`.
     pub applied: Vec<String>,
+    /// The settings as they were wanted when something was last set.
+    pub asked: Option<Settings>,
     pub reboots: u32,
     pub steady_looks: u32,
     /// The time waited when something was last set.
@@ -67,7 +69,7 @@ pub struct Response {
 
 pub async fn handle(client: &Client, mut request: Request) -> Result<Response, Error> {
     request.wanted = match request.phase {
-        Phase::AfterRestore => request.wanted.now(client).await?,
+        Phase::AfterRestore => request.wanted.now(client).await?.0,
         Phase::Last => request.wanted.guarded(client).await?,
     };
     let target = find_target(client, &request.target_instance_id, request.target_resource_id.as_deref()).await?;
@@ -135,10 +137,10 @@ impl Step<'_> {
         }
         let changes = match self.request.phase {
             Phase::AfterRestore => self.request.wanted.settings.changes(self.target),
-            Phase::Last => self.request.wanted.settings.protection(self.target),
+            Phase::Last => self.request.wanted.settings.protection(self.target, self.request.wanted.cutover),
         };
         if let Some(changes) = changes
-            && !self.all_asked_for(changes.settings.iter().copied())
+            && changes.settings.iter().any(|setting| !self.was_asked_for(setting))
         {
             self.modify(changes).await?;
             return Ok(true);
@@ -155,7 +157,7 @@ impl Step<'_> {
             return Ok(true);
         }
         let tags = self.request.wanted.missing_tags(self.target.tag_list());
-        let named: Vec<String> = tags.iter().map(|tag| format!("tag {}={}", tag.key, tag.value)).collect();
+        let named: Vec<String> = tags.iter().map(|tag| format!("tag {tag}")).collect();
         if !self.all_asked_for(named.iter().map(String::as_str)) {
             self.add_tags(&tags).await?;
             named.into_iter().for_each(|name| self.note_applied(name));
@@ -166,6 +168,13 @@ impl Step<'_> {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// The same value is not asked for again while it may still be on its way.
+    fn was_asked_for(&self, setting: &str) -> bool {
+        let asked = self.response.asked.as_ref();
+        self.response.applied.iter().any(|applied| applied == setting)
+            && asked.is_some_and(|asked| asked.get(setting) == self.request.wanted.settings.get(setting))
     }
 
     /// What was asked for once is not asked for again while it may still be on its way.
@@ -195,6 +204,7 @@ impl Step<'_> {
         for setting in changes.settings {
             self.note_applied(setting.to_owned());
         }
+        self.response.asked = Some(self.request.wanted.settings.clone());
         Ok(())
     }
 
@@ -259,13 +269,14 @@ fn is_steady(request: &Request, target: &DbInstance, response: &Response) -> boo
     };
     let done = match request.phase {
         Phase::AfterRestore => {
-            request.wanted.settings.changes(target).is_none()
+            request.wanted.settings.differences(&Settings::capture(target)).is_empty()
                 && request.wanted.settings.roles_to_add(target).is_empty()
                 && request.wanted.missing_tags(target.tag_list()).is_empty()
                 && target.db_parameter_groups().iter().all(|group| group.parameter_apply_status() == Some("in-sync"))
         }
         Phase::Last => {
-            request.wanted.settings.protection(target).is_none() && execution_of(target.tag_list()).is_none()
+            request.wanted.settings.protection(target, request.wanted.cutover).is_none()
+                && execution_of(target.tag_list()).is_none()
         }
     };
     serves && (done || (was_long_ago(response) && request.phase == Phase::AfterRestore))

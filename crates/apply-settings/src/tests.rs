@@ -9,7 +9,9 @@ use aws_sdk_rds::operation::reboot_db_instance::RebootDbInstanceOutput;
 use aws_sdk_rds::operation::remove_tags_from_resource::RemoveTagsFromResourceOutput;
 use aws_sdk_rds::types::builders::DbInstanceBuilder;
 use aws_sdk_rds::types::error::DbInstanceRoleAlreadyExistsFault;
-use aws_sdk_rds::types::{DbInstanceRole, DbParameterGroupStatus, MasterUserSecret, PendingModifiedValues, Tag};
+use aws_sdk_rds::types::{
+    DbInstanceRole, DbParameterGroupStatus, MasterUserSecret, PendingModifiedValues, Tag, VpcSecurityGroupMembership,
+};
 use aws_smithy_mocks::{MockResponse, Rule, RuleMode, mock, mock_client};
 use workflow::options::Cutover;
 
@@ -83,7 +85,7 @@ fn waited(seconds: u64) -> Response {
 
 fn applied(names: &[&str], acted_at_seconds: u64, seconds: u64) -> Response {
     let applied = names.iter().map(|name| (*name).to_owned()).collect();
-    Response { applied, acted_at_seconds, ..waited(seconds) }
+    Response { applied, asked: Some(wanted_of(source()).settings), acted_at_seconds, ..waited(seconds) }
 }
 
 /// Answers the look at the source, which is as the plan saw it if it is not given.
@@ -248,6 +250,26 @@ async fn what_changed_at_the_source_since_the_plan_is_set_too() {
 }
 
 #[tokio::test]
+async fn a_setting_that_changes_twice_is_set_twice() {
+    let at = |days| Some(source().backup_retention_period(days).build());
+    let (_, first) = look_beside(at(14), settled(), after_restore(None), "").await;
+    let first = first.expect("a look");
+    let (calls, _) = look_beside(at(14), settled(), after_restore(Some(first.clone())), "").await;
+    assert_eq!(calls, NO_CALL, "it is on its way");
+    let (calls, _) = look_beside(at(21), settled(), after_restore(Some(first)), "").await;
+    assert_eq!(calls, ["modify 21 days of backups"]);
+}
+
+#[tokio::test]
+async fn a_difference_that_cannot_be_mended_yet_is_given_its_time() {
+    let group = |state: &str| VpcSecurityGroupMembership::builder().vpc_security_group_id("sg-1").status(state).build();
+    let changing = source().vpc_security_groups(group("adding")).build();
+    let target = || settled().vpc_security_groups(group("active"));
+    let (calls, response) = look_beside(Some(changing), target(), after_restore(None), "").await;
+    assert_eq!((calls.len(), response.expect("a look").steady_looks), (0, 0));
+}
+
+#[tokio::test]
 async fn a_loop_that_was_over_begins_anew() {
     let over = Response { ready: true, steady_looks: 2, ..applied(&["PreferredMaintenanceWindow"], 0, HOUR_SECONDS) };
     let (calls, response) = look(restored(), after_restore(Some(over.clone()))).await;
@@ -370,7 +392,11 @@ async fn the_last_phase_releases_the_target_before_it_protects_it() {
 
 #[tokio::test]
 async fn the_last_phase_switches_on_backups_that_had_to_wait() {
-    let (calls, response) = look(protected().backup_retention_period(0), last(None)).await;
+    let target = || protected().backup_retention_period(0);
+    let (calls, _) = look(target(), last(None)).await;
+    assert_eq!(calls, NO_CALL, "without a cutover, none had to wait");
+    let wanted = Wanted { cutover: Cutover::Rename, ..wanted_of(source()) };
+    let (calls, response) = look(target(), Request { wanted, ..last(None) }).await;
     assert_eq!(calls, ["modify 7 days of backups"]);
     assert_eq!(response.applied, ["BackupRetentionPeriod"]);
 }
@@ -378,7 +404,7 @@ async fn the_last_phase_switches_on_backups_that_had_to_wait() {
 #[tokio::test]
 async fn the_last_phase_guards_the_target_as_the_source_is_guarded_by_now() {
     let plan = source().deletion_protection(false);
-    let request = Request { wanted: wanted_of(plan), ..last(None) };
+    let request = Request { wanted: Wanted { cutover: Cutover::Rename, ..wanted_of(plan) }, ..last(None) };
     let guarded = source().backup_retention_period(14).build();
     let target = protected().deletion_protection(false).backup_retention_period(0);
     let (calls, _) = look_beside(Some(guarded), target, request, "").await;

@@ -36,15 +36,17 @@ pub struct Proof {
     /// Settings that are equal on both sides, tags and roles included.
     pub compared: Vec<String>,
     pub differs_on_purpose: Vec<String>,
-    /// `key=value`: put there by others, and left alone.
+    /// `key=value`: put there by others, or taken off the source, and left alone.
     pub tags_only_on_target: Vec<String>,
+    /// What somebody changed at the source since the plan.
+    pub changed_since_plan: Vec<String>,
     /// The same in words, for the mail that asks for an approval.
     pub summary: String,
 }
 
 pub async fn handle(client: &Client, request: Request) -> Result<Proof, Error> {
     let target = find_target(client, &request.target_instance_id, request.target_resource_id.as_deref()).await?;
-    let wanted = request.wanted.now(client).await?;
+    let (wanted, changed_since_plan) = request.wanted.now(client).await?;
     let mut problems = encryption_problems(&target, &request.kms_key_arn);
     if target.dbi_resource_id() == Some(wanted.source_resource_id.as_str()) {
         problems.push("the target is the source itself".to_owned());
@@ -60,7 +62,7 @@ pub async fn handle(client: &Client, request: Request) -> Result<Proof, Error> {
     let settings = Settings::capture(&target);
     problems.extend(wanted.settings.differences(&settings).iter().map(ToString::to_string));
     let missing = wanted.missing_tags(target.tag_list());
-    problems.extend(missing.iter().map(|tag| format!("tag {}={} is missing on the target", tag.key, tag.value)));
+    problems.extend(missing.iter().map(|tag| format!("tag {tag} is missing on the target")));
     if !problems.is_empty() {
         return Err(Error::NotProven(format!(
             "DB instance `{}` is not proven: {}",
@@ -68,7 +70,7 @@ pub async fn handle(client: &Client, request: Request) -> Result<Proof, Error> {
             problems.join("; ")
         )));
     }
-    Ok(proof(&target, &wanted, request.kms_key_arn))
+    Ok(proof(&target, &wanted, request.kms_key_arn, changed_since_plan))
 }
 
 /// The class and the key, read back from the instance itself.
@@ -95,7 +97,7 @@ fn parameter_group_problems(target: &DbInstance) -> Vec<String> {
     groups.filter_map(problem).collect()
 }
 
-fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String) -> Proof {
+fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String, changed_since_plan: Vec<String>) -> Proof {
     // What comes last, after this proof, is read back when it is set.
     let comes_last =
         |field: &Field| field.travels == Travels::Last || wanted.cutover == Cutover::Rename && field.name == BACKUPS;
@@ -108,7 +110,7 @@ fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String) -> Proof {
     let differs = TABLE.iter().filter(|field| field.travels == Travels::DiffersOnPurpose || comes_last(field));
     let differs_on_purpose: Vec<String> = differs.map(|field| field.name.to_owned()).collect();
     let foreign = wanted.foreign_tags(target.tag_list());
-    let tags_only_on_target: Vec<String> = foreign.iter().map(|tag| format!("{}={}", tag.key, tag.value)).collect();
+    let tags_only_on_target: Vec<String> = foreign.iter().map(ToString::to_string).collect();
     let mut summary = format!(
         "Proven: {}, key {kms_key_arn}. Equal on both sides ({}): {}. Different on purpose, or set later: {}.",
         EncryptionClass::of(target),
@@ -117,7 +119,10 @@ fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String) -> Proof {
         differs_on_purpose.join(", ")
     );
     if !tags_only_on_target.is_empty() {
-        summary.push_str(&format!(" Tags that others put on the target: {}.", tags_only_on_target.join(", ")));
+        summary.push_str(&format!(" Tags that only the target has: {}.", tags_only_on_target.join(", ")));
+    }
+    if !changed_since_plan.is_empty() {
+        summary.push_str(&format!(" Changed at the source since the plan: {}.", changed_since_plan.join("; ")));
     }
     Proof {
         summary,
@@ -128,6 +133,7 @@ fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String) -> Proof {
         compared,
         differs_on_purpose,
         tags_only_on_target,
+        changed_since_plan,
     }
 }
 
@@ -322,7 +328,9 @@ mod tests {
         assert!(said.contains("PreferredMaintenanceWindow: \"mon:01:00-mon:02:00\" at the source"), "{said}");
         assert!(said.contains("tag team=b is missing on the target"), "{said}");
         let target = target().preferred_maintenance_window("mon:01:00-mon:02:00").set_tag_list(Some(tags("b")));
-        assert!(verify_beside(Some(changed), target, request()).await.is_ok());
+        let proof = verify_beside(Some(changed), target, request()).await.expect("proven");
+        assert_eq!(proof.changed_since_plan.len(), 2, "{proof:?}");
+        assert!(proof.summary.contains("Changed at the source since the plan: Preferred"), "{proof:?}");
     }
 
     #[tokio::test]
@@ -343,7 +351,7 @@ mod tests {
         let robot = Tag::builder().key("created-by").value("robot").build();
         let proof = verify(target().tag_list(robot), request()).await.expect("proven");
         assert_eq!(proof.tags_only_on_target, ["created-by=robot"]);
-        assert!(proof.summary.ends_with("Tags that others put on the target: created-by=robot."), "{proof:?}");
+        assert!(proof.summary.contains("Tags that only the target has: created-by=robot."), "{proof:?}");
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ pub fn conflict(resource: &str, tags: &[Tag], delete_command: &str) -> Error {
     Error::NameConflict(match (execution_of(tags), source_of(tags)) {
         (Some(execution), _) => format!(
             "{resource} was made by the execution {execution}. If that still runs, or is being undone, wait for it. If \
-             it ended and was to keep what it made (on_failure), go on with it by adding \"resume\": \"{execution}\" to \
+             it succeeded, this is its result: choose another `target_instance_id`. If it failed and was to keep what it made (on_failure), go on with it by adding \"resume\": \"{execution}\" to \
              the input. Otherwise start the state machine undo-instance with {{\"executionArn\":\"{execution}\"}}, or, \
              if you do not need it: {delete_command}"
         ),

@@ -57,6 +57,13 @@ pub struct TagPair {
     pub value: String,
 }
 
+/// `team=planets`
+impl std::fmt::Display for TagPair {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(formatter, "{}={}", self.key, self.value)
+    }
+}
+
 impl TagPair {
     pub fn to_aws(&self) -> Tag {
         Tag::builder().key(&self.key).value(&self.value).build()

@@ -1,5 +1,9 @@
 //! What the target has to be like when it is proven: like the source is at that time, and not as it
 //! was hours ago, when the plan read it.
+//!
+//! But for its storage. A source that grew meanwhile is not followed: RDS takes up to a day or more to
+//! optimize the storage of an instance that was just restored, and allows no second change for hours
+//! ("Working with storage for Amazon RDS DB instances"). It is told instead.
 
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbInstance, Tag};
@@ -35,11 +39,17 @@ impl Wanted {
         }
     }
 
-    /// The same as of now. If the source is gone, as the plan saw it: the target may be the last copy
-    /// of the data, and is not to be thrown away for want of something to compare it with.
-    pub async fn now(self, client: &Client) -> Result<Self, Error> {
-        let source = find_by_resource_id(client, &self.source_resource_id).await?;
-        Ok(source.map_or(self.clone(), |source| Self::of(&source, self.cutover)))
+    /// The same as of now, and what has changed. If the source is gone, as the plan saw it: the target may
+    /// be the last copy of the data, and is not to be thrown away for want of something to compare it with.
+    pub async fn now(self, client: &Client) -> Result<(Self, Vec<String>), Error> {
+        let Some(source) = find_by_resource_id(client, &self.source_resource_id).await? else {
+            return Ok((self, vec!["the source is gone, so the target is as the plan saw it".to_owned()]));
+        };
+        let mut now = Self::of(&source, self.cutover);
+        let mut changes = now.settings.changed_since(&self.settings);
+        now.settings = now.settings.with_storage_of(&self.settings);
+        changes.extend(now.tags.iter().filter(|tag| !self.tags.contains(tag)).map(|tag| format!("tag {tag}")));
+        Ok((now, changes))
     }
 
     /// The same guarded as the source is now, too ([`Settings::protection`]), and never less than the plan
@@ -57,7 +67,8 @@ impl Wanted {
         self.tags.iter().filter(|tag| !present.contains(tag)).collect()
     }
 
-    /// The tags of an instance with these whose keys are not wanted: somebody else put them there.
+    /// The tags of an instance with these whose keys are not wanted: others put them there, or took them off
+    /// the source.
     pub fn foreign_tags(&self, tags: &[Tag]) -> Vec<TagPair> {
         let is_foreign = |tag: &TagPair| self.tags.iter().all(|wanted| wanted.key != tag.key);
         user_tags(tags).into_iter().filter(is_foreign).collect()
@@ -85,7 +96,7 @@ mod tests {
             .build()
     }
 
-    async fn now(wanted: Wanted, source: Option<DbInstance>) -> Wanted {
+    async fn now(wanted: Wanted, source: Option<DbInstance>) -> (Wanted, Vec<String>) {
         let describe = mock!(Client::describe_db_instances)
             .match_requests(|input| input.filters()[0].values() == ["db-SOURCE"])
             .then_output(move || {
@@ -97,7 +108,9 @@ mod tests {
     #[tokio::test]
     async fn what_changed_at_the_source_since_the_plan_is_wanted() {
         let planned = Wanted::of(&source("sun:01:00-sun:02:00", "a"), Cutover::None);
-        let wanted = now(planned, Some(source("mon:01:00-mon:02:00", "b"))).await;
+        let (wanted, changes) = now(planned, Some(source("mon:01:00-mon:02:00", "b"))).await;
+        let window = "PreferredMaintenanceWindow: \"mon:01:00-mon:02:00\", was \"sun:01:00-sun:02:00\"";
+        assert_eq!(changes, [window, "tag team=b"]);
         assert_eq!(wanted, Wanted::of(&source("mon:01:00-mon:02:00", "b"), Cutover::None));
         assert_eq!(wanted.settings.text("PreferredMaintenanceWindow").as_deref(), Some("mon:01:00-mon:02:00"));
         assert_eq!(wanted.tags, [TagPair { key: "team".into(), value: "b".into() }]);
@@ -106,7 +119,22 @@ mod tests {
     #[tokio::test]
     async fn what_the_plan_saw_is_wanted_once_the_source_is_gone() {
         let planned = Wanted::of(&source("sun:01:00-sun:02:00", "a"), Cutover::Rename);
-        assert_eq!(now(planned.clone(), None).await, planned);
+        let (wanted, changes) = now(planned.clone(), None).await;
+        assert_eq!(wanted, planned);
+        assert!(changes[0].starts_with("the source is gone"), "{changes:?}");
+    }
+
+    #[tokio::test]
+    async fn storage_that_grew_is_told_and_not_followed() {
+        let of = |gib, kind: &str| {
+            let source = DbInstance::builder().engine("mysql").dbi_resource_id("db-SOURCE");
+            source.allocated_storage(gib).storage_type(kind).build()
+        };
+        let planned = Wanted::of(&of(100, "gp2"), Cutover::None);
+        let (wanted, changes) = now(planned.clone(), Some(of(120, "gp3"))).await;
+        assert_eq!(wanted, planned);
+        let told = ["AllocatedStorage: 120, was 100", "StorageType: \"gp3\", was \"gp2\""];
+        assert_eq!(changes, told.map(|change| format!("{change}, which the target does not follow")));
     }
 
     #[test]

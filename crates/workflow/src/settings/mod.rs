@@ -43,6 +43,8 @@ use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::options::Cutover;
+
 pub use field::{Field, Travels};
 pub use table::TABLE;
 
@@ -54,6 +56,8 @@ pub const BACKUPS_WAIT_FOR_CUTOVER: &str = "Automated backups are switched on af
 /// Waits for a cutover; see the module.
 pub const BACKUPS: &str = "BackupRetentionPeriod";
 const PROTECTION: &str = "DeletionProtection";
+/// Size, kind and performance, which RDS changes together.
+const STORAGE: &[&str] = &["AllocatedStorage", "StorageType", "Iops", "StorageThroughput", "AdditionalStorageVolumes"];
 
 /// The settings of an instance that travel or are compared, by name; what is off may be absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -160,11 +164,35 @@ impl Settings {
     /// What guards a proven target: deletion protection, and backups if they had to wait. It is switched
     /// on where it is off, and nothing that is on is changed. Call it on the source's settings, not on
     /// those [`Settings::without_backups`].
-    pub fn protection(&self, target: &DbInstance) -> Option<Changes> {
+    pub fn protection(&self, target: &DbInstance, cutover: Cutover) -> Option<Changes> {
         let is_off = |field: &Field| field.value(target).is_none_or(|value| value == false || value == 0);
-        self.modification(target, |field| {
-            (field.travels == Travels::Last || field.setting == Some(BACKUPS)) && is_off(field)
-        })
+        let waited = |field: &Field| cutover == Cutover::Rename && field.setting == Some(BACKUPS);
+        self.modification(target, |field| (field.travels == Travels::Last || waited(field)) && is_off(field))
+    }
+
+    /// What is another one than in these earlier settings, in words. See [`crate::wanted`] about storage.
+    pub fn changed_since(&self, earlier: &Self) -> Vec<String> {
+        let text = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
+        let changed = TABLE.iter().filter_map(|field| {
+            let setting = field.setting?;
+            let (was, is) = (earlier.get(setting), self.get(setting));
+            let is_storage = STORAGE.contains(&setting);
+            let is_same = if is_storage { was == is } else { field.is_same(was, is) };
+            let remark = if is_storage { ", which the target does not follow" } else { "" };
+            (!is_same).then(|| format!("{setting}: {}, was {}{remark}", text(is), text(was)))
+        });
+        changed.collect()
+    }
+
+    /// The same with the storage of these others.
+    pub fn with_storage_of(mut self, others: &Self) -> Self {
+        for &setting in STORAGE {
+            match others.get(setting) {
+                Some(value) => self.0.insert(setting, value.clone()),
+                None => self.0.remove(setting),
+            };
+        }
+        self
     }
 
     /// These settings, guarded as these others are, too: the longer retention of backups, and deletion
@@ -393,9 +421,11 @@ mod tests {
             ((true, 7), (true, 1), vec![]),
         ] {
             let target = guarded(target.0, target.1);
-            let changes = settings(wanted.0, wanted.1).protection(&target);
+            let changes = settings(wanted.0, wanted.1).protection(&target, Cutover::Rename);
             assert_eq!(changes.map_or(vec![], |changes| changes.settings), set, "{wanted:?} {target:?}");
         }
+        // Without a cutover they were proven before.
+        assert!(settings(true, 7).protection(&guarded(true, 0), Cutover::None).is_none());
         for (planned, now, wanted) in [
             ((false, 7), (true, 14), (true, 14)),
             ((true, 7), (false, 0), (true, 7)),
@@ -414,7 +444,7 @@ mod tests {
         let target = postgres().build();
         assert!(settings.changes(&target).is_none());
         assert_eq!(settings.differences(&Settings::capture(&target)), []);
-        let protection = settings.protection(&target).expect("a change");
+        let protection = settings.protection(&target, Cutover::None).expect("a change");
         assert_eq!(protection.settings, ["DeletionProtection"]);
         assert_eq!(*protection.input.get_deletion_protection(), Some(true));
     }

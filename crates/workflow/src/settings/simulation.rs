@@ -11,6 +11,8 @@ use aws_sdk_rds::types::{
 };
 use proptest::prelude::*;
 
+use crate::options::Cutover;
+
 use super::{Settings, TABLE, Travels};
 
 const ENGINES: [&str; 13] = [
@@ -566,12 +568,12 @@ proptest! {
         prop_assert!(settings.changes(&target).is_none(), "repeating it changes nothing");
         prop_assert_eq!(settings.roles_to_add(&target), vec![]);
 
-        let target = match settings.protection(&target) {
+        let target = match settings.protection(&target, Cutover::Rename) {
             Some(changes) => apply(changes, &target),
             None => target,
         };
         prop_assert_eq!(target.deletion_protection(), source.deletion_protection());
-        prop_assert!(settings.protection(&target).is_none());
+        prop_assert!(settings.protection(&target, Cutover::Rename).is_none());
     }
 
     #[test]
@@ -584,7 +586,7 @@ proptest! {
         prop_assert_eq!(target.backup_retention_period(), Some(0));
         prop_assert_eq!(before_cutover.differences(&Settings::capture(&target)), vec![]);
 
-        let target = match settings.protection(&target) {
+        let target = match settings.protection(&target, Cutover::Rename) {
             Some(changes) => apply(changes, &target),
             None => target,
         };
