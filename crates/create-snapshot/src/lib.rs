@@ -42,6 +42,14 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
             return Err(Error::from_call(operation, error));
         }
     };
+    // The name can have come to another instance while this was tried again for hours.
+    if let Some(resource_id) = snapshot.dbi_resource_id().filter(|id| *id != owner.source_resource_id) {
+        return Err(Error::InstanceNotFound(format!(
+            "DB instance `{instance_id}` is another instance now ({resource_id} instead of {}): somebody deleted or \
+             renamed the source",
+            owner.source_resource_id
+        )));
+    }
     Ok(Look::first(snapshot.status()))
 }
 
@@ -64,6 +72,18 @@ mod tests {
 
     fn owner(execution: &str) -> Owner {
         Owner { execution: execution.into(), source_resource_id: "db-SOURCE".into() }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_of_another_instance_of_that_name_is_not_taken_for_the_sources() {
+        for (resource_id, is_ours) in [("db-SOURCE", true), ("db-ANOTHER", false)] {
+            let create = mock!(Client::create_db_snapshot).then_output(move || {
+                let snapshot = DbSnapshot::builder().status("creating").dbi_resource_id(resource_id).build();
+                CreateDbSnapshotOutput::builder().db_snapshot(snapshot).build()
+            });
+            let outcome = handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&create]), request()).await;
+            assert_eq!(outcome.is_ok(), is_ours, "{outcome:?}");
+        }
     }
 
     fn taken() -> Rule {

@@ -3,9 +3,10 @@
 //!
 //! AWS calls, all of them reads: DescribeDBInstances, DescribeDBSnapshots, KMS DescribeKey,
 //! DescribeAccountAttributes, DescribeOrderableDBInstanceOptions, DescribeBlueGreenDeployments,
-//! DescribePendingMaintenanceActions; for a cutover DescribeEventSubscriptions, DescribeDBProxies,
-//! DescribeDBProxyTargets, DescribeIntegrations, CloudWatch DescribeAlarms, DMS DescribeEndpoints and
-//! DescribeReplicationTasks; for a resume Step Functions DescribeExecution and ListExecutions.
+//! DescribePendingMaintenanceActions; for a cutover or a plan alone DescribeEventSubscriptions,
+//! DescribeDBProxies, DescribeDBProxyTargets, DescribeIntegrations, CloudWatch DescribeAlarms, DMS
+//! DescribeEndpoints and DescribeReplicationTasks; for a resume Step Functions DescribeExecution and
+//! ListExecutions.
 //!
 //! Repeating it is safe: it changes nothing.
 
@@ -134,7 +135,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         execution: resume::owner(context, &request.execution, input.resume.as_deref()).await?,
         source_resource_id: source.dbi_resource_id().unwrap_or_default().to_owned(),
     };
-    refusals::names(context, &instance_id, &names, &owner, input.options.cutover).await?;
+    refusals::names(context, &instance_id, &names, &owner, &input).await?;
     let Wanted { settings, tags, .. } = Wanted::of(&source, input.options.cutover);
     refusals::tags(&tags)?;
 

@@ -9,12 +9,23 @@ use crate::Context;
 
 pub(crate) async fn find(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
     let mut found = of_source(source);
-    found.extend(event_subscriptions(context, source).await?);
-    found.extend(proxies(context, source).await?);
-    found.extend(integrations(context, source).await?);
-    found.extend(alarms(context, source).await?);
-    found.extend(replication_tasks(context, source).await?);
-    found.extend(aws_backup(context, source).await?);
+    for (what, looked_up) in [
+        ("RDS event subscriptions", event_subscriptions(context, source).await),
+        ("RDS proxies", proxies(context, source).await),
+        ("zero-ETL integrations", integrations(context, source).await),
+        ("CloudWatch alarms", alarms(context, source).await),
+        ("AWS DMS endpoints and tasks", replication_tasks(context, source).await),
+        ("AWS Backup's snapshots", aws_backup(context, source).await),
+    ] {
+        match looked_up {
+            Ok(warnings) => found.extend(warnings),
+            // A policy above the role may forbid a service altogether, which is no reason not to encrypt.
+            Err(Error::AccessDenied(failure)) => {
+                found.push(format!("NOT looked for, since it is not allowed: {what} ({failure}). Look yourself."));
+            }
+            Err(error) => return Err(error),
+        }
+    }
     Ok(found)
 }
 

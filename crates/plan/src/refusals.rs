@@ -14,6 +14,7 @@ use workflow::settings::Settings;
 use workflow::status::{Class, source_class};
 
 use crate::Context;
+use crate::input::Input;
 
 /// Snapshots that one execution needs at a time: the unencrypted one and its copy.
 const SNAPSHOTS_NEEDED: i64 = 2;
@@ -164,15 +165,19 @@ pub(crate) async fn names(
     source: &InstanceId,
     names: &Names,
     owner: &Owner,
-    cutover: Cutover,
+    input: &Input,
 ) -> Result<(), Error> {
     let Names { no_encrypted_snapshot_id, encrypted_snapshot_id, encrypted_instance_id, unencrypted_instance_id } =
         names;
     if encrypted_instance_id == source {
         return Err(invalid("target_instance_id", "is the source's own name; choose another"));
     }
+    // What there is of the chain that a resume goes on with, the first link first.
+    let mut chain = vec![];
     for id in [no_encrypted_snapshot_id, encrypted_snapshot_id] {
-        if let Some(snapshot) = find_snapshot(&context.rds, id).await?
+        let snapshot = find_snapshot(&context.rds, id).await?;
+        chain.push((format!("DB snapshot `{id}`"), snapshot.is_some()));
+        if let Some(snapshot) = snapshot
             && !owner.owns(snapshot.tag_list())
         {
             let remedy = format!("aws rds delete-db-snapshot --db-snapshot-identifier {id}");
@@ -180,15 +185,34 @@ pub(crate) async fn names(
         }
     }
     let mut instances = vec![encrypted_instance_id];
-    if cutover == Cutover::Rename {
+    if input.options.cutover == Cutover::Rename {
         instances.push(unencrypted_instance_id);
     }
     for id in instances {
-        if let Some(instance) = find_instance(&context.rds, id).await?
+        let instance = find_instance(&context.rds, id).await?;
+        if id == encrypted_instance_id {
+            chain.push((format!("DB instance `{id}`"), instance.is_some()));
+        }
+        if let Some(instance) = instance
             && !owner.owns(instance.tag_list())
         {
             let remedy = format!("aws rds delete-db-instance --db-instance-identifier {id} --skip-final-snapshot");
             return Err(conflict(&format!("DB instance `{id}`"), instance.tag_list(), &remedy));
+        }
+    }
+    if input.resume.is_some() { complete(&chain) } else { Ok(()) }
+}
+
+/// A link that is missing would be made anew, and what was made from the old one would be taken for as
+/// new as that: older data than the execution says.
+fn complete(chain: &[(String, bool)]) -> Result<(), Error> {
+    for (earlier, later) in chain.iter().zip(&chain[1..]) {
+        if !earlier.1 && later.1 {
+            return Err(Error::NotResumable(format!(
+                "{} is gone, from which {} was made, so that nobody can say any more of when its data is: delete the \
+                 latter, and what was made from it, and start anew without `resume`",
+                earlier.0, later.0
+            )));
         }
     }
     Ok(())
@@ -221,6 +245,12 @@ pub(crate) fn cutover(source: &DbInstance, options: &Options) -> Result<(), Erro
         let groups: Vec<&str> = groups.collect();
         if groups.is_empty() {
             return Err(invalid(FIELD, "cannot be used: the source has no security groups that could be put back"));
+        }
+        if source.vpc_security_groups().iter().any(|group| group.status() != Some("active")) {
+            return Err(Error::InstanceNotUsable(format!(
+                "the security groups of `{id}` are being changed, and what it is to get back after the fence is not \
+                 certain: start again once all of them are `active`"
+            )));
         }
         if groups.contains(&isolating.as_str()) {
             let problem =

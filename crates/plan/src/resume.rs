@@ -84,8 +84,13 @@ async fn refuse_beside_another(context: &Context, execution: &str, owner: &str) 
         let Some(resumed) = resume_in(&input).filter(|_| input.get("plan_only") != Some(&Value::Bool(true))) else {
             continue;
         };
-        // One that resumes what cannot be resumed is about to fail.
-        if first_of_chain(context, arn, &resumed).await.is_ok_and(|first| first == owner) {
+        let first = match first_of_chain(context, arn, &resumed).await {
+            Ok(first) => first,
+            // It resumes what cannot be resumed, and is about to fail.
+            Err(Error::NotResumable(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        if first == owner {
             return Err(Error::NotResumable(format!(
                 "{arn} goes on with {owner} already; wait for it, or stop it and resume it instead"
             )));

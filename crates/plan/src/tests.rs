@@ -774,6 +774,10 @@ async fn a_fence_needs_a_group_that_keeps_out_and_groups_to_come_back_to() {
         assert_eq!(error.name(), "InvalidInput");
         assert!(error.to_string().starts_with("`isolation_security_group_id`: "), "{error}");
     }
+    let adding = VpcSecurityGroupMembership::builder().vpc_security_group_id("sg-2").status("adding").build();
+    let error =
+        account(source().set_vpc_security_groups(Some(vec![adding]))).plan(fenced()).await.expect_err("changing");
+    assert_eq!(error.name(), "InstanceNotUsable");
     let other = source().set_vpc_security_groups(Some(vec![group("sg-2")]));
     account(other).plan(fenced()).await.expect("a fence");
 }
@@ -939,9 +943,11 @@ async fn what_points_at_the_instance_is_read_only_when_it_matters() {
     let denied = mock!(Rds::describe_db_proxies)
         .then_error(|| DescribeDBProxiesError::generic(ErrorMetadata::builder().code("AccessDenied").build()));
     let context = account(source()).context_with(vec![denied]);
-    handle(&context, request(orders())).await.expect("not read");
+    let said = async |input| handle(&context, request(input)).await.expect("planned").warnings.join("\n");
+    assert!(!said(orders()).await.contains("RDS proxies"), "not read");
     for input in [cutover(json!({"writes_stopped": true})), json!({"instance_id": "orders", "plan_only": true})] {
-        assert_eq!(handle(&context, request(input)).await.expect_err("read").name(), "AccessDenied");
+        let said = said(input).await;
+        assert!(said.contains("NOT looked for, since it is not allowed: RDS proxies (read the RDS proxies"), "{said}");
     }
 }
 
@@ -992,11 +998,14 @@ fn running(executions: &'static [(&'static str, i64)]) -> Rule {
         })
 }
 
-async fn resume(mut earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
-    let left = DbSnapshot::builder().db_snapshot_identifier("orders-encrypted").set_tag_list(Some(tags_of(EARLIER)));
+async fn resume(earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
+    resume_with(vec![snapshot_of(EARLIER, "orders-no-encrypted")], earlier, resumed).await
+}
+
+async fn resume_with(snapshots: Vec<DbSnapshot>, mut earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
     earlier.push(execution_at(EXECUTION, START_SECONDS, ExecutionStatus::Running, json!({})));
     earlier.push(running(&[(EXECUTION, START_SECONDS)]));
-    let context = Account { snapshots: vec![left.build()], ..account(source()) }.context_with(earlier);
+    let context = Account { snapshots, ..account(source()) }.context_with(earlier);
     handle(&context, request(json!({"instance_id": "orders", "resume": resumed}))).await
 }
 
@@ -1066,6 +1075,43 @@ async fn a_chain_of_resumes_leads_to_the_execution_that_made_the_resources() {
     });
     let chain = vec![describe_second, execution(ExecutionStatus::Failed, kept(json!({})))];
     assert_eq!(resume(chain, second).await.expect("resumed").owner.execution, EARLIER);
+}
+
+#[tokio::test]
+async fn a_resume_over_a_missing_link_is_refused() {
+    let plain = || snapshot_of(EARLIER, "orders-no-encrypted");
+    let copy = || snapshot_of(EARLIER, "orders-encrypted");
+    for (snapshots, has_target, missing) in [
+        (vec![], false, None),
+        (vec![plain()], false, None),
+        (vec![plain(), copy()], false, None),
+        (vec![plain(), copy()], true, None),
+        (vec![copy()], false, Some("DB snapshot `orders-no-encrypted` is gone")),
+        (vec![copy()], true, Some("DB snapshot `orders-no-encrypted` is gone")),
+        (vec![plain()], true, Some("DB snapshot `orders-encrypted` is gone")),
+    ] {
+        let target =
+            DbInstance::builder().db_instance_identifier("orders-encrypted").set_tag_list(Some(tags_of(EARLIER)));
+        let target = target.build();
+        let describe_target = mock!(Rds::describe_db_instances)
+            .match_requests(|input| input.db_instance_identifier() == Some("orders-encrypted"))
+            .then_output(move || DescribeDbInstancesOutput::builder().db_instances(target.clone()).build());
+        let mut rules = vec![execution(ExecutionStatus::Failed, kept(json!({})))];
+        rules.extend(has_target.then_some(describe_target));
+        let outcome = resume_with(snapshots, rules, EARLIER).await;
+        match (outcome, missing) {
+            (Ok(_), None) => {}
+            (Err(error), Some(words)) => {
+                assert_eq!(error.name(), "NotResumable");
+                assert!(error.to_string().starts_with(words), "{error}");
+            }
+            (outcome, _) => panic!("{missing:?}: {outcome:?}"),
+        }
+    }
+}
+
+fn snapshot_of(execution: &str, id: &str) -> DbSnapshot {
+    DbSnapshot::builder().db_snapshot_identifier(id).set_tag_list(Some(tags_of(execution))).build()
 }
 
 #[tokio::test]

@@ -60,8 +60,12 @@ pub(crate) fn of_source(source: &DbInstance) -> Vec<String> {
 /// The outage, announced: what a client of the name will see and when.
 pub(crate) fn of_cutover(source: &DbInstance, options: &Options) -> Vec<String> {
     let id = source.db_instance_identifier().unwrap_or_default();
+    let begins = match &options.isolation_security_group_id {
+        Some(_) => "the moment on that the source is behind the isolating security group",
+        None => "the first rename on",
+    };
     let mut warnings = vec![format!(
-        "The cutover is an outage: from the first rename on, `{id}` answers nobody until the target has the name. Two \
+        "The cutover is an outage: from {begins}, `{id}` answers nobody until the target has the name. Two \
          renames, each of which reboots, take minutes, and the new DNS name can take 10 minutes more to be known \
          everywhere. Clients must connect anew."
     )];
