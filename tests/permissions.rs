@@ -52,8 +52,8 @@ pub(crate) struct Roles(BTreeMap<String, Vec<Statement>>);
 struct Statement {
     actions: Vec<String>,
     resources: Vec<String>,
-    /// Only for a service that acts on the function's behalf, so for no call of its own.
-    is_via_service: bool,
+    /// Of actions that no recorded call shows: see `DEPENDENT_ACTIONS`.
+    is_dependent: bool,
 }
 
 impl Roles {
@@ -69,7 +69,7 @@ impl Roles {
         let action = action(call);
         let allows = |resource: &String| {
             statements.iter().any(|statement| {
-                !statement.is_via_service
+                !statement.is_dependent
                     && statement.actions.contains(&action)
                     && statement.resources.iter().any(|pattern| matches(pattern, resource))
             })
@@ -111,7 +111,7 @@ fn statement(statement: &Yaml) -> Statement {
     Statement {
         actions: texts(&statement["Action"]),
         resources: texts(&statement["Resource"]),
-        is_via_service: condition.contains("kms:ViaService") || condition.contains("kms:EncryptionContext"),
+        is_dependent: condition.contains("kms:ViaService") || condition.contains("kms:EncryptionContext"),
     }
 }
 
