@@ -140,6 +140,16 @@ pub(crate) const FAULTS: &[(Kind, Extent)] = &[
     (Kind::Stopped, Extent::Once),
 ];
 
+const REFERENCES: &[&str] = &[
+    "DescribeEventSubscriptions",
+    "DescribeDBProxies",
+    "DescribeDBProxyTargets",
+    "DescribeIntegrations",
+    "DescribeAlarms",
+    "DescribeEndpoints",
+    "DescribeReplicationTasks",
+];
+
 /// The call that something goes wrong with: the n-th of an operation by a function.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -153,6 +163,12 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn has_effect(&self) -> bool {
         !self.operation.starts_with("Describe") && !self.operation.starts_with("Get")
+    }
+
+    /// The plan makes it only to warn of what it finds. Its first looks at snapshots are at the planned names.
+    pub(crate) fn is_for_references(&self) -> bool {
+        let is_of_backups = self.operation == "DescribeDBSnapshots" && self.number > 2;
+        self.function == "plan" && (is_of_backups || REFERENCES.contains(&self.operation.as_str()))
     }
 
     /// It makes, moves, renames or deletes data.

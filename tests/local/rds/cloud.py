@@ -58,7 +58,7 @@ class Cloud:
         instance.fields["Endpoint"] = endpoint
 
     def close_endpoint(self, instance):
-        self.endpoints.close(instance.identifier)
+        self.endpoints.close(instance.identifier, self.storage_of(instance).socket_path(instance))
 
     def discard(self, record):
         """Takes the record away at once, whatever it was doing, with its data."""
@@ -71,8 +71,8 @@ class Cloud:
 
     def drop(self, record):
         """Ends the server and removes the data of a record that is gone."""
-        if isinstance(record, Instance) and record.identifier not in self.records.instances:
-            self.endpoints.close(record.identifier)
+        if isinstance(record, Instance):
+            self.close_endpoint(record)
         self.storage_of(record).delete(record)
 
     def tell(self, record, event_id, message):

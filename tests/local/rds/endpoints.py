@@ -43,12 +43,17 @@ class Endpoints:
             self._forwarders[identifier] = forwarder
         return _endpoint(*listener.getsockname())
 
-    def close(self, identifier):
-        """Stops listening for the identifier and cuts its open connections."""
+    def close(self, identifier, socket_path=None):
+        """Stops listening for the identifier and cuts its open connections.
+
+        With a path, only if that server is behind it: another instance can have the identifier by now.
+        """
         with self._lock:
-            forwarder = self._forwarders.pop(identifier, None)
-        if forwarder:
-            forwarder.close()
+            forwarder = self._forwarders.get(identifier)
+            if forwarder is None or socket_path not in (None, forwarder.socket_path):
+                return
+            del self._forwarders[identifier]
+        forwarder.close()
 
     def take_peak(self, identifier):
         """The most clients that were connected at once since this was last asked."""
@@ -85,7 +90,7 @@ class Forwarder:
 
     def __init__(self, listener, socket_path):
         self._listener = listener
-        self._socket_path = socket_path
+        self.socket_path = socket_path
         self.pairs = set()
         self.peak = 0
         threading.Thread(target=self._accept, daemon=True).start()
@@ -106,7 +111,7 @@ class Forwarder:
                 return
             server = socket.socket(socket.AF_UNIX)
             try:
-                server.connect(self._socket_path)
+                server.connect(self.socket_path)
             except OSError:
                 client.close()
                 continue

@@ -192,7 +192,7 @@ def rename_instance(hand, old_identifier):
     RDS User Guide 2023, "Renaming a DB instance": the old DNS name is deleted at once, the new one
     works after a while, and the instance reboots. The request has already given the record its new name.
     """
-    hand.cloud.endpoints.close(old_identifier)
+    hand.cloud.endpoints.close(old_identifier, hand.cloud.storage_of(hand.record).socket_path(hand.record))
     hand.sleep("rename_hidden")
     hand.become("renaming")
     hand.record.hidden = False
