@@ -45,14 +45,18 @@ pub(crate) async fn family(cloud: &Cloud, id: &str) -> Vec<String> {
 }
 
 pub(crate) async fn sql(instance: &DbInstance) -> tokio_postgres::Client {
+    connect(instance).await.expect("connected")
+}
+
+pub(crate) async fn connect(instance: &DbInstance) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
     let endpoint = instance.endpoint().expect("an endpoint");
     let address = endpoint.address().expect("an address");
     let port = endpoint.port().expect("a port");
     let user = instance.master_username().expect("a master user");
     let options = format!("host={address} port={port} user={user} password={PASSWORD} dbname=postgres");
-    let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await.expect("connected");
+    let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
-    client
+    Ok(client)
 }
 
 /// Returns while, or shortly after, an execution is in this state.

@@ -22,6 +22,9 @@ const FAST_CALLS: std::ops::RangeInclusive<u64> = 2..=38;
 const RUN_SECONDS_MAX: u64 = 400;
 const SETTLE_SECONDS_MAX: u64 = 30;
 
+/// An instance that was renamed is `available` for a moment before it reboots.
+const REST: Duration = Duration::from_millis(200);
+
 /// The name that every name contains.
 const EVERYTHING: &str = "";
 
@@ -202,10 +205,13 @@ impl Site {
     async fn settle(&self) -> Result<(), String> {
         self.cloud.set_time_scale(FAST);
         let started = Instant::now();
+        let mut settled_since = None;
         loop {
             let calls = self.cloud.control("GET", "calls", json!({}));
             let landed = calls.as_array().into_iter().flatten().all(|call| !call["status"].is_null());
-            if landed && World::look(&self.cloud, EVERYTHING).is_settled() {
+            if !(landed && World::look(&self.cloud, EVERYTHING).is_settled()) {
+                settled_since = None;
+            } else if settled_since.get_or_insert_with(Instant::now).elapsed() >= REST {
                 return Ok(());
             }
             if started.elapsed() > Duration::from_secs(SETTLE_SECONDS_MAX) {

@@ -57,6 +57,10 @@ class Cloud:
             endpoint = self.endpoints.describe(instance.identifier, instance.port)
         instance.fields["Endpoint"] = endpoint
 
+    def ensure_endpoint(self, instance):
+        if not self.endpoints.is_open(instance.identifier):
+            self.open_endpoint(instance)
+
     def close_endpoint(self, instance):
         self.endpoints.close(instance.identifier, self.storage_of(instance).socket_path(instance))
 

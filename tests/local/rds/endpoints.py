@@ -43,6 +43,9 @@ class Endpoints:
             self._forwarders[identifier] = forwarder
         return _endpoint(*listener.getsockname())
 
+    def is_open(self, identifier):
+        return identifier in self._forwarders
+
     def close(self, identifier, socket_path=None):
         """Stops listening for the identifier and cuts its open connections.
 

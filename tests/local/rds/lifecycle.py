@@ -166,6 +166,8 @@ def modify_instance(hand):
         # Switching automated backups on takes the first one (RDS User Guide, "Enabling automated backups").
         hand.become("backing-up")
         hand.sleep("restore_backup")
+    # It may have taken over from a rename, whose reboot would have opened the new name.
+    hand.cloud.ensure_endpoint(hand.record)
     hand.become("available")
 
 
