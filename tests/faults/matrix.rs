@@ -305,6 +305,14 @@ impl Run {
             let is_spared = self.at_end.made_since(&self.before) == self.after.made_since(&self.before);
             return if is_spared { Ok(()) } else { Err("the last copies were deleted".to_owned()) };
         }
+        // Once it is proven, it is kept and listed where the source cannot be put back.
+        if broken == Subject::Source && self.is_proven() {
+            return Ok(());
+        }
         self.after.is_old(&self.before, Some(broken))
+    }
+
+    fn is_proven(&self) -> bool {
+        self.states.iter().any(|state| state == "IsCutoverAsked")
     }
 }
