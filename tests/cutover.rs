@@ -270,6 +270,20 @@ async fn stop_at(cloud: &Cloud, state: &str) {
 }
 
 #[tokio::test]
+async fn an_execution_that_is_stopped_while_it_waits_for_approval_is_undone() {
+    let cloud = Cloud::shared().await;
+    seed(cloud, "stopped-in-approval", json!({}));
+    let before = groups(cloud, "stopped-in-approval").await;
+    let mut input = cutover("stopped-in-approval");
+    input["approval"] = json!(true);
+    let execution = cloud.start_execution(&input.to_string()).await;
+    until_entered(cloud, &execution, "RequestApproval").await;
+    cloud.sfn.stop_execution().execution_arn(&execution).send().await.expect("stopped");
+    undo_of(cloud, &execution).await.succeeded();
+    assert!(!assert_whole(cloud, "stopped-in-approval", &before, "RequestApproval").await);
+}
+
+#[tokio::test]
 async fn whoever_stopped_an_execution_is_told_what_became_of_it() {
     let cloud = Cloud::shared().await;
     seed(cloud, "told", json!({}));

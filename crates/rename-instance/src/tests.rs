@@ -139,12 +139,17 @@ fn target_takes_the_name(previous: Option<Turn>) -> Request {
 }
 
 fn source_gives_the_name(previous: Option<Turn>) -> Request {
+    source_behind(None, previous)
+}
+
+/// The same behind this fence.
+fn source_behind(fence: Option<&str>, previous: Option<Turn>) -> Request {
     Request::Rename {
         resource_id: SOURCE.into(),
         to_id: id("orders-unencrypted"),
         until: Until::Named,
         successor_resource_id: Some(TARGET.into()),
-        isolation_security_group_id: None,
+        isolation_security_group_id: fence.map(str::to_owned),
         previous,
         max_wait_seconds: 24 * HOUR_SECONDS,
     }
@@ -310,21 +315,7 @@ async fn while_the_name_answers_nobody_a_busy_target_is_not_waited_for_as_long_a
     assert!(error.to_string().contains("`maintenance`) after 1800 s"), "{error}");
     // So it is for the source, if nobody reaches it any more.
     let rds_of_both = Rds::with(&[target("maintenance"), instance(SOURCE, "orders", "available")]);
-    let fenced = |previous| match source_gives_the_name(previous) {
-        Request::Rename { resource_id, to_id, until, successor_resource_id, previous, max_wait_seconds, .. } => {
-            let isolation_security_group_id = Some("sg-fence".to_owned());
-            Request::Rename {
-                resource_id,
-                to_id,
-                until,
-                successor_resource_id,
-                isolation_security_group_id,
-                previous,
-                max_wait_seconds,
-            }
-        }
-        other => other,
-    };
+    let fenced = |previous| source_behind(Some("sg-fence"), previous);
     rename(&rds_of_both, source_gives_the_name, Some(turn.clone())).await.expect("clients are served");
     let error = rename(&rds_of_both, fenced, Some(turn.clone())).await.expect_err("too long");
     assert_eq!(error.name(), "WaitTimedOut");
