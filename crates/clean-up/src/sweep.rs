@@ -7,17 +7,13 @@ use workflow::describe::{find_by_resource_id, find_instance, find_snapshot};
 use workflow::ids::SnapshotId;
 use workflow::options::Snapshots;
 use workflow::status::is_being_deleted;
-use workflow::turn::HIDDEN_SECONDS_MAX;
+use workflow::turn::{HIDDEN_SECONDS_MAX, LATE_CALL_SECONDS};
 
 use crate::{Request, Response, Task};
 
 /// The loop's own deadline. Deleting waits for what is still being created (a snapshot in `creating`
 /// cannot be deleted), and that takes as long as it takes.
 const DEADLINE_SECONDS: u64 = 48 * 60 * 60;
-
-/// A call that Step Functions gave up on can land for as long as its function may run: the template
-/// gives every function 60 seconds. Only a look after that proves that nothing is left.
-const LATE_CALL_SECONDS: u64 = 70;
 
 pub(crate) struct Sweep<'a> {
     client: &'a Client,
@@ -228,7 +224,8 @@ impl<'a> Sweep<'a> {
             gone_before: gone,
             ..Response::default()
         };
-        // A report, and the orderly end, have no call of an abandoned step behind them.
+        // Only a look after the last abandoned call proves that nothing is left. A report, and the orderly
+        // end, have none behind them.
         let late_call_is_over =
             self.request.task != Task::Undo || previous.is_some_and(|previous| previous.gone_before);
         if gone && late_call_is_over {

@@ -5,8 +5,12 @@
 //!
 //! It is one turn of a loop. Repeating it is safe: groups that are in force already are not set again,
 //! and the groups of before are noted in a turn of their own, before anything is changed.
+//! ModifyDBInstance goes by name, and the name is about to be the target's: the loop of the fence does
+//! not end while a call that was given up on could still land.
 
 use aws_sdk_rds::Client;
+use aws_sdk_rds::config::Config;
+use aws_sdk_rds::config::retry::RetryConfig;
 use aws_sdk_rds::types::DbInstance;
 use serde::Deserialize;
 use workflow::Error;
@@ -23,6 +27,8 @@ pub enum Request {
         isolation_security_group_id: String,
         /// The target: while it cannot take the name, clients are not shut out.
         successor_resource_id: Option<String>,
+        /// How many attempts at this turn went before (`$$.State.RetryCount`): their calls may be on their way.
+        retry_count: u32,
         previous: Option<Turn>,
         max_wait_seconds: u64,
     },
@@ -49,6 +55,11 @@ pub async fn handle(client: &Client, request: Request) -> Result<Turn, Error> {
     };
     let what = format!("the source, DB instance {resource_id}, {what}");
     let mut turn = Turn::after(previous.clone());
+    if let Request::Fence { retry_count: 1.., .. } = request
+        && turn.security_groups_before.is_some()
+    {
+        turn.expect_late_call();
+    }
     let Some(source) = find_by_resource_id(client, resource_id).await? else {
         // A rename can have come before this.
         if turn.unseen_seconds() >= HIDDEN_SECONDS_MAX {
@@ -72,7 +83,10 @@ pub async fn handle(client: &Client, request: Request) -> Result<Turn, Error> {
     };
     if status::instance(status) == Class::Ready && (!turn.requested || !is_changing(&source)) {
         let call = client.modify_db_instance().db_instance_identifier(id).apply_immediately(true);
-        let outcome = call.set_vpc_security_group_ids(Some(groups)).send().await;
+        let call = call.set_vpc_security_group_ids(Some(groups)).customize();
+        // A second attempt of the SDK would hide that the first can still land: Step Functions retries, and counts.
+        let once = Config::builder().retry_config(RetryConfig::disabled());
+        let outcome = call.config_override(once).send().await;
         outcome.map_err(|error| Error::from_call(format!("set the security groups of DB instance `{id}`"), error))?;
         turn.requested = true;
     }

@@ -6,6 +6,8 @@ use aws_sdk_rds::operation::modify_db_instance::{ModifyDBInstanceError, ModifyDb
 use aws_sdk_rds::types::VpcSecurityGroupMembership;
 use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
 
+use workflow::turn::LATE_CALL_SECONDS;
+
 use super::*;
 
 const HOUR_SECONDS: u64 = 3_600;
@@ -86,10 +88,15 @@ impl Rds {
 }
 
 fn fencing(previous: Option<Turn>) -> Request {
+    fencing_again(0, previous)
+}
+
+fn fencing_again(retry_count: u32, previous: Option<Turn>) -> Request {
     Request::Fence {
         resource_id: "db-SOURCE".into(),
         isolation_security_group_id: "sg-fence".into(),
         successor_resource_id: Some("db-TARGET".into()),
+        retry_count,
         previous,
         max_wait_seconds: 24 * HOUR_SECONDS,
     }
@@ -184,6 +191,24 @@ async fn the_fence_is_asked_for_once_and_looked_at_twice() {
     turn = fence(&rds, Some(turn)).await.expect("in force");
     assert!(turn.ready);
     assert_eq!(rds.asked(), 1);
+}
+
+/// It would fence the target, which has the name by then.
+#[tokio::test]
+async fn an_abandoned_call_is_waited_out_before_the_name_may_change_hands() {
+    let rds = Rds::with(open("available"));
+    let noted = handle(&rds.client(), fencing_again(2, None)).await.expect("noted");
+    assert_eq!(noted.late_calls_end_at_seconds, 0, "nothing was asked for yet");
+    let noted_at_seconds = noted.wait.waited_seconds;
+    let mut turn = handle(&rds.client(), fencing_again(1, Some(noted))).await.expect("asked for");
+    assert_eq!((turn.late_calls_end_at_seconds, rds.asked()), (noted_at_seconds + LATE_CALL_SECONDS, 1));
+    rds.put(Some(source("available", &[("sg-fence", "active")])));
+    let mut looks = 0;
+    while !turn.ready {
+        turn = handle(&rds.client(), fencing(Some(turn))).await.expect("in force");
+        looks += 1;
+    }
+    assert!(turn.wait.waited_seconds >= noted_at_seconds + LATE_CALL_SECONDS && looks > 2, "{looks} looks, {turn:?}");
 }
 
 #[tokio::test]

@@ -10,15 +10,13 @@ use workflow::Error;
 use workflow::describe::{find_by_resource_id, pending_identifier};
 use workflow::ids::InstanceId;
 use workflow::status::{self, Class};
-use workflow::turn::HIDDEN_SECONDS_MAX;
+use workflow::turn::{HIDDEN_SECONDS_MAX, LATE_CALL_SECONDS};
 use workflow::wait;
 
 use crate::{NAME_RELEASE_SECONDS, Restored, request};
 
 /// Names go back whatever it takes; only after this a human must look.
 const DEADLINE_SECONDS: u64 = 48 * 60 * 60;
-/// Longer than a function may run (60 s, see the template): until then its call can still land.
-const LATE_CALL_SECONDS: u64 = 70;
 
 pub(crate) struct RestoreNames {
     pub(crate) source_resource_id: String,

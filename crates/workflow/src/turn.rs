@@ -10,6 +10,9 @@ use crate::wait::{self, Wait};
 const STEADY_LOOKS: u32 = 2;
 /// A rename hides an instance for minutes. One that is not seen for this long is gone.
 pub const HIDDEN_SECONDS_MAX: u64 = 900;
+/// A call that Step Functions gave up on can land for as long as its function may run, which is 60 seconds
+/// (template.yaml). After this it cannot any more.
+pub const LATE_CALL_SECONDS: u64 = 70;
 /// Between two looks at an instance that has nothing left to do.
 const CONFIRM_SECONDS: u64 = 15;
 
@@ -25,6 +28,8 @@ pub struct Turn {
     pub endpoint_before: Option<String>,
     /// The security groups before anything was asked for.
     pub security_groups_before: Option<Vec<String>>,
+    /// The time waited from which on no abandoned call can land any more.
+    pub late_calls_end_at_seconds: u64,
     pub steady_looks: u32,
     /// The time waited at the last look that saw the instance.
     pub seen_at_seconds: u64,
@@ -47,10 +52,16 @@ impl Turn {
         self.wait.waited_seconds.saturating_sub(self.seen_at_seconds)
     }
 
+    /// Notes that a call can be on its way whose answer nobody has heard.
+    pub fn expect_late_call(&mut self) {
+        self.late_calls_end_at_seconds = self.wait.waited_seconds + LATE_CALL_SECONDS;
+    }
+
     /// Ends the turn: `steady` if nothing is left to do. `what` completes "… after 600 s".
     pub fn end(mut self, steady: bool, what: &str, deadline_seconds: u64) -> Result<Self, Error> {
         self.steady_looks = if steady { self.steady_looks + 1 } else { 0 };
-        self.ready = self.steady_looks >= STEADY_LOOKS;
+        let late_calls_are_over = self.wait.waited_seconds >= self.late_calls_end_at_seconds;
+        self.ready = self.steady_looks >= STEADY_LOOKS && late_calls_are_over;
         if self.ready {
             return Ok(self);
         }
@@ -82,6 +93,19 @@ mod tests {
             turn = Turn::after(Some(turn)).end(steady, "it is not done", 600).expect("time is left");
             assert_eq!(turn.ready, ready, "{turn:?}");
         }
+    }
+
+    #[test]
+    fn a_loop_does_not_end_while_an_abandoned_call_can_land() {
+        let mut turn = waited(600);
+        turn.expect_late_call();
+        let mut looks = 0;
+        while !turn.ready {
+            turn = Turn::after(Some(turn)).end(true, "it is not done", 3_600).expect("time is left");
+            looks += 1;
+        }
+        assert!((670..=685).contains(&turn.wait.waited_seconds), "{turn:?}");
+        assert_eq!(looks, 6, "a look every 15 seconds");
     }
 
     #[test]
