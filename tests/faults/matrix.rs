@@ -150,7 +150,7 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
         return Err(refusal);
     }
     if let Some(broken) = broken {
-        return run.the_rest_is_whole(broken).map(|()| format!("{} {}", status(run), run.outcome.error));
+        return run.the_rest_is_whole(pair, broken).map(|()| format!("{} {}", status(run), run.outcome.error));
     }
     let mut healed = "";
     if run.outcome.status == ExecutionStatus::Succeeded && !run.is_committed() {
@@ -291,7 +291,7 @@ impl Run {
     }
 
     /// After something vanished or broke: the rest is in order.
-    fn the_rest_is_whole(&self, broken: Subject) -> Result<(), String> {
+    fn the_rest_is_whole(&self, pair: &Pair, broken: Subject) -> Result<(), String> {
         if self.outcome.status == ExecutionStatus::Succeeded {
             return self.after.is_new(&self.before, self.is_cutover(), self.is_cutover(), Some(broken));
         }
@@ -302,14 +302,29 @@ impl Run {
         }
         // Without a source, what was made of it may be the last copy of the data.
         if broken == Subject::Source && self.after.resource_id_of(SOURCE).is_none() {
-            let is_spared = self.at_end.made_since(&self.before) == self.after.made_since(&self.before);
-            return if is_spared { Ok(()) } else { Err("the last copies were deleted".to_owned()) };
+            let deletes = |call: &&Value| text(&call["operation"]).starts_with("Delete") && call["status"] == 200;
+            let deleted = self.calls.iter().skip(self.position(&pair.call)).find(deletes);
+            return deleted.map_or(Ok(()), |call| Err(format!("deletes of the last copies: {call}")));
         }
         // Once it is proven, it is kept and listed where the source cannot be put back.
         if broken == Subject::Source && self.is_proven() {
             return Ok(());
         }
         self.after.is_old(&self.before, Some(broken))
+    }
+
+    /// Of a call among all.
+    fn position(&self, call: &Call) -> usize {
+        let of_the_kind = |(_, other): &(usize, &Value)| {
+            text(&other["app_id"]).ends_with(&format!(".{}", call.function)) && other["operation"] == call.operation
+        };
+        let skipped = usize::try_from(call.number).expect("a small number") - 1;
+        self.calls
+            .iter()
+            .enumerate()
+            .filter(of_the_kind)
+            .nth(skipped)
+            .map_or(self.calls.len(), |(position, _)| position)
     }
 
     fn is_proven(&self) -> bool {

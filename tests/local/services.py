@@ -21,6 +21,8 @@ import threading
 import warnings
 from pathlib import Path
 
+# A reset would read hundreds of machine images each time, for a cloud that has no use for one.
+os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 # moto warns where an error code is not in the service's model: Throttling, InvalidAction, ….
 warnings.filterwarnings("ignore", message="Exception.*does not match an error shape")
 sys.path.insert(0, str(Path(__file__).parent))
