@@ -81,8 +81,9 @@ ACCOUNT, REGION = "123456789012", "us-east-1"
 SOURCE, TARGET = "orders", "orders-encrypted"
 KEY_ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:EncryptInstance:bench"
+UNDO_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:UndoInstance"
 INPUT = {"instance_id": SOURCE}
-CONTEXT = {"Execution": {"Id": EXECUTION, "Input": INPUT, "StartTime": "2026-01-05T10:00:00Z"}}
+CONTEXT = {"Execution": {"Id": EXECUTION, "Input": INPUT, "StartTime": "2026-01-05T10:00:00Z"}, "State": {"RetryCount": 0}, "StateMachine": {"Id": UNDO_MACHINE}}
 TAGS = [{"Tag": {"Key": "team", "Value": "sales"}}]
 OWNED_TAGS = [
     *TAGS,
@@ -450,6 +451,7 @@ def run_all(bootstraps, runs):
             "AWS_LAMBDA_LOG_LEVEL": "INFO",
             "OPERATION_TIMEOUT_SECONDS": "20",
             "KMS_KEY_ID": "alias/aws/rds",
+            "UNDO_STATE_MACHINE_ARN": UNDO_MACHINE,
         }
         state = {}
         for _ in range(runs):

@@ -295,6 +295,13 @@ impl Cloud {
         assert_eq!(applied, json!({"applied": setting}));
     }
 
+    /// Stops executions from now on when they enter one of these states, each given with its machine's ARN.
+    pub(crate) fn stop_in(&self, states: &[(&str, &str)]) {
+        let setting = json!({"stepfunctions._sfn_mock_config": {"StopIn": states}});
+        let applied = request("POST", &format!("{}/_ministack/config", self.endpoint), &setting);
+        assert_eq!(applied, json!({"applied": setting}));
+    }
+
     /// The last few states that an execution entered, for whoever watches it.
     pub(crate) async fn entered_lately(&self, execution: &str) -> Vec<String> {
         let call = self.sfn.get_execution_history().execution_arn(execution).reverse_order(true).max_results(400);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Inbox, Outcome, Running, Setup};
-use crate::fixtures::{family, fault, instance, seed, sql, until_entered};
+use crate::cloud::{Cloud, Outcome, Running, Setup};
+use crate::fixtures::{approval_token, family, fault, instance, seed, sql, until_entered};
 
 const OLD_WORLD: &[&str] = &["instance NAME"];
 const NEW_WORLD: &[&str] = &["instance NAME", "instance NAME-unencrypted", "snapshot NAME-encrypted"];
@@ -117,17 +117,6 @@ async fn a_metric_that_is_missing_proves_nothing() {
     assert!(outcome.failed("WritesNotStopped").contains("no DatabaseConnections"), "{outcome:#?}");
 }
 
-/// The token in the mail that asks for an approval, out of the command that it is part of.
-fn approval_token(inbox: &mut Inbox, name: &str) -> String {
-    let mail = inbox.next_about(name);
-    assert_eq!(mail["subject"], format!("rds-encrypt: {name} waits for approval"));
-    let message = mail["message"].as_str().expect("text");
-    assert!(message.contains("Proven: encrypted") && message.contains("send-task-failure"), "{message}");
-    assert!(message.contains("\n- The target holds the data as of the snapshot"), "{message}");
-    let (_, rest) = message.split_once("send-task-success --task-token ").expect("a command");
-    rest.split_whitespace().next().expect("a token").to_owned()
-}
-
 #[tokio::test]
 async fn an_approval_lets_the_cutover_go_on() {
     let cloud = Cloud::shared().await;
@@ -217,70 +206,29 @@ fn with(mut rule: Value, more: Value) -> Value {
     rule
 }
 
-/// States of a cutover's way, in order. The long waits are stopped in for sure; in a short state the
-/// execution may be further by the time that it is stopped.
-const STATES: &[&str] = &[
-    "Plan",
-    "CreateSnapshot",
-    "WaitForSnapshot",
-    "CopyEncrypted",
-    "WaitForEncryptedSnapshot",
-    "RestoreInstance",
-    "WaitForInstance",
-    "ApplySettings",
-    "Verify",
-    "FenceSource",
-    "WaitForFence",
-    "RenameSource",
-    "WaitForSourceName",
-    "RenameTarget",
-    "WaitForTargetName",
-    "ProtectTarget",
-    "WaitForProtection",
-    "CleanUp",
-];
-const WAITED_IN_FOR_LONG: &[&str] = &["WaitForSnapshot", "WaitForEncryptedSnapshot", "WaitForInstance"];
-
+/// The second undo comes while another execution has the source behind its fence, and half-way to its name.
 #[tokio::test]
-async fn an_execution_that_is_stopped_anywhere_leaves_one_whole_world() {
-    let cloud = Cloud::shared().await;
-    for batch in STATES.chunks(3) {
-        let stops: Vec<_> = batch.iter().map(|state| tokio::spawn(stop_at(cloud, state))).collect();
-        for stop in stops {
-            stop.await.expect("one whole world");
-        }
-    }
-}
+async fn an_undo_that_comes_again_leaves_a_later_cutover_alone() {
+    let running = Running::start(&Setup { storage: "files", time_scale: 0.005, ..Setup::default() });
+    let cloud = Cloud::connect(&running).await;
+    seed(&cloud, "again", json!({}));
+    let before = groups(&cloud, "again").await;
+    cloud.stop_in(&[(cloud.state_machine(), "RenameTarget")]);
+    let stopped = cloud.start_execution(&cutover("again").to_string()).await;
+    undo_of(&cloud, &stopped).await.succeeded();
+    assert!(!assert_whole(&cloud, "again", &before, "the first undo").await);
 
-async fn stop_at(cloud: &Cloud, state: &str) {
-    let name = format!("stopped-{}", state.to_lowercase());
-    seed(cloud, &name, json!({}));
-    let before = groups(cloud, &name).await;
-    let execution = cloud.start_execution(&cutover(&name).to_string()).await;
-    until_entered(cloud, &execution, state).await;
-    let stopped = cloud.sfn.stop_execution().execution_arn(&execution).send().await;
-    if stopped.is_ok() {
-        let undo = undo_of(cloud, &execution).await;
-        assert_eq!(undo.status, ExecutionStatus::Succeeded, "{state}: {undo:#?}");
-    } else {
-        cloud.outcome(&execution).await.succeeded();
-    }
-    let encrypted = assert_whole(cloud, &name, &before, state).await;
-    assert!(!(encrypted && WAITED_IN_FOR_LONG.contains(&state)), "{state}: the names were switched");
-}
-
-#[tokio::test]
-async fn an_execution_that_is_stopped_while_it_waits_for_approval_is_undone() {
-    let cloud = Cloud::shared().await;
-    seed(cloud, "stopped-in-approval", json!({}));
-    let before = groups(cloud, "stopped-in-approval").await;
-    let mut input = cutover("stopped-in-approval");
-    input["approval"] = json!(true);
-    let execution = cloud.start_execution(&input.to_string()).await;
-    until_entered(cloud, &execution, "RequestApproval").await;
-    cloud.sfn.stop_execution().execution_arn(&execution).send().await.expect("stopped");
-    undo_of(cloud, &execution).await.succeeded();
-    assert!(!assert_whole(cloud, "stopped-in-approval", &before, "RequestApproval").await);
+    cloud.stop_in(&[]);
+    let later = cloud.start_execution(&cutover("again").to_string()).await;
+    until_entered(&cloud, &later, "WaitForSourceName").await;
+    let input = json!({"executionArn": stopped}).to_string();
+    let undo = cloud.sfn.start_execution().state_machine_arn(cloud.undo_state_machine()).input(input);
+    let undo = undo.send().await.expect("started").execution_arn;
+    cloud.outcome(&undo).await.succeeded();
+    assert_eq!(cloud.states(&undo).await.last().map(String::as_str), Some("NothingToDo"));
+    cloud.outcome(&later).await.succeeded();
+    assert!(assert_whole(&cloud, "again", &before, "the later cutover").await);
+    assert_eq!(groups(&cloud, "again-unencrypted").await, ["sg-0f00ba44"], "the fence still stands");
 }
 
 #[tokio::test]

@@ -239,7 +239,7 @@ impl Run {
     }
 
     /// The old world before the commit point, the new one after it.
-    fn is_whole(&self, world: &World) -> Result<(), String> {
+    pub(crate) fn is_whole(&self, world: &World) -> Result<(), String> {
         if self.is_committed() {
             world.is_new(&self.before, self.is_cutover(), self.is_cutover(), None)
         } else {

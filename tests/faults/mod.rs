@@ -8,6 +8,7 @@ mod matrix;
 mod pair;
 mod site;
 mod soak;
+mod stops;
 mod world;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,22 @@ async fn every_fault_around_the_data_leaves_the_rows_as_they_were() {
     let sites = open("postgres");
     let pairs = all_pairs(&sites).into_iter().filter(|pair| pair.call.touches_data()).collect();
     play(&sites, &chosen(pairs));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_that_is_stopped_in_any_state_leaves_one_whole_world() {
+    let sites = open("files");
+    let mut stops = stops::all();
+    if let Some(name) = variable("FAULT") {
+        stops.retain(|stop| stop.to_string().contains(&name));
+    }
+    let endings = for_each(&sites, &stops, async |site, stop| {
+        let ending = stops::play(site, stop).await;
+        say(&format!("stopped in {stop}: {ending:?}"));
+        ending
+    });
+    let problems = endings.iter().filter(|ending| ending.is_err()).count();
+    assert_eq!(problems, 0, "of {} states were not left whole", stops.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,6 +70,7 @@ impl Site {
     /// Takes everything out of the cloud, and sets its pace.
     pub(crate) fn empty(&self, slow: bool) {
         self.cloud.control("POST", "reset", json!({}));
+        self.cloud.stop_in(&[]);
         self.cloud.set_time_scale(if slow { TRUE } else { FAST });
         if slow {
             let settings = self.cloud.control("GET", "settings", json!({}));
@@ -81,11 +82,23 @@ impl Site {
 
     /// Runs one execution to its end, and what its end sets off.
     pub(crate) async fn run(&self, input: &Value, rules: &[Value], slow: bool) -> Result<Run, String> {
+        self.run_prepared(input, rules, slow, async || {}).await
+    }
+
+    /// Does something more between the seed and the start.
+    pub(crate) async fn run_prepared(
+        &self,
+        input: &Value,
+        rules: &[Value],
+        slow: bool,
+        prepare: impl AsyncFnOnce(),
+    ) -> Result<Run, String> {
         // A database server takes its time.
         let slow = slow || self.has_servers();
         self.empty(slow);
         World::seed(&self.cloud, SOURCE, self.engine, json!({})).await;
         let before = self.look().await;
+        prepare().await;
         for rule in rules {
             self.cloud.control("POST", "faults", rule.clone());
         }
@@ -129,6 +142,7 @@ impl Site {
     /// What somebody does once the reason of a failure is gone: lets the undo do its work again.
     pub(crate) async fn undo_by_hand(&self, execution: &str) -> Result<World, String> {
         self.cloud.control("DELETE", "faults", json!({}));
+        self.cloud.stop_in(&[]);
         let input = json!({"executionArn": execution}).to_string();
         let call = self.cloud.sfn.start_execution().state_machine_arn(self.cloud.undo_state_machine()).input(input);
         let undo = call.send().await.map_err(|error| format!("{error:?}"))?.execution_arn;

@@ -162,7 +162,18 @@ def add_event(execution, event_type, details=None):
             "States.DataLimitExceeded",
             f"The state '{name}' returned a result with a size exceeding the maximum number of bytes service limit.",
         )
-    return original_add_event(execution, event_type, details)
+    original_add_event(execution, event_type, details)
+    stop_if_asked(execution, (details or {}).get("stateEnteredEventDetails", {}).get("name"))
+
+
+def stop_if_asked(execution, state):
+    """A test says in which states executions are stopped, beside the mocked answers, which we do not use:
+
+    POST /_ministack/config {"stepfunctions._sfn_mock_config": {"StopIn": [[<machine's ARN>, <state>]]}}
+    """
+    if state and [execution["stateMachineArn"], state] in engine._sfn_mock_config.get("StopIn", []):
+        engine._stop_execution({"executionArn": execution["executionArn"]})
+        raise ExecutionEnded
 
 
 def emit_execution_status_event(execution):

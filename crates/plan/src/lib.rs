@@ -43,6 +43,8 @@ pub struct Context {
     pub dms: aws_sdk_databasemigration::Client,
     pub sfn: aws_sdk_sfn::Client,
     pub region: String,
+    /// The machine that undoes what executions left.
+    pub undo_state_machine_arn: String,
     /// The stack's default key: key id, key ARN, alias name or alias ARN.
     pub kms_key_id: String,
 }

@@ -12,6 +12,7 @@ async fn main() -> Result<(), Error> {
         sfn: aws_sdk_sfn::Client::new(&config),
         kms: aws_sdk_kms::Client::new(&config),
         region: environment("AWS_REGION")?,
+        undo_state_machine_arn: environment("UNDO_STATE_MACHINE_ARN")?,
         kms_key_id: environment("KMS_KEY_ID")?,
     };
     serve(async |request| plan::handle(&context, request).await).await

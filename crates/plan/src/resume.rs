@@ -1,9 +1,10 @@
 //! Going on with what a finished execution left: this one takes over its ownership, so that every
-//! step adopts what carries that execution's tag. Only one execution at a time may.
+//! step adopts what carries that execution's tag. Only one execution at a time may, and none while an
+//! undo deletes just that.
 
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::primitives::DateTime;
-use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus};
 use serde_json::Value;
 use workflow::Error;
 
@@ -17,6 +18,7 @@ pub(crate) async fn owner(context: &Context, execution: &str, resume: Option<&st
     let Some(resumed) = resume else { return Ok(execution.to_owned()) };
     let owner = first_of_chain(context, execution, resumed).await?;
     refuse_beside_another(context, execution, &owner).await?;
+    refuse_beside_an_undo(context, execution, &owner).await?;
     Ok(owner)
 }
 
@@ -48,7 +50,7 @@ async fn finished(context: &Context, execution: &str, resumed: &str) -> Result<O
     match output.status() {
         ExecutionStatus::Failed | ExecutionStatus::TimedOut | ExecutionStatus::Aborted => {
             let input = input_of(&output);
-            if input.get("on_failure").and_then(Value::as_str) != Some("keep") {
+            if !keeps(&input) {
                 // Its undo may be on its way at this moment, and would delete what this one adopts.
                 return Err(Error::NotResumable(format!(
                     "{resumed} was to undo what it made, not to keep it (on_failure), so there is nothing to go on \
@@ -72,10 +74,7 @@ async fn refuse_beside_another(context: &Context, execution: &str, owner: &str) 
         return Ok(());
     };
     let machine = machine_of(execution).unwrap_or_default().replacen(":execution:", ":stateMachine:", 1);
-    let running = context.sfn.list_executions().state_machine_arn(&machine).status_filter(ExecutionStatus::Running);
-    let running: Result<Vec<_>, _> = running.into_paginator().items().send().collect().await;
-    let running = running.map_err(|error| Error::from_call(format!("list the executions of {machine}"), error))?;
-    for other in running {
+    for other in running(context, &machine).await? {
         let arn = other.execution_arn();
         if order(&other.start_date, arn) >= started {
             continue;
@@ -99,6 +98,40 @@ async fn refuse_beside_another(context: &Context, execution: &str, owner: &str) 
     Ok(())
 }
 
+/// Another resume of the same execution may have ended badly and not have been to keep what it took over.
+async fn refuse_beside_an_undo(context: &Context, execution: &str, owner: &str) -> Result<(), Error> {
+    for undo in running(context, &context.undo_state_machine_arn).await? {
+        let undo = undo.execution_arn();
+        let Some(undone) = describe(context, undo).await?.and_then(|undo| text_in(&input_of(&undo), "executionArn"))
+        else {
+            continue;
+        };
+        let Some(input) = describe(context, &undone).await?.map(|undone| input_of(&undone)) else { continue };
+        if keeps(&input) {
+            continue;
+        }
+        let Some(resumed) = resume_in(&input) else { continue };
+        let first = match first_of_chain(context, execution, &resumed).await {
+            Ok(first) => first,
+            // It was refused itself.
+            Err(Error::NotResumable(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        if first == owner {
+            return Err(Error::NotResumable(format!(
+                "{undone} went on with {owner}, and {undo} is undoing that; when it is over, start anew without `resume`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn running(context: &Context, machine: &str) -> Result<Vec<ExecutionListItem>, Error> {
+    let call = context.sfn.list_executions().state_machine_arn(machine).status_filter(ExecutionStatus::Running);
+    let running: Result<_, _> = call.into_paginator().items().send().collect().await;
+    running.map_err(|error| Error::from_call(format!("list the executions of {machine}"), error))
+}
+
 /// Who was first; a tie goes by name.
 fn order(start: &DateTime, execution: &str) -> (i128, String) {
     (start.as_nanos(), execution.to_owned())
@@ -116,8 +149,17 @@ fn input_of(execution: &DescribeExecutionOutput) -> Value {
     execution.input().and_then(|input| serde_json::from_str(input).ok()).unwrap_or_default()
 }
 
+/// Whether an execution of this input leaves what it made when it fails.
+fn keeps(input: &Value) -> bool {
+    input.get("on_failure").and_then(Value::as_str) == Some("keep")
+}
+
 fn resume_in(input: &Value) -> Option<String> {
-    input.get("resume").and_then(Value::as_str).map(str::to_owned)
+    text_in(input, "resume")
+}
+
+fn text_in(input: &Value, field: &str) -> Option<String> {
+    input.get(field).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// `arn:…:execution:<machine>:<name>` without the name.

@@ -234,6 +234,7 @@ impl Account {
             dms: mock_client!(aws_sdk_databasemigration, RuleMode::MatchAny, &rules),
             sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &rules),
             region: REGION.into(),
+            undo_state_machine_arn: UNDO_MACHINE.into(),
             kms_key_id: DEFAULT_KEY.into(),
         }
     }
@@ -678,6 +679,7 @@ async fn bad_input_is_refused_before_anything_is_read() {
         dms: mock_client!(aws_sdk_databasemigration, RuleMode::MatchAny, &none),
         sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &none),
         region: REGION.into(),
+        undo_state_machine_arn: UNDO_MACHINE.into(),
         kms_key_id: DEFAULT_KEY.into(),
     };
     for input in [json!([]), json!({}), json!({"instance_id": "Orders"}), json!({"instance_id": "orders", "kms": 1})] {
@@ -952,6 +954,8 @@ async fn what_points_at_the_instance_is_read_only_when_it_matters() {
 }
 
 const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt-instance";
+const UNDO_MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:undo-instance";
+const UNDO: &str = "arn:aws:states:eu-west-1:123456789012:execution:undo-instance:one";
 const OTHER: &str = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:other";
 /// When the execution that is planned started.
 const START_SECONDS: i64 = 1_000;
@@ -976,8 +980,7 @@ fn execution(status: ExecutionStatus, input: Value) -> Rule {
     execution_at(EARLIER, 0, status, input)
 }
 
-/// Those that run, and when they started.
-fn running(executions: &'static [(&'static str, i64)]) -> Rule {
+fn listed(executions: &[(&str, i64)]) -> ListExecutionsOutput {
     let item = |&(arn, start_seconds): &(&str, i64)| {
         ExecutionListItem::builder()
             .execution_arn(arn)
@@ -988,14 +991,17 @@ fn running(executions: &'static [(&'static str, i64)]) -> Rule {
             .build()
             .expect("complete")
     };
+    let executions = executions.iter().map(item).collect();
+    ListExecutionsOutput::builder().set_executions(Some(executions)).build().expect("complete")
+}
+
+/// Those that run, and when they started.
+fn running(executions: &'static [(&'static str, i64)]) -> Rule {
     mock!(StepFunctions::list_executions)
-        .match_requests(|input| input.status_filter() == Some(&ExecutionStatus::Running))
-        .then_output(move || {
-            ListExecutionsOutput::builder()
-                .set_executions(Some(executions.iter().map(item).collect()))
-                .build()
-                .expect("complete")
+        .match_requests(|input| {
+            input.state_machine_arn() == Some(MACHINE) && input.status_filter() == Some(&ExecutionStatus::Running)
         })
+        .then_output(move || listed(executions))
 }
 
 async fn resume(earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
@@ -1005,6 +1011,7 @@ async fn resume(earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
 async fn resume_with(snapshots: Vec<DbSnapshot>, mut earlier: Vec<Rule>, resumed: &str) -> Result<Response, Error> {
     earlier.push(execution_at(EXECUTION, START_SECONDS, ExecutionStatus::Running, json!({})));
     earlier.push(running(&[(EXECUTION, START_SECONDS)]));
+    earlier.push(mock!(StepFunctions::list_executions).then_output(|| listed(&[])));
     let context = Account { snapshots, ..account(source()) }.context_with(earlier);
     handle(&context, request(json!({"instance_id": "orders", "resume": resumed}))).await
 }
@@ -1037,6 +1044,31 @@ async fn of_two_that_resume_the_same_execution_the_later_gives_way() {
         if let Err(error) = outcome {
             assert_eq!(error.name(), "NotResumable");
             assert!(error.to_string().starts_with(&format!("{OTHER} goes on with {EARLIER} already")), "{error}");
+        }
+    }
+}
+
+/// The undo of an execution that had resumed the same one would delete what this one adopts.
+#[tokio::test]
+async fn nothing_is_resumed_while_it_is_being_undone() {
+    let resumes = json!({"instance_id": "orders", "resume": EARLIER});
+    for (input, is_refused) in [
+        (resumes, true),
+        (kept(json!({"resume": EARLIER})), false),
+        (orders(), false),
+        (json!({"instance_id": "orders", "resume": OTHER}), false),
+    ] {
+        let undos = mock!(StepFunctions::list_executions)
+            .match_requests(|input| input.state_machine_arn() == Some(UNDO_MACHINE))
+            .then_output(|| listed(&[(UNDO, START_SECONDS)]));
+        let undo = execution_at(UNDO, START_SECONDS, ExecutionStatus::Running, json!({"executionArn": OTHER}));
+        let other = execution_at(OTHER, START_SECONDS - 1, ExecutionStatus::Aborted, input.clone());
+        let rules = vec![undos, undo, other, execution(ExecutionStatus::Failed, kept(json!({})))];
+        let outcome = resume(rules, EARLIER).await;
+        assert_eq!(outcome.is_err(), is_refused, "{input}: {outcome:?}");
+        if let Err(error) = outcome {
+            assert_eq!(error.name(), "NotResumable");
+            assert!(error.to_string().contains(&format!("{UNDO} is undoing that")), "{error}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Reads what a finished execution of `encrypt-instance` knew, for the undo from outside: its last
 //! state document, and whether it had passed the commit point.
 //!
-//! AWS calls: Step Functions DescribeExecution, GetExecutionHistory.
+//! AWS calls: Step Functions DescribeExecution, GetExecutionHistory, ListExecutions.
 //!
-//! Repeating it is safe: it only reads.
+//! Repeating it is safe: it only reads. Repeating the undo is safe, because it answers `nothing` where
+//! another has been through or goes on with what was left: by then the source's name and security
+//! groups can be another execution's affair.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +15,8 @@ use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use workflow::Error;
+
+mod successors;
 
 /// Entered only once the target is proven and, with a cutover, has its name.
 const AFTER_COMMIT: &str = "ProtectTarget";
@@ -29,6 +33,8 @@ pub struct Request {
     /// other fields are not needed.
     #[serde(rename = "executionArn")]
     pub execution_arn: String,
+    /// The machine that this function works for.
+    pub undo_state_machine_arn: String,
 }
 
 /// The execution's last state, with the fields that the undo's own loops start from, and `recovery`.
@@ -37,7 +43,8 @@ pub type Response = Map<String, Value>;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Action {
-    /// It succeeded, still runs, had created nothing, or has undone it by itself.
+    /// It succeeded, still runs, had created nothing, or has undone it by itself; or it was undone
+    /// already, or is being resumed.
     Nothing,
     Undo,
     /// The target is proven: what is left is to release and protect it and to clean up.
@@ -56,6 +63,9 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
     let Some(mut state) = history.state else {
         return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
     };
+    if successors::has_any(client, &execution, &state, &request.undo_state_machine_arn).await? {
+        return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
+    }
     let target_is_named = state.get("restored_names").is_some_and(|names| names["committed"] == true);
     let committed = history.entered_after_commit || target_is_named;
     // A name or a security group that it could not put back keeps clients from the source.

@@ -1,13 +1,20 @@
 use aws_sdk_sfn::error::ErrorMetadata;
 use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
 use aws_sdk_sfn::operation::get_execution_history::{GetExecutionHistoryError, GetExecutionHistoryOutput};
+use aws_sdk_sfn::operation::list_executions::ListExecutionsOutput;
 use aws_sdk_sfn::primitives::DateTime;
-use aws_sdk_sfn::types::{HistoryEventType, StateEnteredEventDetails};
+use aws_sdk_sfn::types::{ExecutionListItem, HistoryEventType, StateEnteredEventDetails};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
 use super::*;
 
 const EXECUTION: &str = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:one";
+const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt";
+const UNDO_MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:undo";
+const OTHER: &str = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:two";
+const UNDO: &str = "arn:aws:states:eu-west-1:123456789012:execution:undo:one";
+/// When the execution ended.
+const END_SECONDS: i64 = 1_000;
 
 /// The plan's fields, and what the steps have added.
 fn state(added: Value) -> Value {
@@ -26,9 +33,10 @@ fn state(added: Value) -> Value {
 fn described(status: ExecutionStatus, error: Option<&str>, cause: Option<&str>) -> Rule {
     let output = DescribeExecutionOutput::builder()
         .execution_arn(EXECUTION)
-        .state_machine_arn("arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt")
+        .state_machine_arn(MACHINE)
         .status(status)
         .start_date(DateTime::from_secs(1))
+        .stop_date(DateTime::from_secs(END_SECONDS))
         .set_error(error.map(str::to_owned))
         .set_cause(cause.map(str::to_owned))
         .build()
@@ -73,8 +81,94 @@ fn history(states: &[(&str, Value)]) -> Rule {
 }
 
 async fn read(rules: &[&Rule]) -> Result<Response, Error> {
-    let client = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, rules);
-    handle(&client, Request { execution_arn: EXECUTION.into() }).await
+    // Unless a test says otherwise, nobody else looks after it.
+    let nobody = mock!(Client::list_executions)
+        .then_output(|| ListExecutionsOutput::builder().set_executions(Some(vec![])).build().expect("complete"));
+    let rules: Vec<&Rule> = rules.iter().copied().chain([&nobody]).collect();
+    let client = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &rules);
+    handle(&client, Request { execution_arn: EXECUTION.into(), undo_state_machine_arn: UNDO_MACHINE.into() }).await
+}
+
+/// The executions of a machine that have a status: one, with its input.
+fn listed(machine: &'static str, status: &ExecutionStatus, execution: &'static str, start_seconds: i64) -> Rule {
+    let wanted = status.clone();
+    let item = ExecutionListItem::builder()
+        .execution_arn(execution)
+        .state_machine_arn(machine)
+        .name("name")
+        .status(status.clone())
+        .start_date(DateTime::from_secs(start_seconds))
+        .build()
+        .expect("complete");
+    mock!(Client::list_executions)
+        .match_requests(move |input| {
+            input.state_machine_arn() == Some(machine) && input.status_filter() == Some(&wanted)
+        })
+        .then_output(move || ListExecutionsOutput::builder().executions(item.clone()).build().expect("complete"))
+}
+
+fn with_input(execution: &'static str, input: Value) -> Rule {
+    mock!(Client::describe_execution).match_requests(move |call| call.execution_arn() == Some(execution)).then_output(
+        move || {
+            DescribeExecutionOutput::builder()
+                .execution_arn(execution)
+                .state_machine_arn(MACHINE)
+                .status(ExecutionStatus::Running)
+                .start_date(DateTime::from_secs(1))
+                .input(input.to_string())
+                .build()
+                .expect("complete")
+        },
+    )
+}
+
+/// What an execution that was stopped during its cutover is owed beside another execution.
+async fn action_beside(rules: &[&Rule]) -> Value {
+    let stopped = described(ExecutionStatus::Aborted, None, None);
+    let states = history(&[("RenameSource", state(json!({})))]);
+    let rules: Vec<&Rule> = [&stopped, &states].into_iter().chain(rules.iter().copied()).collect();
+    read(&rules).await.expect("read")["recovery"]["action"].clone()
+}
+
+/// By now the name and the groups of the source can be those of another execution's cutover.
+#[tokio::test]
+async fn what_was_undone_is_not_undone_again() {
+    let another = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:another";
+    for (start_seconds, of, action) in [
+        (END_SECONDS, EXECUTION, "nothing"),
+        (END_SECONDS + 9, EXECUTION, "nothing"),
+        (END_SECONDS - 1, EXECUTION, "undo"),
+        (END_SECONDS + 9, another, "undo"),
+    ] {
+        let undone = listed(UNDO_MACHINE, &ExecutionStatus::Succeeded, UNDO, start_seconds);
+        let input = with_input(UNDO, json!({"executionArn": of}));
+        assert_eq!(action_beside(&[&undone, &input]).await, action, "{start_seconds} {of}");
+    }
+    let tried = listed(UNDO_MACHINE, &ExecutionStatus::Failed, UNDO, END_SECONDS);
+    let input = with_input(UNDO, json!({"executionArn": EXECUTION}));
+    assert_eq!(action_beside(&[&tried, &input]).await, "undo", "in vain");
+}
+
+#[tokio::test]
+async fn what_another_execution_resumes_is_left_to_it() {
+    let first = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:first";
+    for (resumed, is_planned, action) in [
+        (Some(EXECUTION), true, "nothing"),
+        (Some(first), true, "undo"),
+        (None, true, "undo"),
+        // It can still be refused.
+        (Some(EXECUTION), false, "undo"),
+    ] {
+        let running = listed(MACHINE, &ExecutionStatus::Running, OTHER, END_SECONDS);
+        let input = with_input(OTHER, json!({"instance_id": "orders", "resume": resumed}));
+        let entered_state =
+            if is_planned { ("IsPlanOnly", state(json!({}))) } else { ("Plan", json!({"resume": resumed})) };
+        let events = vec![entered(&entered_state)];
+        let of_other = mock!(Client::get_execution_history)
+            .match_requests(|input| input.execution_arn() == Some(OTHER))
+            .then_output(move || page(events.clone(), None));
+        assert_eq!(action_beside(&[&running, &input, &of_other]).await, action, "{resumed:?} {is_planned}");
+    }
 }
 
 async fn aborted(states: &[(&str, Value)]) -> Response {
@@ -89,7 +183,9 @@ async fn failed(states: &[(&str, Value)]) -> Response {
 #[test]
 fn an_event_is_a_request_whatever_else_it_says() {
     let event = json!({"executionArn": EXECUTION, "status": "ABORTED", "input": "{}", "stopDate": 1});
-    assert_eq!(serde_json::from_value::<Request>(event).expect("a request").execution_arn, EXECUTION);
+    let mut request = event;
+    request["undo_state_machine_arn"] = json!(UNDO_MACHINE);
+    assert_eq!(serde_json::from_value::<Request>(request).expect("a request").execution_arn, EXECUTION);
 }
 
 #[tokio::test]

@@ -1,0 +1,230 @@
+//! An execution that is stopped in any state, and an undo from outside that is stopped in any of its own.
+//!
+//! The states are those of the state machines' files, so a new one fails here until a way leads to it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_sfn::types::ExecutionStatus;
+use serde_json::{Value, json};
+
+use super::matrix::Ending;
+use super::pair::{Kind, SOURCE, rule};
+use super::site::{Run, Site};
+use super::world::{FENCE, merged};
+use crate::cloud::repository;
+use crate::fixtures::approval_token;
+
+const MINUTE_SECONDS: u64 = 60;
+/// Longer than an execution needs until it waits for it.
+const BACKUP: Duration = Duration::from_secs(2);
+
+/// A state that works or waits, and how an execution gets there.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    machine: Machine,
+    state: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Machine {
+    Encrypt,
+    Undo,
+}
+
+impl Machine {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Encrypt => "statemachine/encrypt-instance.asl.json",
+            Self::Undo => "statemachine/undo-instance.asl.json",
+        }
+    }
+
+    /// The states in which time passes; between the others nothing happens.
+    fn states(self) -> Vec<String> {
+        let text = std::fs::read_to_string(repository().join(self.file())).expect(self.file());
+        let machine: Value = serde_json::from_str(&text).expect("JSON");
+        let states = machine["States"].as_object().expect("States").iter();
+        states
+            .filter(|(_, state)| state["Type"] == "Task" || state["Type"] == "Wait")
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(formatter, "{:?}/{}", self.machine, self.state)
+    }
+}
+
+/// What an execution meets on its way.
+#[derive(Default)]
+struct Way {
+    input: Value,
+    rules: Vec<Value>,
+    source_is_busy: bool,
+    connections: Connections,
+    /// Stopped first, so that the undo comes here.
+    first_stop: Option<&'static str>,
+}
+
+/// Of which minutes CloudWatch knows that nobody was connected.
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+enum Connections {
+    #[default]
+    Unknown,
+    Watched,
+    /// Only of those before an approval.
+    WatchedUntilApproval,
+}
+
+pub(crate) fn all() -> Vec<Stop> {
+    let of = |machine: Machine| machine.states().into_iter().map(move |state| Stop { machine, state });
+    let mut stops: Vec<Stop> = of(Machine::Encrypt).chain(of(Machine::Undo)).collect();
+    // It waits for the next minute, beside the others.
+    stops.sort_by_key(|stop| stop.state != "WaitForMetric");
+    stops
+}
+
+impl Stop {
+    fn way(&self) -> Way {
+        let cutover = json!({
+            "instance_id": SOURCE, "cutover": "rename", "accept_lost_writes": true, "isolation_security_group_id": FENCE,
+        });
+        let with = |more: Value| Way { input: merged(cutover.clone(), more), ..Way::default() };
+        let quiet = || {
+            let mut way = with(json!({"writes_stopped": true}));
+            way.input.as_object_mut().expect("an object").remove("accept_lost_writes");
+            way
+        };
+        let denied = |function: &str, operation: &str, call: u64| {
+            vec![merged(rule(function, operation, Kind::Denied, &json!({})), json!({"call": call}))]
+        };
+        match (self.machine, self.state.as_str()) {
+            (Machine::Encrypt, "WaitForSource" | "PlanAgain") => Way { source_is_busy: true, ..with(json!({})) },
+            (Machine::Encrypt, "CheckWritesBefore" | "WaitForMetricBefore") => quiet(),
+            (Machine::Encrypt, "CheckWrites") => Way { connections: Connections::Watched, ..quiet() },
+            (Machine::Encrypt, "WaitForMetric") => {
+                let way = quiet();
+                let input = merged(way.input, json!({"approval": true}));
+                Way { input, connections: Connections::WatchedUntilApproval, ..way }
+            }
+            (Machine::Encrypt, "DescribeInitialization" | "WaitForInitialization") => {
+                with(json!({"wait_for_initialization": true}))
+            }
+            (Machine::Encrypt, "EmitApprovalRequest" | "RequestApproval") => with(json!({"approval": true})),
+            // The second rename is refused.
+            (
+                Machine::Encrypt,
+                "RestoreNames" | "WaitForNames" | "UnfenceSource" | "WaitForUnfence" | "Undo" | "WaitForUndo"
+                | "PublishFailure" | "EmitFailure",
+            ) => Way { rules: denied("rename-instance", "ModifyDBInstance", 2), ..with(json!({})) },
+            // Past the commit point, the clean-up is refused.
+            (Machine::Encrypt, "ReportLeftovers") => {
+                Way { rules: denied("clean-up", "DescribeDBSnapshots", 1), ..with(json!({})) }
+            }
+            (Machine::Encrypt, _) => with(json!({})),
+            (
+                Machine::Undo,
+                "RenameTarget" | "WaitForTargetName" | "ProtectTarget" | "WaitForProtection" | "CleanUp"
+                | "WaitForCleanUp",
+            ) => Way { first_stop: Some("WaitForTargetName"), ..with(json!({})) },
+            // After the fence's own, this is the call that takes it away.
+            (Machine::Undo, "ReportLeftovers" | "PublishFailure" | "EmitFailure") => Way {
+                first_stop: Some("WaitForSourceName"),
+                rules: denied("fence-source", "ModifyDBInstance", 2),
+                ..with(json!({}))
+            },
+            (Machine::Undo, _) => Way { first_stop: Some("WaitForSourceName"), ..with(json!({})) },
+        }
+    }
+}
+
+/// Stops an execution, or its undo, in that state, and looks at what it ends in.
+pub(crate) async fn play(site: &Site, stop: &Stop) -> Result<Ending, String> {
+    let way = stop.way();
+    let cloud = &site.cloud;
+    let machine = if stop.machine == Machine::Undo { cloud.undo_state_machine() } else { cloud.state_machine() };
+    let prepare = async || {
+        let mut stops = vec![(machine, stop.state.as_str())];
+        stops.extend(way.first_stop.map(|first| (cloud.state_machine(), first)));
+        cloud.stop_in(&stops);
+        if way.source_is_busy {
+            set_source_status(site, "backing-up");
+        }
+        if way.connections != Connections::Unknown {
+            cloud.control("PATCH", "settings", json!({"publish_metrics": false}));
+            let minutes_to_come = if way.connections == Connections::Watched { 5 } else { 0 };
+            nobody_connects(site, minutes_to_come).await;
+        }
+    };
+    // At a fast pace there is often nothing left to wait for.
+    let slow = stop.state.starts_with("WaitFor") || way.first_stop.is_some();
+    let run = if way.connections == Connections::WatchedUntilApproval {
+        let mut inbox = cloud.inbox();
+        let run = site.run_prepared(&way.input, &way.rules, slow, prepare);
+        let approve = async {
+            let token = tokio::task::block_in_place(|| approval_token(&mut inbox, SOURCE));
+            tokio::time::sleep(rest_of_minute()).await;
+            cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
+        };
+        tokio::join!(run, approve).0?
+    } else if way.source_is_busy {
+        let backed_up = async {
+            tokio::time::sleep(BACKUP).await;
+            set_source_status(site, "available");
+        };
+        tokio::join!(site.run_prepared(&way.input, &way.rules, slow, prepare), backed_up).0?
+    } else {
+        site.run_prepared(&way.input, &way.rules, slow, prepare).await?
+    };
+    check(site, stop, &way, &run).await.map_err(|problem| {
+        format!("{problem}\n    ended as {:?}, after {:?}\n    undo {:?}", run.outcome, run.states.last(), run.undo)
+    })
+}
+
+async fn check(site: &Site, stop: &Stop, way: &Way, run: &Run) -> Result<Ending, String> {
+    let stopped_in = way.first_stop.unwrap_or(&stop.state);
+    if run.outcome.status != ExecutionStatus::Aborted || run.states.last().map(String::as_str) != Some(stopped_in) {
+        return Err(format!("was not stopped in {stopped_in}"));
+    }
+    let undo = run.undo.as_ref().ok_or("no undo was started")?;
+    run.after.source_survives(&run.before)?;
+    run.after.others_are_untouched(&run.before)?;
+    let world = if stop.machine == Machine::Encrypt {
+        if undo.status != ExecutionStatus::Succeeded {
+            return Err("the undo did not succeed".to_owned());
+        }
+        run.after.clone()
+    } else {
+        if undo.status != ExecutionStatus::Aborted {
+            return Err("the undo was not stopped".to_owned());
+        }
+        // An alarm tells of it; then somebody starts it again.
+        site.undo_by_hand(&run.outcome.execution).await?
+    };
+    run.is_whole(&world)?;
+    let is_new = run.before.resource_id_of(SOURCE) != world.resource_id_of(SOURCE);
+    Ok(if is_new { "the new world" } else { "the old world" }.to_owned())
+}
+
+fn set_source_status(site: &Site, status: &str) {
+    let change = json!({"fields": {"DBInstanceStatus": status}});
+    site.cloud.control("PATCH", &format!("instances/{SOURCE}"), change);
+}
+
+/// RDS's metric of the last minutes and of some to come: 0 in each.
+async fn nobody_connects(site: &Site, minutes_to_come: u64) {
+    let now = seconds_now();
+    for minutes in 0..=10 + minutes_to_come {
+        site.cloud.put_connections(SOURCE, now - 10 * MINUTE_SECONDS + minutes * MINUTE_SECONDS, 0.0).await;
+    }
+}
+
+fn rest_of_minute() -> Duration {
+    Duration::from_secs(MINUTE_SECONDS - seconds_now() % MINUTE_SECONDS)
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
