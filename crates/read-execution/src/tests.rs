@@ -126,7 +126,7 @@ fn with_input(execution: &'static str, input: Value) -> Rule {
 async fn action_beside(rules: &[&Rule]) -> Value {
     let stopped = described(ExecutionStatus::Aborted, None, None);
     let states = history(&[("RenameSource", state(json!({})))]);
-    let rules: Vec<&Rule> = [&stopped, &states].into_iter().chain(rules.iter().copied()).collect();
+    let rules: Vec<&Rule> = rules.iter().copied().chain([&stopped, &states]).collect();
     read(&rules).await.expect("read")["recovery"]["action"].clone()
 }
 
@@ -152,9 +152,12 @@ async fn what_was_undone_is_not_undone_again() {
 #[tokio::test]
 async fn what_another_execution_resumes_is_left_to_it() {
     let first = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:first";
+    let another = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:another";
     for (resumed, is_planned, action) in [
         (Some(EXECUTION), true, "nothing"),
-        (Some(first), true, "undo"),
+        // Whose resources this one had taken over.
+        (Some(first), true, "nothing"),
+        (Some(another), true, "undo"),
         (None, true, "undo"),
         // It can still be refused.
         (Some(EXECUTION), false, "undo"),
@@ -167,7 +170,10 @@ async fn what_another_execution_resumes_is_left_to_it() {
         let of_other = mock!(Client::get_execution_history)
             .match_requests(|input| input.execution_arn() == Some(OTHER))
             .then_output(move || page(events.clone(), None));
-        assert_eq!(action_beside(&[&running, &input, &of_other]).await, action, "{resumed:?} {is_planned}");
+        let owner = json!({"owner": {"execution": first, "source_resource_id": "db-SOURCE"}});
+        let of_this = history(&[("RenameSource", state(owner))]);
+        let rules = [&of_this, &running, &input, &of_other];
+        assert_eq!(action_beside(&rules).await, action, "{resumed:?} {is_planned}");
     }
 }
 
