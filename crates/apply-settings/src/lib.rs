@@ -8,13 +8,15 @@
 //! It is one look of a loop. Repeating it is safe, because it sets what differs, which is nothing
 //! the second time.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_rds::Client;
-use aws_sdk_rds::types::DbInstance;
+use aws_sdk_rds::types::{DbInstance, Tag};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::describe::{find_target, has_pending_modifications};
 use workflow::ids::InstanceId;
-use workflow::owner::{EXECUTION_TAG, TagPair, execution_of};
+use workflow::owner::{EXECUTION_TAG, TAGS_MAX, TagPair, execution_of};
 use workflow::settings::{Changes, Settings};
 use workflow::status::{self, Class};
 use workflow::wait::{self, Wait};
@@ -224,6 +226,16 @@ impl Step<'_> {
     }
 
     async fn add_tags(&self, tags: &[&TagPair]) -> Result<(), Error> {
+        let present = self.target.tag_list().iter().filter_map(Tag::key);
+        let keys: BTreeSet<&str> = present.chain(tags.iter().map(|tag| tag.key.as_str())).collect();
+        if keys.len() > TAGS_MAX {
+            return Err(Error::TooManyTags(format!(
+                "with the tags that the source has got meanwhile, the target would have {}, but RDS allows {TAGS_MAX} on \
+                 a resource; remove {} from the source first, since none is dropped silently",
+                keys.len(),
+                keys.len() - TAGS_MAX
+            )));
+        }
         let arn = self.target.db_instance_arn().unwrap_or_default();
         let tags = tags.iter().map(|tag| tag.to_aws()).collect();
         let call = self.client.add_tags_to_resource().resource_name(arn).set_tags(Some(tags));

@@ -249,6 +249,21 @@ async fn what_changed_at_the_source_since_the_plan_is_set_too() {
     assert_eq!((calls.len(), steady.expect("a look").steady_looks), (0, 1));
 }
 
+/// The target has the execution's tag besides.
+#[tokio::test]
+async fn more_tags_than_rds_allows_are_refused_by_name() {
+    for (count, is_refused) in [(TAGS_MAX - 1, false), (TAGS_MAX, true)] {
+        let tags = (0..count).map(|number| Tag::builder().key(format!("key-{number}")).value("value").build());
+        let changed = source().set_tag_list(Some(tags.collect())).build();
+        let (calls, outcome) = look_beside(Some(changed), settled(), after_restore(None), "").await;
+        assert_eq!((calls.is_empty(), outcome.is_err()), (is_refused, is_refused), "{calls:?} {outcome:?}");
+        if let Err(error) = outcome {
+            assert_eq!(error.name(), "TooManyTags");
+            assert!(error.to_string().contains("would have 51") && error.to_string().contains("remove 1"), "{error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_setting_that_changes_twice_is_set_twice() {
     let at = |days| Some(source().backup_retention_period(days).build());
