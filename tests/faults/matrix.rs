@@ -247,12 +247,13 @@ impl Run {
         }
     }
 
-    /// The target is proven and keeps its name, or has taken the source's.
+    /// The target is proven and keeps its name, or has taken the source's (and may have vanished since).
     fn is_committed(&self) -> bool {
         let source = self.before.resource_id_of(SOURCE);
         let has_new_owner = |world: &World| world.resource_id_of(SOURCE).is_some_and(|owner| Some(owner) != source);
         if self.is_cutover() {
-            has_new_owner(&self.at_end) || has_new_owner(&self.after)
+            let has_taken = self.states.iter().any(|state| state == "TakeSourceName");
+            has_taken || has_new_owner(&self.at_end) || has_new_owner(&self.after)
         } else {
             self.states.iter().any(|state| state == "KeepTargetName")
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use workflow::options::OnFailure;
 
 use crate::{Request, Response, Task};
 
@@ -75,7 +76,9 @@ fn outcome(request: &Request, response: &Response) -> String {
 
 /// How to go on with what was left.
 fn way_on(request: &Request, response: &Response) -> String {
-    if response.past_commit_point || request.undo_error.is_some() {
+    // What was to be undone is only left where that cannot be any more, although somebody may have deleted the target.
+    let past_commit_point = response.past_commit_point || request.on_failure == OnFailure::Undo;
+    if past_commit_point || request.undo_error.is_some() {
         // No plan can: the source has another name, or the name leads to the target.
         let execution = request.execution.as_deref().unwrap_or_default();
         return format!(

@@ -17,7 +17,7 @@ use aws_sdk_rds::Client;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::ids::{InstanceId, SnapshotId};
-use workflow::options::Snapshots;
+use workflow::options::{OnFailure, Snapshots};
 use workflow::owner::Owner;
 use workflow::wait::Wait;
 
@@ -35,6 +35,7 @@ pub struct Request {
     /// The target's DbiResourceId, where the state knows it.
     pub target_resource_id: Option<String>,
     pub snapshots: Snapshots,
+    pub on_failure: OnFailure,
     /// What the failed step's Catch caught.
     pub error: Option<Caught>,
     /// Why the source's name or security groups could not be put back.

@@ -191,11 +191,18 @@ fn request(task: Task, previous: Option<Response>) -> Request {
         encrypted_instance_id: InstanceId::parse("orders-encrypted").expect("legal"),
         target_resource_id: None,
         snapshots: Snapshots::DeleteUnencrypted,
+        on_failure: OnFailure::Undo,
         error: Some(Caught { error: "SnapshotFailed".into(), cause: "it is `failed`".into() }),
         undo_error: None,
         execution: None,
         previous,
     }
+}
+
+/// Of an execution that was to leave what it made.
+fn kept(execution: Option<&str>) -> Request {
+    let execution = execution.map(str::to_owned);
+    Request { on_failure: OnFailure::Keep, execution, ..request(Task::Report, None) }
 }
 
 fn waited(seconds: u64) -> Option<Response> {
@@ -469,7 +476,7 @@ async fn before_the_deadline_the_loop_goes_on() {
 #[tokio::test]
 async fn a_report_lists_what_exists_and_deletes_nothing() {
     let rds = Rds::of("arn:ours");
-    let response = rds.look(request(Task::Report, None)).await.expect("a report");
+    let response = rds.look(kept(None)).await.expect("a report");
     assert!(response.ready);
     assert_eq!(response.kept, [TARGET, PLAINTEXT, COPY]);
     assert_eq!(rds.calls(), [""; 0]);
@@ -547,7 +554,7 @@ async fn an_undo_never_deletes_what_no_longer_bears_the_planned_name() {
 #[tokio::test]
 async fn a_failure_that_leaves_something_says_how_to_go_on_with_it() {
     let execution = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:first";
-    let report = || Request { execution: Some(execution.into()), ..request(Task::Report, None) };
+    let report = || kept(Some(execution));
     let cause = failure(&Rds::of("arn:ours").look(report()).await.expect("a report")).cause.clone();
     for words in [
         "--state-machine-arn arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt-instance --input",
@@ -555,6 +562,10 @@ async fn a_failure_that_leaves_something_says_how_to_go_on_with_it() {
     ] {
         assert!(cause.contains(words), "{cause} does not say {words}");
     }
+    // What was to be undone is left past the commit point only, although the target may be gone by now.
+    let committed = || Request { on_failure: OnFailure::Undo, ..report() };
+    let cause = failure(&Rds::of("arn:ours").look(committed()).await.expect("a report")).cause.clone();
+    assert!(!cause.contains("resume") && cause.contains("undo-instance does what is left"), "{cause}");
     let nothing = Rds::default().look(report()).await.expect("a report");
     assert!(!failure(&nothing).cause.contains("resume"), "{nothing:?}");
 }
@@ -635,6 +646,7 @@ fn a_request_is_read_from_the_state() {
         "encrypted_instance_id": "orders-encrypted",
         "target_resource_id": null,
         "snapshots": "delete_unencrypted",
+        "on_failure": "undo",
         "error": {"Error": "States.Timeout"},
         "execution": null,
         "previous": Response::default(),
@@ -659,11 +671,7 @@ async fn what_could_not_be_put_back_is_said_with_the_way_on() {
 /// Its plan would find the target under the source's name, or a target that is nobody's.
 #[tokio::test]
 async fn past_the_commit_point_there_is_nothing_to_resume() {
-    let known = |execution: &str| Request {
-        target_resource_id: Some("db-TARGET".into()),
-        execution: Some(execution.into()),
-        ..request(Task::Report, None)
-    };
+    let known = |execution: &str| Request { target_resource_id: Some("db-TARGET".into()), ..kept(Some(execution)) };
     let mut renamed = instance("arn:ours");
     renamed.db_instance_identifier = Some("orders".into());
     let mut released = instance("arn:ours");
