@@ -11,6 +11,7 @@ use serde_norway::Value as Yaml;
 
 use crate::cloud::{ACCOUNT, Cloud, REGION, Running, Setup};
 use crate::contract::resources_of_type;
+use crate::cutover::undo_of;
 use crate::fixtures::{fault, instance, seed};
 
 /// What no call of a function shows: AWS checks these besides the action that is called.
@@ -231,6 +232,7 @@ async fn use_everything(cloud: &Cloud) {
     fault(cloud, "resumed", "RestoreDBInstanceFromDBSnapshot", denied());
     let kept = cloud.encrypt(with("resumed", json!({"on_failure": "keep"}))).await;
     kept.failed("AccessDenied");
+    undo_of(cloud, &kept.execution).await.succeeded();
     cloud.encrypt(with("resumed", json!({"resume": kept.execution}))).await.succeeded();
 }
 

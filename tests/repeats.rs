@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cloud::Cloud;
+use crate::cutover::undo_of;
 use crate::fixtures::{family, fault, instance, seed};
 
 #[tokio::test]
@@ -46,6 +47,7 @@ async fn what_was_kept_is_named_with_the_commands_and_can_be_resumed() {
     assert!(cause.contains("resume") && cause.contains("delete-db-snapshot"), "{cause}");
     assert_eq!(family(cloud, "kept").await, kept);
 
+    undo_of(cloud, &first.execution).await.succeeded();
     cloud.control("DELETE", "calls", json!({}));
     let resumed = cloud.encrypt(json!({"instance_id": "kept", "resume": first.execution})).await;
     resumed.succeeded();

@@ -18,6 +18,18 @@ const MINUTE_SECONDS: u64 = 60;
 /// Longer than an execution needs until it waits for it.
 const BACKUP: Duration = Duration::from_secs(2);
 
+/// The second rename was asked for before any of these.
+const AFTER_COMMIT: &[&str] = &[
+    "WaitForTargetName",
+    "ProtectTarget",
+    "WaitForProtection",
+    "CleanUp",
+    "WaitForCleanUp",
+    "ReportLeftovers",
+    "PublishSuccess",
+    "EmitSuccess",
+];
+
 /// A state that works or waits, and how an execution gets there.
 #[derive(Debug)]
 pub(crate) struct Stop {
@@ -205,6 +217,9 @@ async fn check(site: &Site, stop: &Stop, way: &Way, run: &Run) -> Result<Ending,
     };
     run.is_whole(&world)?;
     let is_new = run.before.resource_id_of(SOURCE) != world.resource_id_of(SOURCE);
+    if is_new != AFTER_COMMIT.contains(&stopped_in) {
+        return Err(format!("stopped in {stopped_in}, it ended in the wrong world"));
+    }
     Ok(if is_new { "the new world" } else { "the old world" }.to_owned())
 }
 

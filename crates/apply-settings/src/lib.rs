@@ -226,22 +226,36 @@ impl Step<'_> {
     }
 
     async fn add_tags(&self, tags: &[&TagPair]) -> Result<(), Error> {
-        let present = self.target.tag_list().iter().filter_map(Tag::key);
-        let keys: BTreeSet<&str> = present.chain(tags.iter().map(|tag| tag.key.as_str())).collect();
-        if keys.len() > TAGS_MAX {
-            return Err(Error::TooManyTags(format!(
-                "with the tags that the source has got meanwhile, the target would have {}, but RDS allows {TAGS_MAX} on \
-                 a resource; remove {} from the source first, since none is dropped silently",
-                keys.len(),
-                keys.len() - TAGS_MAX
-            )));
-        }
+        self.refuse_too_many(tags)?;
         let arn = self.target.db_instance_arn().unwrap_or_default();
         let tags = tags.iter().map(|tag| tag.to_aws()).collect();
         let call = self.client.add_tags_to_resource().resource_name(arn).set_tags(Some(tags));
         let outcome = call.send().await;
         outcome.map_err(|error| Error::from_call(format!("add the source's new tags to {arn}"), error))?;
         Ok(())
+    }
+
+    /// The plan has counted the source's tags as they were then.
+    fn refuse_too_many(&self, tags: &[&TagPair]) -> Result<(), Error> {
+        // AWS's own do not count.
+        let present = self.target.tag_list().iter().filter_map(Tag::key).filter(|key| !key.starts_with("aws:"));
+        let keys: BTreeSet<&str> = present.chain(tags.iter().map(|tag| tag.key.as_str())).collect();
+        if keys.len() <= TAGS_MAX {
+            return Ok(());
+        }
+        let foreign = self.request.wanted.foreign_tags(self.target.tag_list());
+        let foreign: Vec<&str> = foreign.iter().map(|tag| tag.key.as_str()).collect();
+        let at_target = if foreign.is_empty() {
+            String::new()
+        } else {
+            format!(", or from the target what the source does not have ({})", foreign.join(", "))
+        };
+        Err(Error::TooManyTags(format!(
+            "with the source's tags of now the target would have {}, but RDS allows {TAGS_MAX} on a resource; remove {} \
+             from the source{at_target}, since none is dropped silently",
+            keys.len(),
+            keys.len() - TAGS_MAX
+        )))
     }
 
     async fn reboot(&mut self) -> Result<(), Error> {

@@ -262,6 +262,13 @@ async fn more_tags_than_rds_allows_are_refused_by_name() {
             assert!(error.to_string().contains("would have 51") && error.to_string().contains("remove 1"), "{error}");
         }
     }
+    // Somebody has renamed a key at the source meanwhile.
+    let named = |number| Tag::builder().key(format!("key-{number}")).value("value").build();
+    let renamed = source().set_tag_list(Some((1..TAGS_MAX).map(named).collect())).build();
+    let target = settled().tag_list(named(0)).tag_list(Tag::builder().key("aws:created").value("by").build());
+    let (_, outcome) = look_beside(Some(renamed), target, after_restore(None), "").await;
+    let error = outcome.expect_err("51").to_string();
+    assert!(error.contains("would have 51") && error.contains("does not have (key-0)"), "{error}");
 }
 
 #[tokio::test]

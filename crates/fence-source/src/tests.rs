@@ -211,6 +211,22 @@ async fn an_abandoned_call_is_waited_out_before_the_name_may_change_hands() {
     assert!(turn.wait.waited_seconds >= noted_at_seconds + LATE_CALL_SECONDS && looks > 2, "{looks} looks, {turn:?}");
 }
 
+/// The SDK's own second attempt would succeed, and nobody would know that the first can still land.
+#[tokio::test]
+async fn the_sdk_does_not_repeat_the_call_by_itself() {
+    let described = DescribeDbInstancesOutput::builder().db_instances(open("available")).build();
+    let describe = mock!(Client::describe_db_instances).then_output(move || described.clone());
+    let modify = mock!(Client::modify_db_instance)
+        .sequence()
+        .http_status(503, None)
+        .output(|| ModifyDbInstanceOutput::builder().build())
+        .build();
+    let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &modify]);
+    let noted = Turn { security_groups_before: Some(own_groups()), ..Turn::default() };
+    assert_eq!(handle(&client, fencing(Some(noted))).await.expect_err("busy").name(), "ServiceUnavailable");
+    assert_eq!(modify.num_calls(), 1);
+}
+
 #[tokio::test]
 async fn one_group_of_several_is_no_fence() {
     let rds = Rds::with(source("available", &[("sg-fence", "active"), ("sg-1", "active")]));

@@ -1,6 +1,6 @@
 //! Going on with what a finished execution left: this one takes over its ownership, so that every
 //! step adopts what carries that execution's tag. Only one execution at a time may, and none while an
-//! undo deletes just that.
+//! undo looks after just that.
 
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::primitives::DateTime;
@@ -18,7 +18,7 @@ pub(crate) async fn owner(context: &Context, execution: &str, resume: Option<&st
     let Some(resumed) = resume else { return Ok(execution.to_owned()) };
     let owner = first_of_chain(context, execution, resumed).await?;
     refuse_beside_another(context, execution, &owner).await?;
-    refuse_beside_an_undo(context, execution, &owner).await?;
+    refuse_beside_an_undo(context, &owner).await?;
     Ok(owner)
 }
 
@@ -98,32 +98,35 @@ async fn refuse_beside_another(context: &Context, execution: &str, owner: &str) 
     Ok(())
 }
 
-/// Another resume of the same execution may have ended badly and not have been to keep what it took over.
-async fn refuse_beside_an_undo(context: &Context, execution: &str, owner: &str) -> Result<(), Error> {
+/// The undo of the execution, or of one that resumed it before, would put back names and groups under this
+/// one's hands, or delete what it adopts.
+async fn refuse_beside_an_undo(context: &Context, owner: &str) -> Result<(), Error> {
     for undo in running(context, &context.undo_state_machine_arn).await? {
         let undo = undo.execution_arn();
-        let Some(undone) = describe(context, undo).await?.and_then(|undo| text_in(&input_of(&undo), "executionArn"))
-        else {
-            continue;
-        };
-        let Some(input) = describe(context, &undone).await?.map(|undone| input_of(&undone)) else { continue };
-        if keeps(&input) {
-            continue;
-        }
-        let Some(resumed) = resume_in(&input) else { continue };
-        let first = match first_of_chain(context, execution, &resumed).await {
-            Ok(first) => first,
-            // It was refused itself.
-            Err(Error::NotResumable(_)) => continue,
-            Err(error) => return Err(error),
-        };
-        if first == owner {
+        let Some(described) = describe(context, undo).await? else { continue };
+        let Some(undone) = text_in(&input_of(&described), "executionArn") else { continue };
+        if described.status() == &ExecutionStatus::Running && leads_to(context, &undone, owner).await? {
             return Err(Error::NotResumable(format!(
-                "{undone} went on with {owner}, and {undo} is undoing that; when it is over, start anew without `resume`"
+                "{undo} still looks after what {undone} left; wait for its end, then resume again (or, if it mailed `was \
+                 undone`, start anew)"
             )));
         }
     }
     Ok(())
+}
+
+/// Whether an execution is that one, or resumed it, or one that did.
+async fn leads_to(context: &Context, execution: &str, owner: &str) -> Result<bool, Error> {
+    let mut link = execution.to_owned();
+    for _ in 0..RESUMES_MAX {
+        if link == owner {
+            return Ok(true);
+        }
+        let input = describe(context, &link).await?.map(|link| input_of(&link));
+        let Some(resumed) = input.as_ref().and_then(resume_in) else { return Ok(false) };
+        link = resumed;
+    }
+    Ok(false)
 }
 
 async fn running(context: &Context, machine: &str) -> Result<Vec<ExecutionListItem>, Error> {

@@ -1048,27 +1048,32 @@ async fn of_two_that_resume_the_same_execution_the_later_gives_way() {
     }
 }
 
-/// The undo of an execution that had resumed the same one would delete what this one adopts.
+/// An undo would put names and groups back under the resumed execution's hands, or delete what it adopts.
 #[tokio::test]
-async fn nothing_is_resumed_while_it_is_being_undone() {
+async fn nothing_is_resumed_while_an_undo_looks_after_it() {
     let resumes = json!({"instance_id": "orders", "resume": EARLIER});
-    for (input, is_refused) in [
-        (resumes, true),
-        (kept(json!({"resume": EARLIER})), false),
-        (orders(), false),
-        (json!({"instance_id": "orders", "resume": OTHER}), false),
+    let unrelated = "arn:aws:states:eu-west-1:123456789012:execution:encrypt-instance:unrelated";
+    for (undone, input, status, is_refused) in [
+        (EARLIER, json!({}), ExecutionStatus::Running, true),
+        (OTHER, resumes.clone(), ExecutionStatus::Running, true),
+        (OTHER, kept(json!({"resume": EARLIER})), ExecutionStatus::Running, true),
+        // The list can be seconds old.
+        (OTHER, resumes, ExecutionStatus::Succeeded, false),
+        (OTHER, orders(), ExecutionStatus::Running, false),
+        (OTHER, json!({"instance_id": "orders", "resume": unrelated}), ExecutionStatus::Running, false),
     ] {
         let undos = mock!(StepFunctions::list_executions)
             .match_requests(|input| input.state_machine_arn() == Some(UNDO_MACHINE))
             .then_output(|| listed(&[(UNDO, START_SECONDS)]));
-        let undo = execution_at(UNDO, START_SECONDS, ExecutionStatus::Running, json!({"executionArn": OTHER}));
+        let undo = execution_at(UNDO, START_SECONDS, status.clone(), json!({"executionArn": undone}));
+        let earlier = execution(ExecutionStatus::Failed, kept(json!({})));
         let other = execution_at(OTHER, START_SECONDS - 1, ExecutionStatus::Aborted, input.clone());
-        let rules = vec![undos, undo, other, execution(ExecutionStatus::Failed, kept(json!({})))];
-        let outcome = resume(rules, EARLIER).await;
-        assert_eq!(outcome.is_err(), is_refused, "{input}: {outcome:?}");
+        let unrelated = execution_at(unrelated, 0, ExecutionStatus::Failed, orders());
+        let outcome = resume(vec![undos, undo, earlier, other, unrelated], EARLIER).await;
+        assert_eq!(outcome.is_err(), is_refused, "{undone} {input} {status}: {outcome:?}");
         if let Err(error) = outcome {
             assert_eq!(error.name(), "NotResumable");
-            assert!(error.to_string().contains(&format!("{UNDO} is undoing that")), "{error}");
+            assert!(error.to_string().starts_with(&format!("{UNDO} still looks after what {undone} left")), "{error}");
         }
     }
 }

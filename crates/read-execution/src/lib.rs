@@ -33,8 +33,8 @@ pub struct Request {
     /// other fields are not needed.
     #[serde(rename = "executionArn")]
     pub execution_arn: String,
-    /// The machine that this function works for.
-    pub undo_state_machine_arn: String,
+    /// The execution of `undo-instance` that this is for.
+    pub undo_execution_arn: String,
 }
 
 /// The execution's last state, with the fields that the undo's own loops start from, and `recovery`.
@@ -43,8 +43,8 @@ pub type Response = Map<String, Value>;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Action {
-    /// It succeeded, still runs, had created nothing, or has undone it by itself; or it was undone
-    /// already, or is being resumed.
+    /// It succeeded, still runs, had created nothing, or has undone it by itself; or another undo, or an
+    /// execution that resumes it, looks after what it left.
     Nothing,
     Undo,
     /// The target is proven: what is left is to release and protect it and to clean up.
@@ -63,7 +63,7 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
     let Some(mut state) = history.state else {
         return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
     };
-    if successors::has_any(client, &execution, &state, &request.undo_state_machine_arn).await? {
+    if successors::has_any(client, &execution, &state, &request.undo_execution_arn).await? {
         return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
     }
     let target_is_named = state.get("restored_names").is_some_and(|names| names["committed"] == true);

@@ -13,6 +13,7 @@ const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:encryp
 const UNDO_MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:undo";
 const OTHER: &str = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:two";
 const UNDO: &str = "arn:aws:states:eu-west-1:123456789012:execution:undo:one";
+const THIS_UNDO: &str = "arn:aws:states:eu-west-1:123456789012:execution:undo:this";
 /// When the execution ended.
 const END_SECONDS: i64 = 1_000;
 
@@ -84,96 +85,129 @@ async fn read(rules: &[&Rule]) -> Result<Response, Error> {
     // Unless a test says otherwise, nobody else looks after it.
     let nobody = mock!(Client::list_executions)
         .then_output(|| ListExecutionsOutput::builder().set_executions(Some(vec![])).build().expect("complete"));
-    let rules: Vec<&Rule> = rules.iter().copied().chain([&nobody]).collect();
+    let this = beside(THIS_UNDO, json!({"executionArn": EXECUTION}), None);
+    let rules: Vec<&Rule> = rules.iter().copied().chain([&this, &nobody]).collect();
     let client = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &rules);
-    handle(&client, Request { execution_arn: EXECUTION.into(), undo_state_machine_arn: UNDO_MACHINE.into() }).await
+    handle(&client, Request { execution_arn: EXECUTION.into(), undo_execution_arn: THIS_UNDO.into() }).await
 }
 
-/// The executions of a machine that have a status: one, with its input.
-fn listed(machine: &'static str, status: &ExecutionStatus, execution: &'static str, start_seconds: i64) -> Rule {
-    let wanted = status.clone();
-    let item = ExecutionListItem::builder()
-        .execution_arn(execution)
-        .state_machine_arn(machine)
-        .name("name")
-        .status(status.clone())
-        .start_date(DateTime::from_secs(start_seconds))
-        .build()
-        .expect("complete");
-    mock!(Client::list_executions)
-        .match_requests(move |input| {
-            input.state_machine_arn() == Some(machine) && input.status_filter() == Some(&wanted)
-        })
-        .then_output(move || ListExecutionsOutput::builder().executions(item.clone()).build().expect("complete"))
+/// Executions with when they started, page by page.
+type Pages = &'static [&'static [(&'static str, i64)]];
+
+/// The executions of a machine that have a status.
+fn listed(machine: &'static str, status: &ExecutionStatus, pages: Pages) -> Vec<Rule> {
+    let item = |&(execution, start_seconds): &(&str, i64)| {
+        ExecutionListItem::builder()
+            .execution_arn(execution)
+            .state_machine_arn(machine)
+            .name("name")
+            .status(ExecutionStatus::Running)
+            .start_date(DateTime::from_secs(start_seconds))
+            .build()
+            .expect("complete")
+    };
+    let token = |number: usize| (number > 0).then(|| number.to_string());
+    let page = |number: usize| {
+        let next = (number + 1 < pages.len()).then_some(number + 1).and_then(token);
+        let executions = pages[number].iter().map(item).collect();
+        let output = ListExecutionsOutput::builder().set_executions(Some(executions)).set_next_token(next);
+        let (output, status) = (output.build().expect("complete"), status.clone());
+        mock!(Client::list_executions)
+            .match_requests(move |input| {
+                input.state_machine_arn() == Some(machine)
+                    && input.status_filter() == Some(&status)
+                    && input.next_token().map(str::to_owned) == token(number)
+            })
+            .then_output(move || output.clone())
+    };
+    (0..pages.len()).map(page).collect()
 }
 
-fn with_input(execution: &'static str, input: Value) -> Rule {
-    mock!(Client::describe_execution).match_requests(move |call| call.execution_arn() == Some(execution)).then_output(
-        move || {
-            DescribeExecutionOutput::builder()
-                .execution_arn(execution)
-                .state_machine_arn(MACHINE)
-                .status(ExecutionStatus::Running)
-                .start_date(DateTime::from_secs(1))
-                .input(input.to_string())
-                .build()
-                .expect("complete")
-        },
-    )
+/// Another execution, of either machine.
+fn beside(execution: &'static str, input: Value, output: Option<Value>) -> Rule {
+    let described = move || {
+        DescribeExecutionOutput::builder()
+            .execution_arn(execution)
+            .state_machine_arn(UNDO_MACHINE)
+            .status(ExecutionStatus::Running)
+            .start_date(DateTime::from_secs(END_SECONDS + 5))
+            .input(input.to_string())
+            .set_output(output.as_ref().map(Value::to_string))
+            .build()
+            .expect("complete")
+    };
+    mock!(Client::describe_execution)
+        .match_requests(move |call| call.execution_arn() == Some(execution))
+        .then_output(described)
 }
 
-/// What an execution that was stopped during its cutover is owed beside another execution.
-async fn action_beside(rules: &[&Rule]) -> Value {
+/// What an execution that was stopped during its cutover is owed beside others.
+async fn action_beside(rules: Vec<Rule>) -> Value {
     let stopped = described(ExecutionStatus::Aborted, None, None);
-    let states = history(&[("RenameSource", state(json!({})))]);
-    let rules: Vec<&Rule> = rules.iter().copied().chain([&stopped, &states]).collect();
+    let owner = json!({"owner": {"execution": "arn:first", "source_resource_id": "db-SOURCE"}});
+    let states = history(&[("RenameSource", state(owner))]);
+    let rules: Vec<&Rule> = rules.iter().chain([&stopped, &states]).collect();
     read(&rules).await.expect("read")["recovery"]["action"].clone()
 }
 
 /// By now the name and the groups of the source can be those of another execution's cutover.
 #[tokio::test]
 async fn what_was_undone_is_not_undone_again() {
+    const AT_ONCE: Pages = &[&[(UNDO, END_SECONDS)]];
+    const BEFORE_THE_END: Pages = &[&[(UNDO, END_SECONDS - 1)]];
+    const SECOND_PAGE: Pages = &[&[(OTHER, END_SECONDS + 9)], &[(UNDO, END_SECONDS + 1)]];
     let another = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:another";
-    for (start_seconds, of, action) in [
-        (END_SECONDS, EXECUTION, "nothing"),
-        (END_SECONDS + 9, EXECUTION, "nothing"),
-        (END_SECONDS - 1, EXECUTION, "undo"),
-        (END_SECONDS + 9, another, "undo"),
+    let done = |action: &str| Some(json!({"recovery": {"action": action}}));
+    for (undos, of, output, action) in [
+        (AT_ONCE, EXECUTION, done("undo"), "nothing"),
+        (SECOND_PAGE, EXECUTION, done("finish"), "nothing"),
+        (AT_ONCE, EXECUTION, done("nothing"), "undo"),
+        (BEFORE_THE_END, EXECUTION, done("undo"), "undo"),
+        (AT_ONCE, another, done("undo"), "undo"),
     ] {
-        let undone = listed(UNDO_MACHINE, &ExecutionStatus::Succeeded, UNDO, start_seconds);
-        let input = with_input(UNDO, json!({"executionArn": of}));
-        assert_eq!(action_beside(&[&undone, &input]).await, action, "{start_seconds} {of}");
+        let mut rules = listed(UNDO_MACHINE, &ExecutionStatus::Succeeded, undos);
+        rules.push(beside(UNDO, json!({"executionArn": of}), output.clone()));
+        rules.push(beside(OTHER, json!({"executionArn": another}), None));
+        assert_eq!(action_beside(rules).await, action, "{undos:?} {of} {output:?}");
     }
-    let tried = listed(UNDO_MACHINE, &ExecutionStatus::Failed, UNDO, END_SECONDS);
-    let input = with_input(UNDO, json!({"executionArn": EXECUTION}));
-    assert_eq!(action_beside(&[&tried, &input]).await, "undo", "in vain");
+    let mut in_vain = listed(UNDO_MACHINE, &ExecutionStatus::Failed, AT_ONCE);
+    in_vain.push(beside(UNDO, json!({"executionArn": EXECUTION}), None));
+    assert_eq!(action_beside(in_vain).await, "undo");
+}
+
+/// An event can be delivered twice. This undo began 5 seconds after the end.
+#[tokio::test]
+async fn of_two_undos_at_once_the_later_does_nothing() {
+    const EARLIER: Pages = &[&[(THIS_UNDO, END_SECONDS + 5), (UNDO, END_SECONDS + 4)]];
+    const LATER: Pages = &[&[(UNDO, END_SECONDS + 6), (THIS_UNDO, END_SECONDS + 5)]];
+    for (undos, action) in [(EARLIER, "nothing"), (LATER, "undo")] {
+        let mut rules = listed(UNDO_MACHINE, &ExecutionStatus::Running, undos);
+        rules.push(beside(UNDO, json!({"executionArn": EXECUTION}), None));
+        assert_eq!(action_beside(rules).await, action, "{undos:?}");
+    }
 }
 
 #[tokio::test]
 async fn what_another_execution_resumes_is_left_to_it() {
-    let first = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:first";
-    let another = "arn:aws:states:eu-west-1:123456789012:execution:encrypt:another";
-    for (resumed, is_planned, action) in [
-        (Some(EXECUTION), true, "nothing"),
-        // Whose resources this one had taken over.
-        (Some(first), true, "nothing"),
-        (Some(another), true, "undo"),
-        (None, true, "undo"),
+    const RUNNING: Pages = &[&[(OTHER, END_SECONDS)]];
+    let planned = |owner: &str, is_ready: bool| {
+        ("IsSourceReady", state(json!({"owner": {"execution": owner}, "source": {"ready": is_ready}})))
+    };
+    for (resumed, entered_state, action) in [
+        (Some("arn:first"), planned("arn:first", true), "nothing"),
         // It can still be refused.
-        (Some(EXECUTION), false, "undo"),
+        (Some("arn:first"), planned("arn:first", false), "undo"),
+        (Some("arn:first"), ("Plan", json!({"resume": "arn:first"})), "undo"),
+        (Some("arn:another"), planned("arn:another", true), "undo"),
+        (None, planned("arn:first", true), "undo"),
     ] {
-        let running = listed(MACHINE, &ExecutionStatus::Running, OTHER, END_SECONDS);
-        let input = with_input(OTHER, json!({"instance_id": "orders", "resume": resumed}));
-        let entered_state =
-            if is_planned { ("IsPlanOnly", state(json!({}))) } else { ("Plan", json!({"resume": resumed})) };
+        let mut rules = listed(MACHINE, &ExecutionStatus::Running, RUNNING);
+        rules.push(beside(OTHER, json!({"instance_id": "orders", "resume": resumed}), None));
         let events = vec![entered(&entered_state)];
-        let of_other = mock!(Client::get_execution_history)
-            .match_requests(|input| input.execution_arn() == Some(OTHER))
-            .then_output(move || page(events.clone(), None));
-        let owner = json!({"owner": {"execution": first, "source_resource_id": "db-SOURCE"}});
-        let of_this = history(&[("RenameSource", state(owner))]);
-        let rules = [&of_this, &running, &input, &of_other];
-        assert_eq!(action_beside(&rules).await, action, "{resumed:?} {is_planned}");
+        let of_other =
+            mock!(Client::get_execution_history).match_requests(|input| input.execution_arn() == Some(OTHER));
+        rules.push(of_other.then_output(move || page(events.clone(), None)));
+        assert_eq!(action_beside(rules).await, action, "{resumed:?} {entered_state:?}");
     }
 }
 
@@ -190,7 +224,7 @@ async fn failed(states: &[(&str, Value)]) -> Response {
 fn an_event_is_a_request_whatever_else_it_says() {
     let event = json!({"executionArn": EXECUTION, "status": "ABORTED", "input": "{}", "stopDate": 1});
     let mut request = event;
-    request["undo_state_machine_arn"] = json!(UNDO_MACHINE);
+    request["undo_execution_arn"] = json!(THIS_UNDO);
     assert_eq!(serde_json::from_value::<Request>(request).expect("a request").execution_arn, EXECUTION);
 }
 
