@@ -89,7 +89,8 @@ pub(crate) fn first_rules(site: &Site, scenario: &Scenario) -> Vec<Value> {
     let first = scenario.first_fault.as_ref();
     first
         .map(|first| {
-            let mut rule = rule(first.function, first.operation, first.kind, &stop(site, false));
+            let mut rule =
+                rule(first.function, first.operation, first.kind, &stop(site, &[site.cloud.state_machine()]));
             rule["call"] = json!(first.call);
             if !first.naming.is_empty() {
                 rule["naming"] = json!(first.naming);
@@ -100,10 +101,9 @@ pub(crate) fn first_rules(site: &Site, scenario: &Scenario) -> Vec<Value> {
         .collect()
 }
 
-/// What a `stop` stops: what runs of the one machine, or of the undo from outside.
-fn stop(site: &Site, undo: bool) -> Value {
-    let machine = if undo { site.cloud.undo_state_machine() } else { site.cloud.state_machine() };
-    json!({"endpoint": site.cloud.endpoint(), "state_machine_arn": machine})
+/// What a `stop` stops: whatever runs of these machines.
+fn stop(site: &Site, machines: &[&str]) -> Value {
+    json!({"endpoint": site.cloud.endpoint(), "state_machine_arns": machines})
 }
 
 /// How a pair ended, for the table.
@@ -111,7 +111,8 @@ pub(crate) type Ending = String;
 
 pub(crate) async fn play(site: &Site, pair: &Pair) -> Result<Ending, String> {
     // The pair's own first: where two rules mean a call, the first befalls it.
-    let mut rules = vec![pair.rule(stop(site, pair.scenario.is_stopped()))];
+    let both = [site.cloud.state_machine(), site.cloud.undo_state_machine()];
+    let mut rules = vec![pair.rule(stop(site, &both))];
     rules.extend(first_rules(site, pair.scenario));
     let run = site.run(&pair.scenario.input(), &rules, pair.kind == Kind::Slow).await?;
     let ending = check(site, pair, &run).await;
@@ -157,8 +158,8 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
         return Err("SUCCEEDED before the commit point".to_owned());
     }
     if let Err(problem) = run.is_whole(&run.after) {
-        let cannot_heal = pair.extent == Extent::Lasting && UNDOING.contains(&pair.call.function.as_str())
-            || pair.kind == Kind::Stopped && pair.scenario.is_stopped();
+        let cannot_heal =
+            pair.extent == Extent::Lasting && UNDOING.contains(&pair.call.function.as_str()) || run.is_undo_stopped();
         if !cannot_heal {
             return Err(problem);
         }
@@ -185,8 +186,12 @@ fn expect_first(pair: &Pair, run: &Run) -> Result<(), String> {
 }
 
 fn expect_outcome(pair: &Pair, run: &Run) -> Result<(), String> {
-    if pair.kind == Kind::Stopped && !pair.scenario.is_stopped() {
-        return if run.outcome.status == ExecutionStatus::Aborted { Ok(()) } else { Err("was not stopped".to_owned()) };
+    if pair.kind == Kind::Stopped {
+        return match run.outcome.status {
+            _ if run.is_undo_stopped() => expect_first(pair, run),
+            ExecutionStatus::Aborted => Ok(()),
+            _ => Err("was not stopped".to_owned()),
+        };
     }
     let happy = pair.scenario.first_fault.is_none();
     match (pair.kind, pair.extent) {
@@ -257,6 +262,10 @@ impl Run {
         } else {
             self.states.iter().any(|state| state == "KeepTargetName")
         }
+    }
+
+    fn is_undo_stopped(&self) -> bool {
+        self.undo.as_ref().is_some_and(|undo| undo.status == ExecutionStatus::Aborted)
     }
 
     fn is_cutover(&self) -> bool {

@@ -85,10 +85,6 @@ impl Scenario {
         let cutover = json!({"cutover": "rename", "accept_lost_writes": true, "isolation_security_group_id": FENCE});
         if self.cutover { merged(input, cutover) } else { input }
     }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.first_fault.as_ref().is_some_and(|fault| fault.kind == Kind::Stopped)
-    }
 }
 
 /// What goes wrong with a call.

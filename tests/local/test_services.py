@@ -926,7 +926,7 @@ class FaultHook(ServiceTest):
         states = self.service.client("stepfunctions")
         machine = states.create_state_machine(name="waits", roleArn="arn:aws:iam::123456789012:role/r", definition=json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 100_000, "End": True}}}))
         execution = states.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
-        self.befall("DescribeDBInstances", {"type": "stop", "endpoint": self.service.url, "state_machine_arn": machine["stateMachineArn"]})
+        self.befall("DescribeDBInstances", {"type": "stop", "endpoint": self.service.url, "state_machine_arns": [machine["stateMachineArn"]]})
         self.rds.describe_db_instances()
         self.statuses(lambda: states.describe_execution(executionArn=execution)["status"], "ABORTED")
 

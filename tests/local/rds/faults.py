@@ -25,8 +25,8 @@ A rule says which call it means and what happens to it:
     {"type": "vanish"}                          the call's resource is gone
     {"type": "run", "command"}                  the command (a list) is run to its end
     {"type": "kill"}                            the process that made the call is killed
-    {"type": "stop", "endpoint", "execution_arn" or "state_machine_arn"}
-                                                StopExecution for the execution, or for all that run
+    {"type": "stop", "endpoint", "execution_arn" or "state_machine_arns"}
+                                                StopExecution for the execution, or for all that run of those
 `status`, `fields` and `vanish` change the instance or snapshot that the call made, or else that it names first;
 `resource` in the action names another: {"instance": "…"} or {"snapshot": "…"}. After throttle, error, http,
 reset, lost and kill before the effect, the effect does not happen; after the others the call goes on.
@@ -207,7 +207,8 @@ def _step_functions(endpoint, region):
 def _stop(faults, action, _call, _environ):
     client = _step_functions(action["endpoint"], faults.cloud.region)
     arns = [action["execution_arn"]] if "execution_arn" in action else [
-        execution["executionArn"] for execution in client.list_executions(stateMachineArn=action["state_machine_arn"], statusFilter="RUNNING")["executions"]]
+        execution["executionArn"] for machine in action["state_machine_arns"]
+        for execution in client.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]]
     for arn in arns:
         client.stop_execution(executionArn=arn)
 
