@@ -53,7 +53,7 @@ impl Machine {
 
     /// The states in which time passes; between the others nothing happens.
     fn states(self) -> Vec<String> {
-        let text = std::fs::read_to_string(repository().join(self.file())).expect(self.file());
+        let text = std::fs::read_to_string(repository().join(self.file())).expect("the state machine's file");
         let machine: Value = serde_json::from_str(&text).expect("JSON");
         let states = machine["States"].as_object().expect("States").iter();
         states
