@@ -12,9 +12,10 @@ use super::pair::{Kind, SOURCE, rule};
 use super::site::{Run, Site};
 use super::world::{FENCE, merged};
 use crate::cloud::repository;
-use crate::fixtures::approval_token;
 
 const MINUTE_SECONDS: u64 = 60;
+/// Entered only when a minute of the wall clock ends between two checks, and like the `CheckWrites` before it.
+const UNTRIED: &[&str] = &["WaitForMetric"];
 /// Longer than an execution needs until it waits for it.
 const BACKUP: Duration = Duration::from_secs(2);
 
@@ -75,27 +76,15 @@ struct Way {
     input: Value,
     rules: Vec<Value>,
     source_is_busy: bool,
-    connections: Connections,
+    /// CloudWatch knows that nobody was connected.
+    is_watched: bool,
     /// Stopped first, so that the undo comes here.
     first_stop: Option<&'static str>,
 }
 
-/// Of which minutes CloudWatch knows that nobody was connected.
-#[derive(Clone, Copy, Default, Eq, PartialEq)]
-enum Connections {
-    #[default]
-    Unknown,
-    Watched,
-    /// Only of those before an approval.
-    WatchedUntilApproval,
-}
-
 pub(crate) fn all() -> Vec<Stop> {
     let of = |machine: Machine| machine.states().into_iter().map(move |state| Stop { machine, state });
-    let mut stops: Vec<Stop> = of(Machine::Encrypt).chain(of(Machine::Undo)).collect();
-    // It waits for the next minute, beside the others.
-    stops.sort_by_key(|stop| stop.state != "WaitForMetric");
-    stops
+    of(Machine::Encrypt).chain(of(Machine::Undo)).filter(|stop| !UNTRIED.contains(&stop.state.as_str())).collect()
 }
 
 impl Stop {
@@ -115,12 +104,7 @@ impl Stop {
         match (self.machine, self.state.as_str()) {
             (Machine::Encrypt, "WaitForSource" | "PlanAgain") => Way { source_is_busy: true, ..with(json!({})) },
             (Machine::Encrypt, "CheckWritesBefore" | "WaitForMetricBefore") => quiet(),
-            (Machine::Encrypt, "CheckWrites") => Way { connections: Connections::Watched, ..quiet() },
-            (Machine::Encrypt, "WaitForMetric") => {
-                let way = quiet();
-                let input = merged(way.input, json!({"approval": true}));
-                Way { input, connections: Connections::WatchedUntilApproval, ..way }
-            }
+            (Machine::Encrypt, "CheckWrites") => Way { is_watched: true, ..quiet() },
             (Machine::Encrypt, "DescribeInitialization" | "WaitForInitialization") => {
                 with(json!({"wait_for_initialization": true}))
             }
@@ -164,24 +148,14 @@ pub(crate) async fn play(site: &Site, stop: &Stop) -> Result<Ending, String> {
         if way.source_is_busy {
             set_source_status(site, "backing-up");
         }
-        if way.connections != Connections::Unknown {
+        if way.is_watched {
             cloud.control("PATCH", "settings", json!({"publish_metrics": false}));
-            let minutes_to_come = if way.connections == Connections::Watched { 5 } else { 0 };
-            nobody_connects(site, minutes_to_come).await;
+            nobody_connects(site).await;
         }
     };
     // At a fast pace there is often nothing left to wait for.
     let slow = stop.state.starts_with("WaitFor") || way.first_stop.is_some();
-    let run = if way.connections == Connections::WatchedUntilApproval {
-        let mut inbox = cloud.inbox();
-        let run = site.run_prepared(&way.input, &way.rules, slow, prepare);
-        let approve = async {
-            let token = tokio::task::block_in_place(|| approval_token(&mut inbox, SOURCE));
-            tokio::time::sleep(rest_of_minute()).await;
-            cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
-        };
-        tokio::join!(run, approve).0?
-    } else if way.source_is_busy {
+    let run = if way.source_is_busy {
         let backed_up = async {
             tokio::time::sleep(BACKUP).await;
             set_source_status(site, "available");
@@ -229,15 +203,10 @@ fn set_source_status(site: &Site, status: &str) {
 }
 
 /// RDS's metric of the last minutes and of some to come: 0 in each.
-async fn nobody_connects(site: &Site, minutes_to_come: u64) {
-    let now = seconds_now();
-    for minutes in 0..=10 + minutes_to_come {
-        site.cloud.put_connections(SOURCE, now - 10 * MINUTE_SECONDS + minutes * MINUTE_SECONDS, 0.0).await;
+async fn nobody_connects(site: &Site) {
+    for minute in 0..=15 {
+        site.cloud.put_connections(SOURCE, seconds_now() - 10 * MINUTE_SECONDS + minute * MINUTE_SECONDS, 0.0).await;
     }
-}
-
-fn rest_of_minute() -> Duration {
-    Duration::from_secs(MINUTE_SECONDS - seconds_now() % MINUTE_SECONDS)
 }
 
 fn seconds_now() -> u64 {
