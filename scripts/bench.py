@@ -83,7 +83,7 @@ KEY_ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-123456789
 EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:EncryptInstance:bench"
 UNDO_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:UndoInstance"
 INPUT = {"instance_id": SOURCE}
-CONTEXT = {"Execution": {"Id": EXECUTION, "Input": INPUT, "StartTime": "2026-01-05T10:00:00Z"}, "State": {"RetryCount": 0}, "StateMachine": {"Id": UNDO_MACHINE}}
+CONTEXT = {"Execution": {"Id": EXECUTION, "Input": INPUT, "StartTime": "2026-01-05T10:00:00Z"}, "State": {"RetryCount": 0}}
 TAGS = [{"Tag": {"Key": "team", "Value": "sales"}}]
 OWNED_TAGS = [
     *TAGS,

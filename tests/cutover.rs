@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Outcome, Running, Setup};
-use crate::fixtures::{approval_token, family, fault, instance, seed, sql, until_entered};
+use crate::cloud::{Cloud, Inbox, Outcome, Running, Setup};
+use crate::fixtures::{family, fault, instance, seed, sql, until_entered};
 
 const OLD_WORLD: &[&str] = &["instance NAME"];
 const NEW_WORLD: &[&str] = &["instance NAME", "instance NAME-unencrypted", "snapshot NAME-encrypted"];
@@ -115,6 +115,17 @@ async fn a_metric_that_is_missing_proves_nothing() {
     let input = json!({"instance_id": "unmeasured", "cutover": "rename", "writes_stopped": true});
     let outcome = cloud.encrypt(input).await;
     assert!(outcome.failed("WritesNotStopped").contains("no DatabaseConnections"), "{outcome:#?}");
+}
+
+/// The token in the mail that asks for an approval, out of the command that it is part of.
+fn approval_token(inbox: &mut Inbox, name: &str) -> String {
+    let mail = inbox.next_about(name);
+    assert_eq!(mail["subject"], format!("rds-encrypt: {name} waits for approval"));
+    let message = mail["message"].as_str().expect("text");
+    assert!(message.contains("Proven: encrypted") && message.contains("send-task-failure"), "{message}");
+    assert!(message.contains("\n- The target holds the data as of the snapshot"), "{message}");
+    let (_, rest) = message.split_once("send-task-success --task-token ").expect("a command");
+    rest.split_whitespace().next().expect("a token").to_owned()
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Inbox};
+use crate::cloud::Cloud;
 
 const PASSWORD: &str = "correct-horse-battery";
 
@@ -57,17 +57,6 @@ pub(crate) async fn connect(instance: &DbInstance) -> Result<tokio_postgres::Cli
     let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
-}
-
-/// The token in the mail that asks for an approval, out of the command that it is part of.
-pub(crate) fn approval_token(inbox: &mut Inbox, name: &str) -> String {
-    let mail = inbox.next_about(name);
-    assert_eq!(mail["subject"], format!("rds-encrypt: {name} waits for approval"));
-    let message = mail["message"].as_str().expect("text");
-    assert!(message.contains("Proven: encrypted") && message.contains("send-task-failure"), "{message}");
-    assert!(message.contains("\n- The target holds the data as of the snapshot"), "{message}");
-    let (_, rest) = message.split_once("send-task-success --task-token ").expect("a command");
-    rest.split_whitespace().next().expect("a token").to_owned()
 }
 
 /// Returns while, or shortly after, an execution is in this state.

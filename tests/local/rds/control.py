@@ -20,6 +20,7 @@
     DELETE /local/instances/<id>             takes it away at once
     PUT    /local/instances/<id>/data        {"data": text}: a client's write to a file-backed instance
     POST   /local/instances/<id>/maintenance applies what waits for the maintenance window
+    DELETE /local/metrics                    forgets CloudWatch's datapoints
     GET    /local/faults                     the rules, with how many calls they met and befell
     POST   /local/faults                     adds a rule (see faults.py); returns it with its number
     DELETE /local/faults[/<number>]          takes all rules away, or one
@@ -37,6 +38,7 @@ import traceback
 from datetime import datetime
 from urllib.parse import parse_qs
 
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.utils import get_service_model
 from moto.moto_api._internal.models import moto_api_backend
 
@@ -122,6 +124,10 @@ class Control:
             for name in CLOUD_SETTINGS - {"durations"}:
                 setattr(self.cloud, name, body.get(name, known[name]))
         return self._get_settings()
+
+    def _delete_metrics(self):
+        cloudwatch_backends[self.cloud.account_id][self.cloud.region].metric_data.clear()
+        return {}
 
     # ---- instances and snapshots
 
