@@ -63,9 +63,6 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
     let Some(mut state) = history.state else {
         return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
     };
-    if successors::has_any(client, &execution, &state, &request.undo_execution_arn).await? {
-        return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
-    }
     let target_is_named = state.get("restored_names").is_some_and(|names| names["committed"] == true);
     let committed = history.entered_after_commit || target_is_named;
     // A name or a security group that it could not put back keeps clients from the source.
@@ -79,6 +76,11 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
         (false, true) => Action::Nothing,
         (false, false) => Action::Undo,
     };
+    if !matches!(action, Action::Nothing)
+        && successors::has_any(client, &execution, &state, &request.undo_execution_arn).await?
+    {
+        return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
+    }
     // The Fail state's own words, or what ended the execution from outside.
     let cause =
         execution.cause().map_or_else(|| format!("The execution {execution_arn} ended as {status}."), str::to_owned);
