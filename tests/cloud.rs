@@ -2,6 +2,7 @@
 //!
 //! The clouds end with this process, however it ends: they serve until their input closes.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -333,7 +334,19 @@ impl Cloud {
     /// The calls to Step Functions as CloudTrail tells of them, in the form of the control API's calls.
     pub(crate) fn trail(&self) -> Vec<Value> {
         let target = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents";
-        let events = self.pages("cloudtrail", target, json!({}), "NextToken", "Events");
+        // The local cloud answers with its latest 50 events, and has no NextToken.
+        let mut events = BTreeMap::new();
+        let mut body = json!({});
+        loop {
+            let answer = self.json_call("cloudtrail", target, &body);
+            let page = answer["Events"].as_array().expect("Events");
+            let known = events.len();
+            events.extend(page.iter().map(|event| (event["EventId"].to_string(), event.clone())));
+            if events.len() == known {
+                break;
+            }
+            body["EndTime"] = page.last().expect("an event")["EventTime"].clone();
+        }
         let call = |event: &Value| {
             let event: Value = serde_json::from_str(event["CloudTrailEvent"].as_str()?).ok()?;
             let agent = event["userAgent"].as_str()?;
@@ -344,7 +357,7 @@ impl Cloud {
                 "parameters": event["requestParameters"],
             }))
         };
-        events.iter().map(|event| call(event).expect("an event")).collect()
+        events.values().map(|event| call(event).expect("an event")).collect()
     }
 
     pub(crate) fn log_groups(&self) -> Vec<Value> {
@@ -363,24 +376,30 @@ impl Cloud {
 
     /// All items of a paginated operation of a service that speaks JSON; no SDK is built for it here.
     fn pages(&self, service: &str, target: &str, mut body: Value, token: &str, items: &str) -> Vec<Value> {
-        let scope = format!("{ACCOUNT}/20260101/{REGION}/{service}/aws4_request");
-        let signature = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
         let mut all = vec![];
         loop {
-            let call = ureq::http::Request::builder().method("POST").uri(&self.endpoint);
-            let call = call
-                .header("content-type", "application/x-amz-json-1.1")
-                .header("x-amz-target", target)
-                .header("authorization", &signature);
-            let call = call.body(body.to_string()).expect("a request");
-            let mut answer = ureq::run(call).unwrap_or_else(|error| panic!("{target}: {error}"));
-            let answer: Value = answer.body_mut().read_json().expect("JSON");
+            let answer = self.json_call(service, target, &body);
             all.extend(answer[items].as_array().into_iter().flatten().cloned());
             if answer[token].is_null() {
                 return all;
             }
             body[token] = answer[token].clone();
         }
+    }
+
+    /// A call in AWS's JSON 1.1 protocol, for the services whose SDK no test has.
+    fn json_call(&self, service: &str, target: &str, body: &Value) -> Value {
+        let scope = format!("{ACCOUNT}/20260101/{REGION}/{service}/aws4_request");
+        let signature = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+        let call = ureq::http::Request::builder()
+            .method("POST")
+            .uri(&self.endpoint)
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", target)
+            .header("authorization", &signature);
+        let call = call.body(body.to_string()).expect("a request");
+        let mut answer = ureq::run(call).unwrap_or_else(|error| panic!("{target}: {error}"));
+        answer.body_mut().read_json().expect("JSON")
     }
 
     /// What the processes of the local cloud itself have written.

@@ -232,8 +232,13 @@ async fn use_everything(cloud: &Cloud) {
     fault(cloud, "resumed", "RestoreDBInstanceFromDBSnapshot", denied());
     let kept = cloud.encrypt(with("resumed", json!({"on_failure": "keep"}))).await;
     kept.failed("AccessDenied");
-    undo_of(cloud, &kept.execution).await.succeeded();
     cloud.encrypt(with("resumed", json!({"resume": kept.execution}))).await.succeeded();
+
+    // Somebody stops an execution, which is undone from outside.
+    seed(cloud, "stopped", json!({}));
+    cloud.stop_in(&[(cloud.state_machine(), "WaitForInstance")]);
+    let stopped = cloud.start_execution(&json!({"instance_id": "stopped"}).to_string()).await;
+    undo_of(cloud, &stopped).await.succeeded();
 }
 
 #[tokio::test]
