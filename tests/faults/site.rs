@@ -24,6 +24,8 @@ const RUN_SECONDS_MAX: u64 = 400;
 const SETTLE_SECONDS_MAX: u64 = 30;
 
 const POLL_MILLISECONDS: u64 = 40;
+/// For an end alone, whose moment does not matter: looking takes time from what is looked at.
+const PATIENT_POLL_MILLISECONDS: u64 = 120;
 
 /// An instance that was renamed is `available` for a moment before it reboots.
 const REST: Duration = Duration::from_millis(200);
@@ -181,6 +183,7 @@ impl Site {
     async fn ended(&self, execution: &str, slow: bool) -> Result<Outcome, String> {
         let started = Instant::now();
         let mut scale = TRUE;
+        let pause = Duration::from_millis(if slow { POLL_MILLISECONDS } else { PATIENT_POLL_MILLISECONDS });
         loop {
             if slow {
                 let wanted = if FAST_CALLS.contains(&(self.befallen() % CALLS_OF_A_STEP)) { FAST } else { TRUE };
@@ -200,7 +203,7 @@ impl Site {
                     states.last()
                 ));
             }
-            tokio::time::sleep(Duration::from_millis(POLL_MILLISECONDS)).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
