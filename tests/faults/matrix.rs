@@ -34,10 +34,9 @@ pub(crate) async fn pairs(site: &Site, scenario: &'static Scenario) -> Result<Ve
 fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut looks: Vec<Value> = vec![];
-    let mut is_candidate = scenario.first_fault.is_none();
-    let mut first_calls = 0;
+    let first_fault = run.position_of_first_fault(scenario);
     let mut calls = vec![];
-    for call in &run.calls {
+    for (position, call) in run.calls.iter().enumerate() {
         let function = text(&call["app_id"]).trim_start_matches("rds-encrypt.").to_owned();
         let operation = text(&call["operation"]).to_owned();
         let number = counts.entry((function.clone(), operation.clone())).or_default();
@@ -47,17 +46,9 @@ fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
             looks.clear();
         }
         looks.push(same);
-        if is_candidate && looks.len() <= LOOKS_OF_A_LOOP {
+        if first_fault.is_none_or(|first| position > first) && looks.len() <= LOOKS_OF_A_LOOP {
             let subject = subject_of(call, &function, run);
             calls.push(Call { function, operation, number: *number, subject });
-            continue;
-        }
-        if let Some(first) = &scenario.first_fault
-            && (first.function, first.operation) == (&*function, &*operation)
-            && (first.naming.is_empty() || call["parameters"].to_string().contains(&format!("{:?}", first.naming)))
-        {
-            first_calls += 1;
-            is_candidate |= first_calls == first.call;
         }
     }
     calls
@@ -158,8 +149,10 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
         return Err("SUCCEEDED before the commit point".to_owned());
     }
     if let Err(problem) = run.is_whole(&run.after) {
-        let cannot_heal =
-            pair.extent == Extent::Lasting && UNDOING.contains(&pair.call.function.as_str()) || run.is_undo_stopped();
+        let cannot_heal = pair.extent == Extent::Lasting && UNDOING.contains(&pair.call.function.as_str())
+            || run.is_undo_stopped()
+            // The scenario's own fault may then strike the undo.
+            || run.comes_first(pair);
         if !cannot_heal {
             return Err(problem);
         }
@@ -193,17 +186,16 @@ fn expect_outcome(pair: &Pair, run: &Run) -> Result<(), String> {
             _ => Err("was not stopped".to_owned()),
         };
     }
-    let happy = pair.scenario.first_fault.is_none();
     match (pair.kind, pair.extent) {
         // The first error is the one that counts.
-        _ if !happy => expect_first(pair, run),
+        _ if pair.scenario.first_fault.is_some() && !run.comes_first(pair) => expect_first(pair, run),
         // What the plan may not look at it says, and goes on.
         (Kind::Denied, _) if pair.call.is_for_references() => expect_first(pair, run),
         // It was not needed any more.
-        (Kind::Vanished | Kind::BecameFailed, _) if run.outcome.status == ExecutionStatus::Succeeded => Ok(()),
+        (Kind::Vanished | Kind::BecameFailed, _) if expect_first(pair, run).is_ok() => Ok(()),
         // Its effect is seen at the next look.
         (Kind::Lost | Kind::Slow | Kind::Killed, Extent::Lasting)
-            if pair.call.has_effect() && run.outcome.status == ExecutionStatus::Succeeded =>
+            if pair.call.has_effect() && expect_first(pair, run).is_ok() =>
         {
             Ok(())
         }
@@ -321,6 +313,19 @@ impl Run {
             return Ok(());
         }
         self.after.is_old(&self.before, Some(broken))
+    }
+
+    /// A loop that looked once more than when the calls were numbered meets the pair before the scenario's fault.
+    fn comes_first(&self, pair: &Pair) -> bool {
+        self.position_of_first_fault(pair.scenario).is_some_and(|first| self.position(&pair.call) < first)
+    }
+
+    /// Where the scenario goes wrong in any case; behind every call if it did not come to that.
+    fn position_of_first_fault(&self, scenario: &Scenario) -> Option<usize> {
+        let first = scenario.first_fault.as_ref()?;
+        let skipped = usize::try_from(first.call).expect("a small number") - 1;
+        let mut befallen = self.calls.iter().enumerate().filter(|(_, call)| first.means(call));
+        Some(befallen.nth(skipped).map_or(self.calls.len(), |(position, _)| position))
     }
 
     /// Of a call among all.

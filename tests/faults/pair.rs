@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::world::{FENCE, Subject, merged};
+use super::world::{FENCE, Subject, merged, text};
 
 pub(crate) const SOURCE: &str = "orders";
 pub(crate) const ENCRYPTED: &str = "orders-encrypted";
@@ -30,6 +30,15 @@ pub(crate) struct FirstFault {
 
 const fn first(function: &'static str, operation: &'static str, call: u64, kind: Kind) -> Option<FirstFault> {
     Some(FirstFault { function, operation, naming: "", call, kind })
+}
+
+impl FirstFault {
+    /// Whether it counts this call.
+    pub(crate) fn means(&self, call: &Value) -> bool {
+        call["operation"] == self.operation
+            && text(&call["app_id"]).strip_prefix("rds-encrypt.") == Some(self.function)
+            && (self.naming.is_empty() || call["parameters"].to_string().contains(&format!("{:?}", self.naming)))
+    }
 }
 
 /// The two happy paths, and the undo from each depth: by the execution itself, and from outside.
