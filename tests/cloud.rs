@@ -16,6 +16,8 @@ use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use crate::permissions::assert_calls_are_permitted;
+
 /// How long an AWS second lasts. Small enough for quick tests, large enough to see every status.
 const TIME_SCALE: f64 = 0.005;
 /// Longer than any execution of the tests; one that hangs fails with its history.
@@ -253,6 +255,7 @@ impl Cloud {
         let started = Instant::now();
         loop {
             if let Some(outcome) = self.outcome_now(execution).await {
+                assert_calls_are_permitted(self);
                 return outcome;
             }
             assert!(

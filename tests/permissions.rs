@@ -1,9 +1,11 @@
 //! Least privilege, proven: each function calls what its role allows, and its role allows nothing else.
 //!
 //! The local cloud does not enforce IAM. It records which function made which call on which resources
-//! (AWS_SDK_UA_APP_ID), and this compares the record with the roles of template.yaml.
+//! (AWS_SDK_UA_APP_ID), and this compares the record with the roles of template.yaml: here, after every
+//! execution of the other tests, and in every pair of the fault matrix.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex};
 
 use aws_sdk_databasemigration::types::ReplicationEndpointTypeValue;
 use serde_json::{Value, json};
@@ -58,9 +60,12 @@ struct Statement {
 }
 
 impl Roles {
-    pub(crate) fn read() -> Self {
-        let functions = resources_of_type("AWS::Serverless::Function");
-        Self(functions.values().map(|function| role(&function["Properties"])).collect())
+    pub(crate) fn of_template() -> &'static Self {
+        static ROLES: LazyLock<Roles> = LazyLock::new(|| {
+            let functions = resources_of_type("AWS::Serverless::Function");
+            Roles(functions.values().map(|function| role(&function["Properties"])).collect())
+        });
+        &ROLES
     }
 
     /// Why a recorded call would have been refused.
@@ -174,6 +179,23 @@ fn calls(cloud: &Cloud) -> Vec<Value> {
     services.into_iter().chain(cloud.trail()).filter(|call| function_of(call).is_some()).collect()
 }
 
+/// That all calls since the last time, of whichever test, were within the functions' roles.
+pub(crate) fn assert_calls_are_permitted(cloud: &Cloud) {
+    static LOOKED_AT: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+    let last = |numbers: &BTreeMap<String, u64>| numbers.get(cloud.endpoint()).copied().unwrap_or_default();
+    let after = last(&LOOKED_AT.lock().expect("no panic"));
+    let calls = cloud.control("GET", &format!("calls?after={after}"), json!({}));
+    // What a call touches is known at its end.
+    let ended: Vec<_> = calls.as_array().expect("calls").iter().take_while(|call| !call["status"].is_null()).collect();
+    if let Some(number) = ended.last().and_then(|call| call["number"].as_u64()) {
+        let mut numbers = LOOKED_AT.lock().expect("no panic");
+        let number = number.max(last(&numbers));
+        numbers.insert(cloud.endpoint().to_owned(), number);
+    }
+    let refusals: BTreeSet<String> = ended.into_iter().filter_map(|call| Roles::of_template().refusal(call)).collect();
+    assert!(refusals.is_empty(), "{refusals:#?}");
+}
+
 /// Executions that, taken together, need everything that a role may do.
 async fn use_everything(cloud: &Cloud) {
     let denied = || json!({"action": {"type": "error", "code": "AccessDenied", "status": 403}});
@@ -247,7 +269,7 @@ async fn functions_call_what_their_roles_allow_and_roles_allow_nothing_else() {
     let cloud = Cloud::connect(&running).await;
     cloud.record_trail();
     use_everything(&cloud).await;
-    let roles = Roles::read();
+    let roles = Roles::of_template();
     let calls = calls(&cloud);
     let refusals: BTreeSet<String> = calls.iter().filter_map(|call| roles.refusal(call)).collect();
     assert!(refusals.is_empty(), "{refusals:#?}");
@@ -264,7 +286,7 @@ async fn functions_call_what_their_roles_allow_and_roles_allow_nothing_else() {
 
 #[test]
 fn a_role_is_read_with_its_limits() {
-    let roles = Roles::read();
+    let roles = Roles::of_template();
     let call = |function: &str, operation: &str, resource: &str| {
         let app_id = format!("rds-encrypt.{function}");
         let arn = format!("arn:aws:rds:{REGION}:{ACCOUNT}:{resource}");

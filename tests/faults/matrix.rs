@@ -1,7 +1,6 @@
 //! Every fault at every call: which pairs there are, and whether one ended as it must.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
@@ -138,7 +137,7 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
     }
     run.after.others_are_untouched(&run.before)?;
     run.failure_lists_what_is_left()?;
-    if let Some(refusal) = run.calls.iter().find_map(|call| roles().refusal(call)) {
+    if let Some(refusal) = run.calls.iter().find_map(|call| Roles::of_template().refusal(call)) {
         return Err(refusal);
     }
     if let Some(broken) = broken {
@@ -213,12 +212,6 @@ fn expect_failure(run: &Run, errors: &[&str]) -> Result<(), String> {
     } else {
         Err(format!("is not FAILED with one of {errors:?}"))
     }
-}
-
-/// What the functions may do, which is checked of every call of every run.
-fn roles() -> &'static Roles {
-    static ROLES: LazyLock<Roles> = LazyLock::new(Roles::read);
-    &ROLES
 }
 
 impl Run {
