@@ -2,7 +2,7 @@
 //!
 //! The local cloud does not enforce IAM. It records which function made which call on which resources
 //! (AWS_SDK_UA_APP_ID), and this compares the record with the roles of template.yaml: here, after every
-//! execution of the other tests, and in every pair of the fault matrix.
+//! execution that another end-to-end test follows to its end, and in every pair of the fault matrix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, Mutex};
