@@ -300,6 +300,18 @@ async fn an_execution_that_undid_kept_or_reported_by_itself_is_left_alone() {
     }
 }
 
+/// A look at others that fails must wake nobody where nothing is left to do.
+#[tokio::test]
+async fn others_are_looked_for_only_where_something_is_left_to_do() {
+    for (end, looks) in [("Failed", false), ("Undo", true)] {
+        let described = described(ExecutionStatus::Failed, Some("AccessDenied"), Some("no."));
+        let nobody = ListExecutionsOutput::builder().set_executions(Some(vec![])).build().expect("complete");
+        let others = mock!(Client::list_executions).then_output(move || nobody.clone());
+        read(&[&described, &history(&[(end, state(json!({})))]), &others]).await.expect("read");
+        assert_eq!(others.num_calls() > 0, looks, "{end}");
+    }
+}
+
 #[tokio::test]
 async fn an_undo_that_failed_is_tried_again() {
     let states = [("UndoFailed", state(json!({}))), ("Failed", state(json!({})))];
