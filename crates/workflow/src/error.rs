@@ -9,7 +9,7 @@ use aws_sdk_rds::error::{ProvideErrorMetadata, SdkError};
 use lambda_runtime::Diagnostic;
 
 /// Everything a step can fail with. The text says what happened, to what, and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, strum::IntoStaticStr, strum::VariantNames, thiserror::Error)]
 pub enum Error {
     /// A field of the input is missing, unknown, or has a value that cannot be used.
     #[error("`{field}`: {problem}")]
@@ -86,40 +86,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// The name that Step Functions matches.
+    /// The name that Step Functions matches: the variant's own.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::InvalidInput { .. } => "InvalidInput",
-            Self::AlreadyEncrypted(_) => "AlreadyEncrypted",
-            Self::ClusterMember(_) => "ClusterMember",
-            Self::ReadReplica(_) => "ReadReplica",
-            Self::BlueGreenDeployment(_) => "BlueGreenDeployment",
-            Self::EncryptionNotSupported(_) => "EncryptionNotSupported",
-            Self::SettingNotSupported(_) => "SettingNotSupported",
-            Self::InstanceNotUsable(_) => "InstanceNotUsable",
-            Self::KeyNotUsable(_) => "KeyNotUsable",
-            Self::NameConflict(_) => "NameConflict",
-            Self::TooManyTags(_) => "TooManyTags",
-            Self::LostWritesNotAccepted(_) => "LostWritesNotAccepted",
-            Self::StaleReplicasNotAccepted(_) => "StaleReplicasNotAccepted",
-            Self::NotResumable(_) => "NotResumable",
-            Self::InstanceNotFound(_) => "InstanceNotFound",
-            Self::SnapshotNotFound(_) => "SnapshotNotFound",
-            Self::InstanceFailed(_) => "InstanceFailed",
-            Self::SnapshotFailed(_) => "SnapshotFailed",
-            Self::WaitTimedOut(_) => "WaitTimedOut",
-            Self::NotProven(_) => "NotProven",
-            Self::WritesNotStopped(_) => "WritesNotStopped",
-            Self::CleanUpFailed(_) => "CleanUpFailed",
-            Self::Throttled(_) => "Throttled",
-            Self::ServiceUnavailable(_) => "ServiceUnavailable",
-            Self::CapacityUnavailable(_) => "CapacityUnavailable",
-            Self::QuotaExceeded(_) => "QuotaExceeded",
-            Self::InvalidInstanceState(_) => "InvalidInstanceState",
-            Self::InvalidSnapshotState(_) => "InvalidSnapshotState",
-            Self::AccessDenied(_) => "AccessDenied",
-            Self::RequestRejected(_) => "RequestRejected",
-        }
+        self.into()
     }
 
     /// Whether the same call may well succeed later without anybody's help.
