@@ -3,7 +3,7 @@
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbInstance, DbSnapshot, Filter, PendingModifiedValues};
 
-use crate::error::Error;
+use crate::error::{Error, invalid};
 use crate::ids::{InstanceId, SnapshotId};
 
 pub async fn find_instance(client: &Client, id: &InstanceId) -> Result<Option<DbInstance>, Error> {
@@ -47,14 +47,24 @@ pub fn has_pending_modifications(instance: &DbInstance) -> bool {
 }
 
 /// The instance with this DbiResourceId, whatever it is called now; `None` while a rename hides it.
+///
+/// The answer is compared and paged through, and an empty id is refused: a filter that RDS ignored
+/// would otherwise hand over a stranger's instance.
 pub async fn find_by_resource_id(client: &Client, resource_id: &str) -> Result<Option<DbInstance>, Error> {
-    let filter = Filter::builder().name("dbi-resource-id").values(resource_id).build();
-    let answer = client.describe_db_instances().filters(filter).send().await;
-    match answer.map_err(|error| Error::from_call(format!("find DB instance {resource_id}"), error)) {
-        Ok(output) => Ok(output.db_instances.unwrap_or_default().into_iter().next()),
-        Err(Error::InstanceNotFound(_)) => Ok(None),
-        Err(error) => Err(error),
+    if resource_id.is_empty() {
+        return Err(invalid("resource_id", "is empty, so no DB instance can be told by it"));
     }
+    let filter = Filter::builder().name("dbi-resource-id").values(resource_id).build();
+    let mut instances = client.describe_db_instances().filters(filter).into_paginator().items().send();
+    while let Some(instance) = instances.next().await {
+        match instance.map_err(|error| Error::from_call(format!("find DB instance {resource_id}"), error)) {
+            Ok(instance) if instance.dbi_resource_id() == Some(resource_id) => return Ok(Some(instance)),
+            Ok(_) => {}
+            Err(Error::InstanceNotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// The identifier that an instance is being renamed to.
@@ -114,6 +124,28 @@ mod tests {
         assert_eq!(found, Some(one()));
         let found = find_by_resource_id(&client(&identified(Some(one()))), "db-ONE").await.expect("read");
         assert_eq!(found, Some(one()));
+    }
+
+    #[tokio::test]
+    async fn an_instance_is_told_by_its_resource_id_wherever_it_is_in_the_answer() {
+        let other = || DbInstance::builder().dbi_resource_id("db-OTHER").build();
+        let page = |instances: Vec<DbInstance>, marker: Option<&str>| {
+            DescribeDbInstancesOutput::builder()
+                .set_db_instances(Some(instances))
+                .set_marker(marker.map(str::to_owned))
+                .build()
+        };
+        let first = mock!(Client::describe_db_instances)
+            .match_requests(|input| input.marker().is_none())
+            .then_output(move || page(vec![other()], Some("2")));
+        let second = mock!(Client::describe_db_instances)
+            .match_requests(|input| input.marker() == Some("2"))
+            .then_output(move || page(vec![other(), one()], None));
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&first, &second]);
+        assert_eq!(find_by_resource_id(&client, "db-ONE").await.expect("read"), Some(one()));
+        assert_eq!(find_by_resource_id(&client, "db-TWO").await.expect("read"), None);
+        let error = find_by_resource_id(&client, "").await.expect_err("no id");
+        assert_eq!(error.name(), "InvalidInput");
     }
 
     #[tokio::test]

@@ -1,9 +1,12 @@
 //! One turn of a loop that brings a DB instance into a wanted state: what it saw and did, and how
 //! long to sleep before the next turn.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_sdk_rds::primitives::{DateTime, DateTimeFormat as Format};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, invalid};
 use crate::wait::{self, Wait};
 
 /// An instance can say `available` shortly before it reboots, so one look does not prove it.
@@ -15,6 +18,9 @@ pub const HIDDEN_SECONDS_MAX: u64 = 900;
 pub const LATE_CALL_SECONDS: u64 = 70;
 /// Between two looks at an instance that has nothing left to do.
 const CONFIRM_SECONDS: u64 = 15;
+/// While the target cannot take the name, the name answers nobody: better to give it, or its clients, back
+/// to the source. Counted from the fence, or the first rename, to the request of the second.
+pub const OUTAGE_SECONDS_MAX: u64 = 1_800;
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,12 +39,46 @@ pub struct Turn {
     pub steady_looks: u32,
     /// The time waited at the last look that saw the instance.
     pub seen_at_seconds: u64,
+    /// For how long nobody has been able to reach the source, up to this turn's end; 0 before the outage.
+    pub outage_seconds: u64,
     pub wait: Wait,
 }
 
 impl Turn {
     pub fn after(previous: Option<Self>) -> Self {
         Self { ready: false, ..previous.unwrap_or_default() }
+    }
+
+    /// Goes on with an outage that an earlier loop began, and counts what this turn has taken of it already:
+    /// the attempts of Step Functions, and their sleeps, since it entered the state.
+    pub fn go_on_with_outage(&mut self, earlier: &[Option<Self>], entered_at: &str) -> Result<(), Error> {
+        let earlier = earlier.iter().flatten().map(|turn| turn.outage_seconds).max().unwrap_or_default();
+        self.outage_seconds = self.outage_seconds.max(earlier);
+        let entered_at = DateTime::from_str(entered_at, Format::DateTimeWithOffset)
+            .map_err(|error| invalid("entered_at", error.to_string()))?;
+        if self.is_outage() {
+            let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            self.outage_seconds += elapsed.saturating_sub(entered_at.secs().try_into().unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// The outage begins with what this turn asks for.
+    pub fn begin_outage(&mut self) {
+        self.outage_seconds = self.outage_seconds.max(1);
+    }
+
+    pub fn is_outage(&self) -> bool {
+        self.outage_seconds > 0
+    }
+
+    /// Ends a turn that a passing error cut short: the loop goes on, and its time counts, instead of a retry
+    /// whose time nobody counts. At the deadline the error is what the loop fails with.
+    pub fn end_by(self, error: Error, what: &str, deadline_seconds: u64) -> Result<Self, Error> {
+        if !error.is_passing() {
+            return Err(error);
+        }
+        self.end_in_outage(false, what, deadline_seconds).map_err(|_| error)
     }
 
     /// Notes that the instance was seen, and AWS's word for how it is.
@@ -70,17 +110,45 @@ impl Turn {
         } else {
             wait::next(Some(&self.wait), None, deadline_seconds)
         };
-        self.wait = next.map_err(|_| {
-            let status = self.status.as_deref().unwrap_or("not to be seen");
-            Error::WaitTimedOut(format!("{what} (status `{status}`) after {deadline_seconds} s"))
-        })?;
+        self.wait = next.map_err(|_| self.too_late(what, deadline_seconds))?;
         Ok(self)
+    }
+
+    /// The same, while the outage that this loop is part of may still be ended by going back.
+    pub fn end_in_outage(mut self, steady: bool, what: &str, deadline_seconds: u64) -> Result<Self, Error> {
+        if !self.is_outage() {
+            return self.end(steady, what, deadline_seconds);
+        }
+        let left_seconds = OUTAGE_SECONDS_MAX.saturating_sub(self.outage_seconds);
+        let deadline_seconds = deadline_seconds.min(self.wait.waited_seconds + left_seconds);
+        if left_seconds == 0 {
+            return Err(self.too_late(what, OUTAGE_SECONDS_MAX));
+        }
+        self = self.end(steady, what, deadline_seconds)?;
+        if !self.ready {
+            self.outage_seconds += self.wait.wait_seconds;
+        }
+        Ok(self)
+    }
+
+    fn too_late(&self, what: &str, deadline_seconds: u64) -> Error {
+        let status = self.status.as_deref().unwrap_or("not to be seen");
+        Error::WaitTimedOut(format!("{what} (status `{status}`) after {deadline_seconds} s"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::CallFailure;
+
+    fn seconds_now() -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().cast_signed()
+    }
+
+    fn now() -> String {
+        DateTime::from_secs(seconds_now()).to_string()
+    }
 
     fn waited(waited_seconds: u64) -> Turn {
         Turn { wait: Wait { waited_seconds, ..Wait::default() }, ..Turn::default() }
@@ -134,6 +202,48 @@ mod tests {
         // The second steady look needs no more time.
         let last = Turn { steady_looks: 1, ..turn };
         assert!(last.end(true, "it is not done", 600).expect("done").ready);
+    }
+
+    #[test]
+    fn an_outage_ends_after_half_an_hour_whatever_cut_the_turns_short() {
+        let throttled = || Error::Throttled(CallFailure::refused("rename", "Throttling", "slow down"));
+        let mut fence = Turn::after(None);
+        fence.begin_outage();
+        let fence = fence.end_in_outage(false, "it is not done", 86_400).expect("time is left");
+        let mut rename = Turn::after(None);
+        let mut turns = 0;
+        let error = loop {
+            rename.go_on_with_outage(&[Some(fence.clone()), None], &now()).expect("a time");
+            match rename.clone().end_by(throttled(), "it is not done", 86_400) {
+                Ok(next) => rename = Turn::after(Some(next)),
+                Err(error) => break error,
+            }
+            turns += 1;
+        };
+        assert_eq!(error.name(), "Throttled");
+        assert!((OUTAGE_SECONDS_MAX..=OUTAGE_SECONDS_MAX + 5).contains(&rename.outage_seconds), "{rename:?}");
+        assert!(turns > 10, "it went on meanwhile: {turns}");
+        let error = rename.end_in_outage(true, "it is not done", 86_400).expect_err("late");
+        assert_eq!(error.to_string(), "it is not done (status `not to be seen`) after 1800 s");
+    }
+
+    #[test]
+    fn the_attempts_of_step_functions_count_once_the_outage_has_begun() {
+        let hour_ago = DateTime::from_secs(seconds_now() - 3_600).to_string();
+        let mut turn = Turn::after(None);
+        turn.go_on_with_outage(&[], &hour_ago).expect("a time");
+        assert!(!turn.is_outage());
+        turn.begin_outage();
+        turn.go_on_with_outage(&[], &hour_ago).expect("a time");
+        assert!(turn.outage_seconds >= 3_600, "{turn:?}");
+        assert!(Turn::after(None).go_on_with_outage(&[], "yesterday").is_err());
+    }
+
+    #[test]
+    fn what_does_not_pass_ends_a_loop_at_once() {
+        let denied = Error::AccessDenied(CallFailure::refused("rename", "AccessDenied", "no"));
+        let error = Turn::after(None).end_by(denied, "it is not done", 86_400).expect_err("denied");
+        assert_eq!(error.name(), "AccessDenied");
     }
 
     #[test]
