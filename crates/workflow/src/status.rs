@@ -84,10 +84,32 @@ const SNAPSHOT: &[(&str, Class)] = &[
     ("incompatible-restore", failed("RDS cannot restore it; take a new one")),
 ];
 
+/// Statuses of a source whose data is as good as gone: what was copied of it may be the last. In all others
+/// that are listed its storage is there and can be served, started or restored from again.
+const LOST: &[&str] = &[
+    "delete-precheck",
+    "deleting",
+    "failed",
+    "inaccessible-encryption-credentials",
+    "inaccessible-encryption-credentials-recoverable",
+    "incompatible-create",
+    "incompatible-restore",
+    "insufficient-capacity",
+    "restore-error",
+];
+
 /// Statuses in which an instance serves clients as usual, although it is not `available`.
 /// The baseline backup after a restore takes hours, and storage optimization can take a day; both
 /// and the lazy load run beside the database.
-const SERVING: &[&str] = &["available", "backing-up", "storage-initialization", "storage-optimization"];
+const SERVING: &[&str] = &[
+    "available",
+    "backing-up",
+    "configuring-enhanced-monitoring",
+    "configuring-iam-database-auth",
+    "configuring-log-exports",
+    "storage-initialization",
+    "storage-optimization",
+];
 
 /// CreateDBSnapshot: "must be in the `available` or `storage-optimization` state".
 const SNAPSHOT_CAN_BE_TAKEN: &[&str] = &["available", "storage-optimization"];
@@ -105,6 +127,12 @@ pub fn source_class(status: &str) -> Class {
 /// Whether an instance serves clients. It may still refuse modifications.
 pub fn serves_clients(status: &str) -> bool {
     SERVING.contains(&status)
+}
+
+/// Whether the data of an instance with this status may be gone for good. Of a status that no table lists
+/// nobody knows.
+pub fn is_lost(status: &str) -> bool {
+    LOST.contains(&status) || matches!(instance(status), Class::Pending { known: false })
 }
 
 /// Whether an instance is on its way out, which whoever deletes it has only to wait for.
@@ -151,6 +179,17 @@ mod tests {
             assert!(!remedy.ends_with('.') && !remedy.contains(". "), "one sentence, {status}: {remedy}");
             assert!(!remedy.contains("  "), "{status}: {remedy}");
         }
+    }
+
+    #[test]
+    fn every_status_says_whether_the_data_is_still_there() {
+        let all: Vec<&str> = INSTANCE.iter().map(|(status, _)| *status).collect();
+        let unlisted: Vec<_> = LOST.iter().chain(SERVING).filter(|status| !all.contains(status)).collect();
+        assert!(unlisted.is_empty(), "{unlisted:?} are not statuses of an instance");
+        let lost: Vec<&str> = all.into_iter().filter(|status| is_lost(status)).collect();
+        assert_eq!(lost, LOST, "sorted, each once");
+        assert!(!LOST.iter().any(|status| serves_clients(status)));
+        assert!(is_lost("vanishing"), "nobody knows what that is");
     }
 
     #[test]
