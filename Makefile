@@ -33,14 +33,14 @@ test: lint build ## everything that CI checks: lint, then unit, contract and end
 	cd tests/local && LOG_LEVEL=ERROR ../../$(CLOUD_PYTHON) -m unittest discover -b
 
 .PHONY: lint
-lint: setup ## formatting, clippy, the template, the state machines, what the README has of them
+lint: setup ## formatting, clippy, the template, the state machines, what the documents have of them
 	cargo fmt --all --check
 	$(TOOLS)/cfn-lint template.yaml
 	$(TOOLS)/sam validate --lint --region $(LINT_REGION) --template template.yaml
 	.local/checkov/bin/checkov --config-file .checkov.yaml --file template.yaml
 	scripts/asl-validator statemachine/*.asl.json
-	$(PYTHON) scripts/state_diagram.py --check README.md
-	$(TOOLS)/python scripts/permissions_table.py --check README.md
+	$(PYTHON) scripts/state_diagram.py --check docs/machines.md
+	$(TOOLS)/python scripts/permissions_table.py --check docs/permissions.md
 	$(PYTHON) -m compileall -q scripts tests/local
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 
@@ -74,10 +74,10 @@ bench: build ## measure the functions (size, start, first reply, memory) and the
 cloud: setup ## run a local cloud until Ctrl-C; prints where it listens
 	@$(PYTHON) tests/local/cloud.py run
 
-.PHONY: readme
-readme: setup ## write the README's drawings and its table of permissions anew
-	@$(PYTHON) scripts/state_diagram.py README.md
-	@$(TOOLS)/python scripts/permissions_table.py README.md
+.PHONY: docs
+docs: setup ## write the drawings and the table of permissions in docs/ anew
+	@$(PYTHON) scripts/state_diagram.py docs/machines.md
+	@$(TOOLS)/python scripts/permissions_table.py docs/permissions.md
 
 .PHONY: pin
 pin: ## raise the pins of the tools to what requirements-*.in allows

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the permissions that template.yaml gives into a Markdown file, as a table.
 
-    scripts/permissions_table.py README.md            writes the table anew
-    scripts/permissions_table.py --check README.md    fails if the table is out of date
+    scripts/permissions_table.py docs/permissions.md            writes the table anew
+    scripts/permissions_table.py --check docs/permissions.md    fails if the table is out of date
 
 The table goes between these lines:
 
@@ -39,7 +39,7 @@ def main():
         sys.exit(f"{arguments.file} has no place for the table\n\n{__doc__}")
     if arguments.check:
         if after != before:
-            sys.exit(f"{arguments.file}: the table of permissions is out of date. Run: make readme")
+            sys.exit(f"{arguments.file}: the table of permissions is out of date. Run: make docs")
     elif after != before:
         arguments.file.write_text(after)
 

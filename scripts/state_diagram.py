@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws the state machines into a Markdown file, as Mermaid flowcharts.
 
-    scripts/state_diagram.py README.md            redraws
-    scripts/state_diagram.py --check README.md    fails if a drawing is out of date
+    scripts/state_diagram.py docs/machines.md            redraws
+    scripts/state_diagram.py --check docs/machines.md    fails if a drawing is out of date
 
 The drawing goes between these lines, of which the first names the state machine:
 
@@ -175,7 +175,7 @@ def main():
     after = redraw(before)
     if arguments.check:
         if after != before:
-            sys.exit(f"{arguments.file}: a state diagram is out of date. Run: make readme")
+            sys.exit(f"{arguments.file}: a state diagram is out of date. Run: make docs")
     elif after != before:
         arguments.file.write_text(after)
 

@@ -1,4 +1,4 @@
-//! The state machine, the template, the crates and the README agree with each other.
+//! The state machine, the template, the crates and the documents agree with each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -338,19 +338,19 @@ fn a_step_depends_on_no_other_step() {
 }
 
 #[test]
-fn every_error_is_explained_in_the_readme() {
-    let readme = read("README.md");
+fn every_error_is_explained() {
+    let page = read("docs/when-it-fails.md");
     for name in error_names().iter().map(String::as_str).chain(["StepTimedOut", "StepFailed", "ApprovalTimedOut"]) {
-        assert!(readme.contains(&format!("| `{name}` |")), "README's table does not explain {name}");
+        assert!(page.contains(&format!("| `{name}` |")), "docs/when-it-fails.md does not explain {name}");
     }
 }
 
 #[test]
-fn every_state_is_in_the_readmes_picture() {
-    let readme = read("README.md");
+fn every_state_is_in_the_pictures() {
+    let page = read("docs/machines.md");
     for (place, _) in states() {
         let state = place.rsplit('/').next().expect("a name");
-        assert!(readme.contains(state), "README does not show {place}");
+        assert!(page.contains(state), "docs/machines.md does not show {place}");
     }
 }
 

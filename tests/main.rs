@@ -1,6 +1,6 @@
 //! The tests that look at the product as a whole.
 //!
-//! `contract`: the state machine, the template, the crates and the README agree with each other.
+//! `contract`: the state machine, the template, the crates and the documents agree with each other.
 //! The others run the deployed template in the local cloud (`tests/local`), with the real bootstraps.
 
 mod cloud;

@@ -1,7 +1,7 @@
 //! The error contract: what a step can fail with, and the name under which Step Functions sees it.
 //!
 //! Step Functions matches `errorType` by its exact spelling, so a variant's name is public:
-//! `statemachine/*.asl.json` retries and catches by it, README explains it, and renaming one is a
+//! `statemachine/*.asl.json` retries and catches by it, docs/when-it-fails.md explains it, and renaming one is a
 //! breaking change. Policy (what is retried, what is undone) belongs to the state machine.
 
 use aws_sdk_rds::config::http::HttpResponse;
