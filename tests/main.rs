@@ -1,12 +1,14 @@
 //! The tests that look at the product as a whole.
 //!
-//! `contract`: the state machine, the template, the crates and the documents agree with each other.
+//! `contract`: the state machine, the template and the crates agree with each other.
+//! `docs`: the documents agree with them, and lead where they say.
 //! The others run the deployed template in the local cloud (`tests/local`), with the real bootstraps.
 
 mod cloud;
 mod contract;
 mod customer_key;
 mod cutover;
+mod docs;
 mod encrypt_instance;
 mod faithful;
 mod faults;

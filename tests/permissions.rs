@@ -16,7 +16,7 @@ use crate::contract::resources_of_type;
 use crate::cutover::undo_of;
 use crate::fixtures::{fault, instance, seed};
 
-/// What no call of a function shows: AWS checks these besides the action that is called.
+/// What no call of a function shows: AWS checks these besides the action that is called [A38].
 const DEPENDENT_ACTIONS: &[(&str, &str, &str)] = &[
     // Service Authorization Reference, "Actions, resources, and condition keys for Amazon RDS",
     // column "Dependent actions", and, for the tags that are given at creation, the RDS User Guide,

@@ -20,7 +20,7 @@ const MINUTE_SECONDS: i64 = 60;
 const LEAD_MINUTES: i64 = 3;
 /// GetMetricStatistics returns at most this many datapoints.
 const DATAPOINTS_MAX: i64 = 1_440;
-/// CloudWatch shows a minute of RDS's a minute or two after it is over; one that is not there by
+/// CloudWatch shows a minute of RDS's a minute or two after it is over [A19]; one that is not there by
 /// then will not come, and no datapoint is no proof.
 const LATE_DATAPOINT_SECONDS: u64 = 300;
 

@@ -84,7 +84,7 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    /// Somebody deleted the source: what this execution made may be all that is left of its data.
+    /// Somebody deleted the source: what this execution made may be all that is left of its data [A36].
     async fn spare_the_last_copies(&mut self) -> Result<(), Error> {
         self.report().await?;
         let copies = std::mem::take(&mut self.kept);

@@ -77,13 +77,13 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
 }
 
 /// A resource that was just created can be missing for a while, and one that was seen can be missing
-/// once: only two looks in a row that do not find it say that it is gone.
+/// once [A39]: only two looks in a row that do not find it say that it is gone.
 fn may_reappear(previous: &Look) -> bool {
     previous.wait.waited_seconds < UNSEEN_SECONDS_MAX || previous.status.is_some()
 }
 
-/// RDS says `Initializing` while the storage still loads from the snapshot (StorageOperationStatus).
-/// It may say so a little late: two looks.
+/// RDS says `Initializing` while the storage still loads from the snapshot (StorageOperationStatus) [A7],
+/// but for some classes [A8]. It may say so a little late: two looks.
 fn initialization_look(instance: &DbInstance, previous: &Look) -> Look {
     let status = instance.storage_operation_status().unwrap_or("Idle");
     let steady_looks = if status == "Initializing" { 0 } else { previous.steady_looks + 1 };

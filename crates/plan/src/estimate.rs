@@ -3,7 +3,7 @@
 use aws_sdk_rds::types::DbInstance;
 use serde::Serialize;
 
-/// Assumptions, not measurements on AWS: a first snapshot, its encrypted copy (a full copy) and the
+/// Assumptions, not measurements on AWS [A41]: a first snapshot, its encrypted copy (a full copy) and the
 /// restore each have a fixed part, and the first two grow with the data.
 const FIXED_MINUTES: i64 = 25;
 const FAST_GIB_PER_MINUTE: i64 = 10;

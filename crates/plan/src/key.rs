@@ -19,6 +19,7 @@ pub(crate) async fn usable(context: &Context, asked: Option<&str>) -> Result<Key
             context.region
         )));
     }
+    // Makes `alias/aws/rds` in a Region that never used it [A15].
     let answer = context.kms.describe_key().key_id(key_id).send().await;
     let metadata = match answer {
         Ok(output) => output.key_metadata,

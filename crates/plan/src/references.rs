@@ -150,7 +150,7 @@ async fn replication_tasks(context: &Context, source: &DbInstance) -> Result<Vec
     let pages: Result<Vec<_>, _> = context.dms.describe_endpoints().into_paginator().send().collect().await;
     let pages = match pages {
         Ok(pages) => pages,
-        // The answer about an account that has none.
+        // The answer about an account that has none [A29].
         Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_fault()) => vec![],
         Err(error) => return Err(Error::from_call("read the AWS DMS endpoints", error)),
     };

@@ -61,7 +61,8 @@ pub(crate) fn instance(source: &DbInstance) -> Result<(), Error> {
     Ok(())
 }
 
-/// A switchover would change the names under the execution's feet, whichever side the instance is on.
+/// A switchover would change the names under the execution's feet, whichever side the instance is on. The
+/// filters take its ARN [A21].
 pub(crate) async fn blue_green_deployment(context: &Context, source: &DbInstance) -> Result<(), Error> {
     let arn = source.db_instance_arn().unwrap_or_default();
     for side in ["source", "target"] {
@@ -83,7 +84,8 @@ pub(crate) async fn blue_green_deployment(context: &Context, source: &DbInstance
 }
 
 /// Asks RDS whether this class, engine and storage type can be encrypted. An empty answer (an old
-/// engine version that is not offered any more) says nothing either way: a warning.
+/// engine version that is not offered any more) says nothing either way: a warning, since the restore
+/// takes it or refuses it [A5] [A6].
 pub(crate) async fn orderable(context: &Context, source: &DbInstance) -> Result<Option<String>, Error> {
     let engine = source.engine().unwrap_or_default();
     let version = source.engine_version().unwrap_or_default();

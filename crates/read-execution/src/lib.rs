@@ -112,7 +112,7 @@ struct History {
     state: Option<Map<String, Value>>,
 }
 
-/// A history has at most 25,000 events, which is 25 calls.
+/// A history has at most 25,000 events, which is 25 calls [A22].
 async fn read_history(client: &Client, execution_arn: &str) -> Result<History, Error> {
     let mut pages = client
         .get_execution_history()

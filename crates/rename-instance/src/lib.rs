@@ -5,7 +5,7 @@
 //! It is one turn of a loop. Repeating it is safe, because an instance is told by its DbiResourceId:
 //! one that has its new name already is not renamed again. During a rename the old name answers
 //! NotFound, the new one may not be there yet, and may show `available` before the instance reboots
-//! ("Renaming a DB instance", RDS User Guide): only two steady looks at a new endpoint end the loop.
+//! ("Renaming a DB instance", RDS User Guide; [A9]): only two steady looks at a new endpoint end the loop.
 
 mod restore_names;
 #[cfg(test)]
@@ -22,8 +22,7 @@ use workflow::turn::{HIDDEN_SECONDS_MAX, Turn};
 
 use crate::restore_names::RestoreNames;
 
-/// A name that an instance has just lost may be taken for a while yet. Assumed: the User Guide says
-/// only that the new name works "in about 10 minutes".
+/// A name that an instance has just lost may be taken for a while yet [A9].
 const NAME_RELEASE_SECONDS: u64 = 600;
 /// While the target cannot take the name, the name answers nobody: better to give it, or its clients, back
 /// to the source.

@@ -46,7 +46,7 @@ pub fn has_pending_modifications(instance: &DbInstance) -> bool {
     instance.pending_modified_values().is_some_and(|pending| *pending != PendingModifiedValues::builder().build())
 }
 
-/// The instance with this DbiResourceId, whatever it is called now; `None` while a rename hides it.
+/// The instance with this DbiResourceId, whatever it is called now; `None` while a rename hides it [A34].
 ///
 /// The answer is compared and paged through, and an empty id is refused: a filter that RDS ignored
 /// would otherwise hand over a stranger's instance.

@@ -66,7 +66,7 @@ pub enum Error {
     #[error("{0}")]
     CleanUpFailed(String),
 
-    // AWS said no. Throttling, capacity, quota and state are retried for hours.
+    // AWS said no. Throttling, capacity, quota and state ([A10]) are retried for hours.
     #[error("{0}")]
     Throttled(#[source] CallFailure),
     #[error("{0}")]

@@ -38,7 +38,7 @@ impl Cutover {
     pub const ALL: &[(&str, Self)] = &[("none", Self::None), ("rename", Self::Rename)];
 }
 
-/// What becomes of the two snapshots once the target is proven.
+/// What becomes of the two snapshots once the target is proven, and needs neither [A35].
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Snapshots {

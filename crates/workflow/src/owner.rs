@@ -20,7 +20,8 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The user's tags and the two of ours, as a creating call takes them.
+    /// The user's tags and the two of ours, as a creating call takes them. CopyTagsToSnapshot may bring
+    /// the same keys [A14].
     pub fn tags_with(&self, user_tags: &[TagPair]) -> Vec<Tag> {
         let ours = [(EXECUTION_TAG, &self.execution), (SOURCE_TAG, &self.source_resource_id)];
         user_tags
@@ -30,6 +31,7 @@ impl Owner {
             .collect()
     }
 
+    /// By the tags that the description of a resource brings along [A13].
     pub fn owns(&self, tags: &[Tag]) -> bool {
         execution_of(tags) == Some(&self.execution) && source_of(tags) == Some(&self.source_resource_id)
     }

@@ -100,7 +100,7 @@ const LOST: &[&str] = &[
 
 /// Statuses in which an instance serves clients as usual, although it is not `available`.
 /// The baseline backup after a restore takes hours, and storage optimization can take a day; both
-/// and the lazy load run beside the database.
+/// and the lazy load run beside the database [A7] [A11].
 const SERVING: &[&str] = &[
     "available",
     "backing-up",

@@ -5,7 +5,7 @@
 //! nothing.
 //!
 //! Without progress to go by, a loop sleeps a share of the time it has waited, so that short waits
-//! lose little time and long ones little history. With progress, each look bounds the end: at
+//! lose little time and long ones little history. With progress [A31], each look bounds the end: at
 //! `t` seconds and `p` percent, steady progress ends after `100 t / (p + 1)` and by `100 t / p`
 //! seconds. The looks' bounds are intersected. Far from the end the loop sleeps half of what is
 //! left; between the bounds it looks every few seconds. When the bounds contradict each other, or

@@ -22,12 +22,12 @@ DEFAULT_DURATIONS = {
     "restore": 420,
     # Since 2025 a baseline backup follows a restore with retention, for hours on large instances.
     "restore_backup": 120,
-    # The lazy load after a restore, shown as StorageOperationStatus.
+    # The lazy load after a restore, shown as StorageOperationStatus [A7].
     "initialize": 600,
     # After ModifyDBInstance the status stays "available" for a moment.
     "modify_delay": 5,
     "modify": 60,
-    # After a rename neither name is found; then the new one is "renaming", looks "available", reboots.
+    # After a rename neither name is found; then the new one is "renaming", looks "available", reboots [A9].
     "rename_hidden": 20,
     "rename": 30,
     "rename_available": 10,

@@ -13,7 +13,7 @@ from .records import Instance, ServiceError, Snapshot, checked_count, checked_ta
 
 # CreateDBSnapshot: "the DB instance must be in the available or storage-optimization state" (RDS User Guide).
 SNAPSHOT_STATUSES = {"available", "storage-optimization"}
-# "can't specify IOPS or storage throughput for engine … less than 400" (RDS User Guide, "gp3 storage").
+# "can't specify IOPS or storage throughput for engine … less than 400" (RDS User Guide, "gp3 storage") [A33].
 GP3_THRESHOLD_GIBIBYTES = {"oracle": 200, "sqlserver": 0}
 GP3_DEFAULT_THRESHOLD_GIBIBYTES = 400
 # What an account answers that does not use the feature; moto does not have these operations.
@@ -124,6 +124,7 @@ class RdsRequest(RDSResponse):
         self.records.check_snapshot_quota()
         checked_tags(tags)
         source = instance.fields
+        # Given and copied tags merge [A14].
         inherited = instance.tags if source.get("CopyTagsToSnapshot") else []
         fields = {
             "DBSnapshotIdentifier": identifier,

@@ -1,7 +1,7 @@
 """What RestoreDBInstanceFromDBSnapshot sets where the request omits a setting.
 
 Of the source instance a restore takes only what `INHERITED` names. Everything else starts as on a
-new instance, with the rows of `OMITTED` on top.
+new instance, with the rows of `OMITTED` on top [A32].
 """
 
 from . import settings
@@ -33,7 +33,7 @@ OMITTED = (
     ("IAMDatabaseAuthenticationEnabled", lambda region, resource_id, source: False),
     # "By default, deletion protection isn't enabled" (API model).
     ("DeletionProtection", lambda region, resource_id, source: False),
-    # "Default: Uses existing setting" (API model), but 1 was seen by an infrastructure provider's test: the harsher one.
+    # "Default: Uses existing setting" (API model), but 1 was seen by an infrastructure provider's test [A40].
     ("BackupRetentionPeriod", lambda region, resource_id, source: 1),
     # "a 30-minute window selected at random" (API model).
     ("PreferredBackupWindow", lambda region, resource_id, source: settings.backup_window(resource_id, source.get("PreferredBackupWindow"))),

@@ -13,7 +13,7 @@
 //! RDS starts the first backup as soon as an instance with a retention period is restored. The
 //! instance is then `backing-up`, for hours if it is large. It serves clients meanwhile, but
 //! ModifyDBInstance asks for `available`, and both the settings that only ModifyDBInstance takes (each
-//! instance has one, the maintenance window) and the rename of a cutover go through it.
+//! instance has one, the maintenance window) and the rename of a cutover go through it [A11].
 //!
 //! - **Without a cutover** the retention is passed at restore, and the run waits for `available`.
 //!   Nobody waits with it, and the target has point-in-time recovery when it is handed over.

@@ -35,7 +35,7 @@ pub(super) fn restore_db_name(request: Restore, source: &Settings, _: &Settings)
 // Storage.
 
 /// Below this size RDS fixes the performance of gp3 and refuses the parameters ("can't specify IOPS
-/// or storage throughput for engine … and a storage size less than 400").
+/// or storage throughput for engine … and a storage size less than 400") [A33].
 fn gp3_threshold_gib(engine: &str) -> i32 {
     if is_oracle(engine) {
         200
@@ -389,7 +389,8 @@ pub(super) fn modify_insights_key(request: Modify, source: &Settings, target: &S
 
 // Secrets, roles, streams.
 
-/// The setting is the key, since the secret itself is new; without one RDS takes its default key.
+/// The setting is the key, since the secret itself is new; without one RDS takes its default key, which
+/// may be named as well [A16].
 pub(super) fn master_user_secret_key(instance: &DbInstance) -> Option<&str> {
     Some(instance.master_user_secret()?.kms_key_id().unwrap_or("alias/aws/secretsmanager"))
 }

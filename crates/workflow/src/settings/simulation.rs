@@ -142,7 +142,7 @@ macro_rules! domain {
     }};
 }
 
-/// RestoreDBInstanceFromDBSnapshot from a snapshot of `source`.
+/// RestoreDBInstanceFromDBSnapshot from a snapshot of `source` [A32].
 fn restored(source: &DbInstance, request: &RestoreDbInstanceFromDbSnapshotInput) -> Outcome {
     let mut target = with_the_data_of(source);
     let multi_az = request.multi_az.unwrap_or_default();

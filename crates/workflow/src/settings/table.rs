@@ -49,6 +49,7 @@ pub const TABLE: &[Field] = &[
     Field::at_restore("AutoMinorVersionUpgrade", Flag(DbInstance::auto_minor_version_upgrade), "")
         .restore(&["AutoMinorVersionUpgrade"], Set::Flag(Restore::set_auto_minor_version_upgrade))
         .modify(&["AutoMinorVersionUpgrade"], Set::Flag(Modify::set_auto_minor_version_upgrade)),
+    // MySQL's time zone is one of the parameters [A18].
     Field::at_restore("DBParameterGroups", Text(rules::parameter_group), "")
         .carried_as("DBParameterGroupName")
         .restore(&["DBParameterGroupName"], Set::Text(Restore::set_db_parameter_group_name))
@@ -364,7 +365,7 @@ const NEVER_RESTORED: &[(&str, &str)] = &[
     ("DBInstanceIdentifier", "the step names the target"),
     ("DBSnapshotIdentifier", "the step names the snapshot"),
     ("Tags", "the step passes the user's and its own"),
-    ("AllocatedStorage", "the snapshot's: storage cannot shrink, and SQL Server refuses the parameter"),
+    ("AllocatedStorage", "the snapshot's: storage cannot shrink, and SQL Server refuses the parameter"), // [A1]
     ("UseDefaultProcessorFeatures", "the default where no ProcessorFeatures are passed"),
     ("DeletionProtection", "comes last, since it blocks the undo"),
     ("DBCapacityReservationIdentifier", "the source holds the reserved unit"),
