@@ -33,7 +33,7 @@ test: lint build ## everything that CI checks: lint, then unit, contract and end
 	cd tests/local && LOG_LEVEL=ERROR ../../$(CLOUD_PYTHON) -m unittest discover -b
 
 .PHONY: lint
-lint: setup ## formatting, clippy, licences, the template, the state machines, what the documents have of them
+lint: setup ## formatting, clippy, ruff, mypy, licences, the template, the state machines, what the documents have of them
 	cargo fmt --all --check
 	$(TOOLS)/cfn-lint template.yaml
 	$(TOOLS)/sam validate --lint --region $(LINT_REGION) --template template.yaml
@@ -41,7 +41,10 @@ lint: setup ## formatting, clippy, licences, the template, the state machines, w
 	scripts/asl-validator statemachine/*.asl.json
 	$(PYTHON) scripts/state_diagram.py --check docs/machines.md
 	$(TOOLS)/python scripts/permissions_table.py --check docs/permissions.md
-	$(PYTHON) -m compileall -q scripts tests/local
+	$(TOOLS)/ruff check --quiet
+	$(TOOLS)/ruff format --check --quiet
+	$(TOOLS)/mypy --no-error-summary
+	$(PYTHON) -m compileall -q tests/local
 	@# The licences and origins of the crates. Their advisories change without us: CI asks for them every week.
 	$(TOOLS)/cargo-deny --locked check licenses bans sources
 	cargo clippy --locked --workspace --all-targets -- --deny warnings

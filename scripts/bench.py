@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import ctypes
 import datetime
-import functools
 import http.server
 import io
 import ipaddress
@@ -33,11 +32,15 @@ import threading
 import time
 import urllib.parse
 import zipfile
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple, TypeVar
 
 import certifi
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+Event = TypeVar("Event")
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 WARM_CALLS = 20
@@ -62,8 +65,15 @@ STATES = {
 
 # Megabytes are millions of bytes.
 COLUMNS = {
-    "size": "MB", "zipped": "MB", "init": "ms", "first": "ms", "CPU": "ms", "warm": "ms", "warm CPU": "ms", "memory": "MB",
-}  # fmt: skip
+    "size": "MB",
+    "zipped": "MB",
+    "init": "ms",
+    "first": "ms",
+    "CPU": "ms",
+    "warm": "ms",
+    "warm CPU": "ms",
+    "memory": "MB",
+}
 AIMS = {"zipped": 2.5, "init": 10, "CPU": 45, "memory": 12}
 LEGEND = """\
 zipped    as `sam deploy` uploads it
@@ -83,7 +93,10 @@ KEY_ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-123456789
 EXECUTION = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:EncryptInstance:bench"
 UNDO_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:UndoInstance"
 INPUT = {"instance_id": SOURCE}
-CONTEXT = {"Execution": {"Id": EXECUTION, "Input": INPUT, "StartTime": "2026-01-05T10:00:00Z"}, "State": {"RetryCount": 0}}
+CONTEXT = {
+    "Execution": {"Id": EXECUTION, "Input": INPUT, "StartTime": "2026-01-05T10:00:00Z"},
+    "State": {"RetryCount": 0},
+}
 TAGS = [{"Tag": {"Key": "team", "Value": "sales"}}]
 OWNED_TAGS = [
     *TAGS,
@@ -91,58 +104,71 @@ OWNED_TAGS = [
     {"Tag": {"Key": "rds-encrypt:source", "Value": f"db-{SOURCE}"}},
 ]
 
+# A document as AWS and the state machines write it: names, lists and plain values, nested.
+Document = dict[str, Any]
 
-def arn(kind, identifier):
+
+def arn(kind: str, identifier: str) -> str:
     return f"arn:aws:rds:{REGION}:{ACCOUNT}:{kind}:{identifier}"
 
 
-def instance(identifier):
+def instance(identifier: str) -> Document:
     encrypted = identifier == TARGET
     key = {"KmsKeyId": KEY_ARN} if encrypted else {}
     return {"DBInstance": {
         "DBInstanceIdentifier": identifier, "DbiResourceId": f"db-{identifier}", "DBInstanceArn": arn("db", identifier),
-        "DBInstanceClass": "db.t3.medium", "DBInstanceStatus": "available", "Engine": "postgres", "EngineVersion": "16.4",
-        "LicenseModel": "postgresql-license", "MasterUsername": "postgres", "DBName": "test",
+        "DBInstanceClass": "db.t3.medium", "DBInstanceStatus": "available", "Engine": "postgres",
+        "EngineVersion": "16.4", "LicenseModel": "postgresql-license", "MasterUsername": "postgres", "DBName": "test",
         "InstanceCreateTime": "2024-05-04T10:11:12.123Z", "AllocatedStorage": 100, "StorageType": "gp3", "Iops": 3000,
         "StorageThroughput": 125, "MultiAZ": False, "AvailabilityZone": f"{REGION}a",
-        "Endpoint": {"Address": f"{identifier}.c1.{REGION}.rds.amazonaws.com", "Port": 5432, "HostedZoneId": "Z2R2ITUGPM61AM"},
+        "Endpoint": {
+            "Address": f"{identifier}.c1.{REGION}.rds.amazonaws.com", "Port": 5432, "HostedZoneId": "Z2R2ITUGPM61AM",
+        },
         "DBSubnetGroup": {
             "DBSubnetGroupName": "private", "DBSubnetGroupDescription": "private", "VpcId": "vpc-1",
             "SubnetGroupStatus": "Complete",
             "Subnets": [
-                {"Subnet": {"SubnetIdentifier": f"subnet-{zone}", "SubnetAvailabilityZone": {"Name": f"{REGION}{zone}"}}}
+                {"Subnet": {"SubnetIdentifier": f"subnet-{zone}", "SubnetAvailabilityZone": {"Name": REGION + zone}}}
                 for zone in "abc"
             ],
         },
         "VpcSecurityGroups": [
-            {"VpcSecurityGroupMembership": {"VpcSecurityGroupId": group, "Status": "active"}} for group in ("sg-1", "sg-2")
+            {"VpcSecurityGroupMembership": {"VpcSecurityGroupId": group, "Status": "active"}}
+            for group in ("sg-1", "sg-2")
         ],
-        "DBParameterGroups": [{"DBParameterGroup": {"DBParameterGroupName": "orders-16", "ParameterApplyStatus": "in-sync"}}],
-        "OptionGroupMemberships": [{"OptionGroupMembership": {"OptionGroupName": "default:postgres-16", "Status": "in-sync"}}],
-        "PendingModifiedValues": {}, "ReadReplicaDBInstanceIdentifiers": [], "AssociatedRoles": [], "DomainMemberships": [],
-        "BackupRetentionPeriod": 7, "PreferredBackupWindow": "03:00-03:30", "PreferredMaintenanceWindow": "sun:04:00-sun:04:30",
-        "LatestRestorableTime": "2026-01-05T09:58:00Z", "AutoMinorVersionUpgrade": True, "PubliclyAccessible": False,
-        "CopyTagsToSnapshot": True, "DeletionProtection": False, "IAMDatabaseAuthenticationEnabled": False,
-        "PerformanceInsightsEnabled": False, "MonitoringInterval": 0, "NetworkType": "IPV4", "BackupTarget": "region",
+        "DBParameterGroups": [
+            {"DBParameterGroup": {"DBParameterGroupName": "orders-16", "ParameterApplyStatus": "in-sync"}},
+        ],
+        "OptionGroupMemberships": [
+            {"OptionGroupMembership": {"OptionGroupName": "default:postgres-16", "Status": "in-sync"}},
+        ],
+        "PendingModifiedValues": {}, "ReadReplicaDBInstanceIdentifiers": [], "AssociatedRoles": [],
+        "DomainMemberships": [], "BackupRetentionPeriod": 7, "PreferredBackupWindow": "03:00-03:30",
+        "PreferredMaintenanceWindow": "sun:04:00-sun:04:30", "LatestRestorableTime": "2026-01-05T09:58:00Z",
+        "AutoMinorVersionUpgrade": True, "PubliclyAccessible": False, "CopyTagsToSnapshot": True,
+        "DeletionProtection": False, "IAMDatabaseAuthenticationEnabled": False, "PerformanceInsightsEnabled": False,
+        "MonitoringInterval": 0, "NetworkType": "IPV4", "BackupTarget": "region",
         "CACertificateIdentifier": "rds-ca-rsa2048-g1", "EngineLifecycleSupport": "open-source-rds-extended-support",
         "StorageEncrypted": encrypted, "StorageEncryptionType": "sse-kms" if encrypted else "none", **key,
         "TagList": OWNED_TAGS if encrypted else TAGS,
     }}  # fmt: skip
 
 
-def snapshot(identifier):
+def snapshot(identifier: str) -> Document:
     return {"DBSnapshot": {
-        "DBSnapshotIdentifier": identifier, "DBSnapshotArn": arn("snapshot", identifier), "DBInstanceIdentifier": SOURCE,
-        "Status": "available", "PercentProgress": 100, "Engine": "postgres", "EngineVersion": "16.4", "SnapshotType": "manual",
-        "SnapshotCreateTime": "2026-01-05T10:01:00Z", "SnapshotDatabaseTime": "2026-01-05T10:01:00Z", "AllocatedStorage": 100,
-        "DbiResourceId": f"db-{SOURCE}", "Encrypted": False, "TagList": OWNED_TAGS,
+        "DBSnapshotIdentifier": identifier, "DBSnapshotArn": arn("snapshot", identifier),
+        "DBInstanceIdentifier": SOURCE, "Status": "available", "PercentProgress": 100, "Engine": "postgres",
+        "EngineVersion": "16.4", "SnapshotType": "manual", "SnapshotCreateTime": "2026-01-05T10:01:00Z",
+        "SnapshotDatabaseTime": "2026-01-05T10:01:00Z", "AllocatedStorage": 100, "DbiResourceId": f"db-{SOURCE}",
+        "Encrypted": False, "TagList": OWNED_TAGS,
     }}  # fmt: skip
 
 
-def answer_rds(action, parameters):
-    """The result of an action of RDS's query protocol, as nested names and values."""
-    named = parameters.get("DBInstanceIdentifier") or parameters.get("Filters.Filter.1.Values.Value.1", "").removeprefix("db-")
-    snapshot_named = parameters.get("TargetDBSnapshotIdentifier") or parameters.get("DBSnapshotIdentifier")
+def answer_rds(action: str, parameters: dict[str, str]) -> Document | None:
+    """The result of an action of RDS's query protocol; None if nothing is known of it."""
+    filtered = parameters.get("Filters.Filter.1.Values.Value.1", "").removeprefix("db-")
+    named = parameters.get("DBInstanceIdentifier", filtered)
+    snapshot_named = parameters.get("TargetDBSnapshotIdentifier") or parameters.get("DBSnapshotIdentifier", "")
     match action:
         case "DescribeDBInstances":
             return {"DBInstances": [instance(named)]}
@@ -154,12 +180,15 @@ def answer_rds(action, parameters):
             return snapshot(snapshot_named)
         case "DescribeAccountAttributes":
             quotas = ("DBInstances", "ManualSnapshots", "AllocatedStorage")
-            return {"AccountQuotas": [{"AccountQuota": {"AccountQuotaName": name, "Used": 1, "Max": 1000}} for name in quotas]}
+            quota = {"Used": 1, "Max": 1000}
+            return {"AccountQuotas": [{"AccountQuota": {"AccountQuotaName": name, **quota}} for name in quotas]}
         case "DescribeOrderableDBInstanceOptions":
             options = [{"OrderableDBInstanceOption": {"StorageType": "gp3", "SupportsStorageEncryption": True}}]
             return {"OrderableDBInstanceOptions": options}
         case "DescribeBlueGreenDeployments" | "DescribePendingMaintenanceActions":
             return {}
+        case _:
+            return None
 
 
 ANSWERS_IN_JSON = {
@@ -168,7 +197,8 @@ ANSWERS_IN_JSON = {
         "KeySpec": "SYMMETRIC_DEFAULT", "KeyManager": "AWS", "Enabled": True, "CreationDate": 1.7e9,
     }},
     "DescribeExecution": {
-        "executionArn": EXECUTION, "stateMachineArn": EXECUTION, "name": "bench", "status": "RUNNING", "startDate": 1.7e9,
+        "executionArn": EXECUTION, "stateMachineArn": EXECUTION, "name": "bench", "status": "RUNNING",
+        "startDate": 1.7e9,
     },
 }  # fmt: skip
 
@@ -176,7 +206,7 @@ ANSWERS_IN_JSON = {
 ANSWERS_IN_CBOR = {"GetMetricStatistics": b"\xa1\x6aDatapoints\x80"}
 
 
-def xml(value):
+def xml(value: object) -> str:
     """Names and values as elements; an item of a list brings its own name."""
     match value:
         case dict():
@@ -189,12 +219,12 @@ def xml(value):
             return str(value)
 
 
-def answer(path, target, body):
+def answer(path: str, target: str | None, body: str) -> tuple[str, str, bytes | None]:
     """The operation that is called in one of AWS's three protocols, and the reply if there is one."""
     if target:
         operation = target.split(".")[-1]
-        result = ANSWERS_IN_JSON.get(operation)
-        return operation, "application/x-amz-json-1.1", result and json.dumps(result).encode()
+        known = ANSWERS_IN_JSON.get(operation)
+        return operation, "application/x-amz-json-1.1", json.dumps(known).encode() if known else None
     if path.startswith("/service/"):
         operation = path.split("/")[-1]
         return operation, "application/cbor", ANSWERS_IN_CBOR.get(operation)
@@ -213,7 +243,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # Headers and body are two writes: Nagle's algorithm would hold the second back for 40 ms.
     disable_nagle_algorithm = True
 
-    def reply(self, status, body=b"", headers=None):
+    def reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         self.send_response_only(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -221,26 +251,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def body(self):
+    def body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"] or 0))
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 
 class Aws(Handler):
-    def do_POST(self):
+    server: "AwsServer"
+
+    def do_POST(self) -> None:
         operation, kind, body = answer(self.path, self.headers["X-Amz-Target"], self.body().decode(errors="replace"))
         if body is None:
             self.server.unanswered.add(operation)
-            return self.reply(400)
-        self.reply(200, body, {"Content-Type": kind, "smithy-protocol": "rpc-v2-cbor"})
+            self.reply(400)
+        else:
+            self.reply(200, body, {"Content-Type": kind, "smithy-protocol": "rpc-v2-cbor"})
 
 
 class RuntimeApi(Handler):
     """https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html"""
 
-    def do_GET(self):
+    server: "RuntimeServer"
+
+    def do_GET(self) -> None:
         self.server.function.asks.put(time.perf_counter())
         invocation = self.server.function.invocations.get()
         if invocation is None:  # The run is over, and the process is gone.
@@ -255,35 +290,47 @@ class RuntimeApi(Handler):
         self.server.function.handed_out_at = time.perf_counter()
         self.reply(200, invocation, headers)
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         function, at = self.server.function, time.perf_counter()
         cpu_seconds = function.cpu_seconds()
         failed = self.path.endswith("/error")
-        function.replies.put((at - function.handed_out_at, cpu_seconds, failed, self.body()))
+        function.replies.put(Reply(self.body(), failed, at - function.handed_out_at, cpu_seconds))
         self.reply(202)
 
 
 class Server(http.server.ThreadingHTTPServer):
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         # A process that is ended cuts its connections.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
+class AwsServer(Server):
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), Aws)
+        self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.unanswered: set[str] = set()
+
+
+class RuntimeServer(Server):
+    # Set before a process of it is started.
+    function: "Function"
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), RuntimeApi)
+
+
 @contextlib.contextmanager
-def serving(handler, tls=None):
-    server = Server(("127.0.0.1", 0), handler)
-    if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
+def serving(server: Server) -> Iterator[None]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield server
+        yield
     finally:
         server.shutdown()
         server.server_close()
 
 
-def private_authority(folder):
+def private_authority(folder: pathlib.Path) -> tuple[ssl.SSLContext, pathlib.Path]:
     """A TLS context for this machine, and the file of root certificates to trust it by.
 
     The file holds the public authorities, too, since a function loads all of them. RSA with 2048
@@ -292,7 +339,13 @@ def private_authority(folder):
     now = datetime.datetime.now(datetime.timezone.utc)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
 
-    def certificate(subject, key, issuer, issuer_key, extension):
+    def certificate(
+        subject: str,
+        key: rsa.RSAPrivateKey,
+        issuer: str,
+        issuer_key: rsa.RSAPrivateKey,
+        extension: x509.ExtensionType,
+    ) -> x509.Certificate:
         builder = x509.CertificateBuilder(
             x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]),
             x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]),
@@ -304,7 +357,8 @@ def private_authority(folder):
         return builder.add_extension(extension, critical=True).sign(issuer_key, hashes.SHA256())
 
     authority_key, server_key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-    authority = certificate("bench", authority_key, "bench", authority_key, x509.BasicConstraints(ca=True, path_length=0))
+    constraints = x509.BasicConstraints(ca=True, path_length=0)
+    authority = certificate("bench", authority_key, "bench", authority_key, constraints)
     server = certificate("localhost", server_key, "bench", authority_key, x509.SubjectAlternativeName(names))
     pem = serialization.Encoding.PEM
     roots, chain = folder / "roots.pem", folder / "server.pem"
@@ -323,20 +377,33 @@ class Failed(Exception):
     """A function did not answer as it should: the message says which and how."""
 
 
+class Reply(NamedTuple):
+    """What a function answered, after how long, and its process's processor time until then."""
+
+    body: bytes
+    failed: bool
+    seconds: float
+    cpu_seconds: float
+
+
 class Function:
     """One process of a function, from its start to its end."""
 
-    def __init__(self, step, bootstrap, environment, log):
+    process: subprocess.Popen[bytes]
+    handed_out_at: float
+
+    def __init__(self, step: str, bootstrap: pathlib.Path, environment: dict[str, str], log: IO[str]) -> None:
         self.step = step
         self.log = log
-        self.process = None
-        self.handed_out_at = None
-        self.asks, self.invocations, self.replies = queue.SimpleQueue(), queue.SimpleQueue(), queue.SimpleQueue()
+        # The moments at which it asked for work; what it is handed, None at the end; what it answered.
+        self.asks: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self.invocations: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         self.bootstrap = bootstrap
         self.environment = environment | {"AWS_SDK_UA_APP_ID": f"rds-encrypt.{step}", "AWS_LAMBDA_FUNCTION_NAME": step}
 
-    def start(self):
-        """Starts the process, and returns how long it took to ask for work."""
+    def start(self) -> float:
+        """Starts the process, and returns when that was."""
         started_at = time.perf_counter()
         try:
             self.process = subprocess.Popen(
@@ -344,43 +411,43 @@ class Function:
             )
         except OSError as problem:
             raise Failed(f"{self.bootstrap} does not start here ({problem}): build it for this processor") from None
-        return self.wait_for(self.asks) - started_at
+        return started_at
 
-    def invoke(self, payload):
-        """Returns the reply, how long it took, and the process's processor time until then."""
+    def invoke(self, payload: Document) -> Reply:
         self.invocations.put(json.dumps(payload).encode())
-        seconds, cpu_seconds, failed, body = self.wait_for(self.replies)
-        if failed:
-            raise Failed(f"{self.step} failed: {body.decode()}")
+        reply = self.wait_for(self.replies)
+        if reply.failed:
+            raise Failed(f"{self.step} failed: {reply.body.decode()}")
         self.wait_for(self.asks)
-        return json.loads(body), seconds, cpu_seconds
+        return reply
 
-    def wait_for(self, events):
+    def wait_for(self, events: "queue.SimpleQueue[Event]") -> Event:
         try:
             return events.get(timeout=TIMEOUT_SECONDS)
         except queue.Empty:
             self.log.seek(0)
-            raise Failed(f"{self.step} was silent for {TIMEOUT_SECONDS} s. It logged:\n{self.log.read()[-3000:]}") from None
+            logged = self.log.read()[-3000:]
+            raise Failed(f"{self.step} was silent for {TIMEOUT_SECONDS} s. It logged:\n{logged}") from None
 
-    def cpu_seconds(self):
+    def cpu_seconds(self) -> float:
         """In nanosecond steps, other than /proc/PID/stat, and with the threads that have ended."""
         clock = ctypes.c_int()
         ctypes.CDLL(None).clock_getcpuclockid(self.process.pid, ctypes.byref(clock))
         return time.clock_gettime(clock.value)
 
-    def peak_memory_bytes(self):
+    def peak_memory_bytes(self) -> int:
         """Of this program alone; ru_maxrss would begin with that of the Python that started it."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+        (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
+        return int(kilobytes) * 1024
 
-    def stop(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
         self.invocations.put(None)
 
 
-def request_of(step, state):
+def request_of(step: str, state: Document) -> Document:
     """What the state machine hands to the step: its Parameters, with the paths followed."""
     if step not in STATES:
         raise Failed(f"{step} is new: say in STATES ({__file__}) in which state it is to be measured")
@@ -389,53 +456,61 @@ def request_of(step, state):
     if name not in states:
         raise Failed(f"statemachine/{machine}.asl.json has no state {name} any more: change STATES in {__file__}")
 
-    def follow(path):
+    def follow(path: str) -> Any:
         start, keys = (CONTEXT, path[3:]) if path.startswith("$$.") else (state, path[2:])
-        return functools.reduce(lambda value, key: (value or {}).get(key), filter(None, keys.split(".")), start)
+        value: Any = start
+        for key in filter(None, keys.split(".")):
+            value = (value or {}).get(key)
+        return value
 
-    def filled(parameters):
-        if not isinstance(parameters, dict):
-            return parameters
-        return {key.removesuffix(".$"): follow(value) if key.endswith(".$") else filled(value) for key, value in parameters.items()}
+    def filled(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        is_path = {key: key.endswith(".$") for key in value}
+        return {
+            key.removesuffix(".$"): follow(inner) if is_path[key] else filled(inner) for key, inner in value.items()
+        }
 
-    return filled(states[name]["Parameters"])
+    request: Document = filled(states[name]["Parameters"])
+    return request
 
 
-def measure(function, request):
+def measure(function: Function, request: Document) -> tuple[dict[str, float], Document]:
     """One process's figures, in seconds and bytes, and its first reply."""
+    started_at = function.start()
     try:
-        init = function.start()
-        reply, first, cpu = function.invoke(request)
-        warm = [function.invoke(request)[1:] for _ in range(WARM_CALLS)]
+        init = function.wait_for(function.asks) - started_at
+        first = function.invoke(request)
+        warm = [function.invoke(request) for _ in range(WARM_CALLS)]
         figures = {
             "init": init,
-            "first": first,
-            "CPU": cpu,
-            "warm": statistics.median(seconds for seconds, _ in warm),
-            "warm CPU": (warm[-1][1] - cpu) / WARM_CALLS,
+            "first": first.seconds,
+            "CPU": first.cpu_seconds,
+            "warm": statistics.median(reply.seconds for reply in warm),
+            "warm CPU": (warm[-1].cpu_seconds - first.cpu_seconds) / WARM_CALLS,
             "memory": function.peak_memory_bytes(),
         }
-        return figures, reply
+        return figures, json.loads(first.body)
     finally:
         function.stop()
 
 
-def zipped_bytes(bootstrap):
+def zipped_bytes(bootstrap: pathlib.Path) -> int:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.write(bootstrap, "bootstrap")
     return len(archive.getvalue())
 
 
-def run_all(bootstraps, runs):
+def run_all(bootstraps: dict[str, pathlib.Path], runs: int) -> dict[str, dict[str, float]]:
     """For each step the medians of its processes' figures."""
-    figures = {step: [] for step in bootstraps}
+    figures: dict[str, list[dict[str, float]]] = {step: [] for step in bootstraps}
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rds-encrypt-bench-")))
         context, roots = private_authority(folder)
-        aws = stack.enter_context(serving(Aws, context))
-        aws.unanswered = set()
-        runtime_api = stack.enter_context(serving(RuntimeApi))
+        aws, runtime_api = AwsServer(context), RuntimeServer()
+        stack.enter_context(serving(aws))
+        stack.enter_context(serving(runtime_api))
         environment = {
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime_api.server_port}",
             "AWS_ENDPOINT_URL": f"https://localhost:{aws.server_port}",
@@ -453,7 +528,7 @@ def run_all(bootstraps, runs):
             "KMS_KEY_ID": "alias/aws/rds",
             "UNDO_STATE_MACHINE_ARN": UNDO_MACHINE,
         }
-        state = {}
+        state: Document = {}
         for _ in range(runs):
             for step, bootstrap in bootstraps.items():
                 with tempfile.TemporaryFile("w+") as log:
@@ -462,7 +537,9 @@ def run_all(bootstraps, runs):
                         measured, reply = measure(function, request_of(step, INPUT if step == "plan" else state))
                     except Failed as problem:
                         unanswered = ", ".join(aws.unanswered)
-                        raise Failed(f"{problem}\nNo answer here to: {unanswered}" if unanswered else problem) from None
+                        raise Failed(
+                            f"{problem}\nNo answer here to: {unanswered}" if unanswered else str(problem)
+                        ) from None
                 figures[step].append(measured)
                 if step == "plan":
                     state = {**reply, "executionArn": EXECUTION}
@@ -472,18 +549,18 @@ def run_all(bootstraps, runs):
     }
 
 
-def find_bootstraps(folder):
+def find_bootstraps(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """By step, the plan first: SAM calls the folder PlanFunction, cargo-lambda plan."""
     steps = {}
     for bootstrap in sorted(folder.glob("*/bootstrap")):
         words = re.findall(r"[A-Z][a-z]+", bootstrap.parent.name.removesuffix("Function"))
         steps["-".join(words).lower() or bootstrap.parent.name] = bootstrap.resolve()
     if "plan" not in steps:
-        raise Failed(f"{folder} holds no bootstrap of the plan, from whose reply the others' requests are made: run `make build`")
+        raise Failed(f"{folder} holds no plan, from whose reply the others' requests are made: run `make build`")
     return {"plan": steps.pop("plan"), **steps}
 
 
-def show(table):
+def show(table: dict[str, dict[str, float]]) -> None:
     print(f"\n{'':16}" + "".join(f"{name:>10}" for name in COLUMNS))
     print(f"{'':16}" + "".join(f"{unit:>10}" for unit in COLUMNS.values()))
     for step, row in table.items():
@@ -497,14 +574,15 @@ def show(table):
     print(f"\n{LEGEND}")
 
 
-def missed(row, name):
+def missed(row: dict[str, float], name: str) -> bool:
     return name in AIMS and row[name] > AIMS[name]
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=9, help="processes of each function; default: %(default)s")
-    parser.add_argument("folder", nargs="?", type=pathlib.Path, default=REPOSITORY / ".aws-sam" / "build", metavar="FOLDER")
+    built = REPOSITORY / ".aws-sam" / "build"
+    parser.add_argument("folder", nargs="?", type=pathlib.Path, default=built, metavar="FOLDER")
     arguments = parser.parse_args()
     bootstraps = find_bootstraps(arguments.folder)
     load_before, _, _ = os.getloadavg()

@@ -14,7 +14,7 @@ import sys
 MACHINES = {62: "x86_64", 183: "arm64"}
 
 
-def architecture_of(binary):
+def architecture_of(binary: pathlib.Path) -> str | None:
     """The architecture that an ELF file is for, in AWS's words; None if it is no ELF file."""
     header = binary.read_bytes()[:20]
     if len(header) < 20 or header[:4] != b"\x7fELF":
@@ -24,7 +24,7 @@ def architecture_of(binary):
     return MACHINES.get(machine, f"ELF machine {machine}")
 
 
-def main():
+def main() -> None:
     wanted = sys.argv[1]
     folder = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else ".aws-sam/build")
     bootstraps = sorted(folder.glob("*/bootstrap"))
@@ -32,7 +32,8 @@ def main():
         sys.exit(f"{folder} holds no bootstrap: run `make build`")
     wrong = {binary: found for binary in bootstraps if (found := architecture_of(binary)) != wanted}
     for binary, found in wrong.items():
-        print(f"{binary} is for {found or 'no processor: not an ELF file'}, the template says {wanted}", file=sys.stderr)
+        processor = found or "no processor: not an ELF file"
+        print(f"{binary} is for {processor}, the template says {wanted}", file=sys.stderr)
     if wrong:
         sys.exit(f"Build and deploy must name the same architecture: make build Architecture={wanted}")
 

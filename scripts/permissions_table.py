@@ -13,12 +13,14 @@ cfn-lint reads the template, since YAML alone knows nothing of `!Sub`: run it wi
 .local/tools. What SAM adds to the functions' roles by itself is not in the template, so not in the table.
 """
 
-import argparse
 import pathlib
 import re
 import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from cfnlint.decode import cfn_yaml
+from generated import write_or_check
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 TABLE = re.compile(
@@ -27,26 +29,18 @@ TABLE = re.compile(
 HEAD = "| Role of | May | On | Only if |\n|---|---|---|---|\n"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if the table is out of date")
-    parser.add_argument("file", type=pathlib.Path)
-    arguments = parser.parse_args()
-    before = arguments.file.read_text()
-    table = HEAD + "".join(rows(cfn_yaml.load(str(REPOSITORY / "template.yaml"))["Resources"]))
-    after, count = TABLE.subn(lambda match: f"{match['begin']}{table}{match['end']}", before)
-    if not count:
-        sys.exit(f"{arguments.file} has no place for the table\n\n{__doc__}")
-    if arguments.check:
-        if after != before:
-            sys.exit(f"{arguments.file}: the table of permissions is out of date. Run: make docs")
-    elif after != before:
-        arguments.file.write_text(after)
+def main() -> None:
+    write_or_check(__doc__, TABLE, lambda _: HEAD + "".join(rows(template()["Resources"])))
 
 
-def rows(resources):
+def template() -> dict[str, Any]:
+    loaded: dict[str, Any] = cfn_yaml.load(str(REPOSITORY / "template.yaml"))
+    return loaded
+
+
+def rows(resources: dict[str, Any]) -> Iterator[str]:
     for name, resource in resources.items():
-        allowed = {}
+        allowed: dict[tuple[tuple[str, ...], str], list[str]] = {}
         for statement in statements(resource.get("Properties", {}).get("Policies", [])):
             if statement["Effect"] != "Allow":
                 sys.exit(f"{name}: the table has no column for {statement['Effect']}")
@@ -57,7 +51,7 @@ def rows(resources):
             name = ""
 
 
-def statements(policies):
+def statements(policies: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for policy in policies:
         # A policy under a condition is shown as if that held.
         if "Fn::If" in policy:
@@ -66,14 +60,14 @@ def statements(policies):
         yield from listed(policy.get("PolicyDocument", policy)["Statement"])
 
 
-def shown(value):
+def shown(value: str | dict[str, Any]) -> str:
     """A text of the template, an ARN in it without the stack's own Region and account."""
     if isinstance(value, str):
         return value
     ((function, argument),) = value.items()
     if function != "Fn::Sub":
         # The name of a resource; of an attribute, too, the resource says enough.
-        return argument[0] if function == "Fn::GetAtt" else argument
+        return str(argument[0] if function == "Fn::GetAtt" else argument)
     text = re.sub(r"\$\{AWS::(\w+)}", lambda match: f"<{match[1].lower()}>", argument)
     if not text.startswith("arn:"):
         return text
@@ -83,25 +77,23 @@ def shown(value):
     return resource if account == "<accountid>" else f"{account}:{resource}"
 
 
-def condition(operators):
+def condition(operators: dict[str, dict[str, Any]]) -> str:
     return "<br>".join(
-        f"`{key}` is {expected(operator, value)}"
-        for operator, keys in operators.items()
-        for key, value in keys.items()
+        f"`{key}` is {expected(operator, value)}" for operator, keys in operators.items() for key, value in keys.items()
     )
 
 
-def expected(operator, value):
+def expected(operator: str, value: Any) -> str:
     if operator == "Null":
         return "missing" if value == "true" else "there"
     return " or ".join(f"`{shown(one)}`" for one in listed(value))
 
 
-def lines(texts):
+def lines(texts: Iterable[str]) -> str:
     return "<br>".join(f"`{text}`" for text in texts)
 
 
-def listed(value):
+def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 

@@ -13,25 +13,28 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import boto3
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "local"))
 
-from cloud import STACK_NAME, CloudError, deploy  # noqa: E402  Needs the path above.
-from demo import DemoFailed, running_cloud  # noqa: E402
+from cloud import STACK_NAME, CloudError, deploy
+from demo import DemoFailed, running_cloud
 
 POLL_SECONDS = 0.5
 
 
-def plan(session, endpoint, stack_name, instance_id):
+def plan(session: boto3.Session, endpoint: str | None, stack_name: str, instance_id: str) -> dict[str, Any]:
     """The output of an execution that only plans; it exits with the refusal if there is one."""
     stacks = session.client("cloudformation", endpoint_url=endpoint)
     states = session.client("stepfunctions", endpoint_url=endpoint)
     try:
         stack = stacks.describe_stacks(StackName=stack_name)["Stacks"][0]
     except stacks.exceptions.ClientError as problem:
-        sys.exit(f"The stack {stack_name} was not found in {session.region_name}: {problem}\nDeploy it with: make deploy")
+        where = f"The stack {stack_name} was not found in {session.region_name}"
+        sys.exit(f"{where}: {problem}\nDeploy it with: make deploy")
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     execution_arn = states.start_execution(
         stateMachineArn=outputs["StateMachineArn"],
@@ -41,23 +44,28 @@ def plan(session, endpoint, stack_name, instance_id):
         time.sleep(POLL_SECONDS)
     if execution["status"] != "SUCCEEDED":
         sys.exit(f"{execution.get('error', execution['status'])}: {execution.get('cause', '')}")
-    return json.loads(execution["output"])
+    output: dict[str, Any] = json.loads(execution["output"])
+    return output
 
 
 @contextlib.contextmanager
-def local_session(instance_id):
+def local_session(instance_id: str) -> Iterator[tuple[boto3.Session, str]]:
     """A local cloud with the stack and an instance in it, for a look without an account."""
     with running_cloud(time_scale=0.01) as cloud:
         deploy(cloud, STACK_NAME, {})
         session = cloud.session()
         session.client("rds", endpoint_url=cloud.services_endpoint).create_db_instance(
-            DBInstanceIdentifier=instance_id, Engine="postgres", DBInstanceClass="db.m7g.large", AllocatedStorage=200,
-            MasterUsername="postgres", MasterUserPassword="correct-horse-battery",
+            DBInstanceIdentifier=instance_id,
+            Engine="postgres",
+            DBInstanceClass="db.m7g.large",
+            AllocatedStorage=200,
+            MasterUsername="postgres",
+            MasterUserPassword="correct-horse-battery",
         )
         yield session, cloud.endpoint
 
 
-def show(output):
+def show(output: dict[str, Any]) -> None:
     described = output["plan"]
     print(f"# Encrypting {output['instance_id']}\n")
     print("\n".join(described["summary"]))
@@ -72,11 +80,11 @@ def show(output):
     print("\n".join(f"- {warning}" for warning in output["warnings"]))
 
 
-def as_text(value):
+def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("instance", help="the DB instance's identifier")
     parser.add_argument("--stack-name", default=STACK_NAME)

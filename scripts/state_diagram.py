@@ -14,11 +14,12 @@ answer, the Wait that leads back) is one node, and states whose failures go to t
 share one box with one dotted edge.
 """
 
-import argparse
 import json
 import pathlib
 import re
-import sys
+from typing import Any
+
+from generated import write_or_check
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 DRAWING = re.compile(
@@ -32,11 +33,21 @@ STYLES = """\
 """
 SHAPES = {"Choice": '{{"%s"}}', "Succeed": '(["%s"])', "Fail": '(["%s"])', "Pass": '["%s"]', "Task": '["%s"]'}
 CLASSES = {"Choice": "question", "Succeed": "success", "Fail": "failure"}
-OPERATORS = {"Equals": "is", "Matches": "is like", "LessThan": "<", "LessThanEquals": "≤", "GreaterThan": ">",
-             "GreaterThanEquals": "≥"}
+OPERATORS = {
+    "Equals": "is",
+    "Matches": "is like",
+    "LessThan": "<",
+    "LessThanEquals": "≤",
+    "GreaterThan": ">",
+    "GreaterThanEquals": "≥",
+}
+
+# A state or a whole machine, as the States Language writes it, and where each state goes: [(label, target)].
+State = dict[str, Any]
+Edges = dict[str, list[tuple[str, str]]]
 
 
-def draw(machine):
+def draw(machine: State) -> str:
     states = machine["States"]
     edges = ordinary_edges(states)
     groups = failure_groups(states, edges)
@@ -59,20 +70,20 @@ def draw(machine):
     return "\n".join(lines) + "\n" + STYLES
 
 
-def node(name, states):
+def node(name: str, states: dict[str, State]) -> str:
     state = states[name]
     label = "<br>".join([name, *state.get("Folded", [])])
     shape = SHAPES.get(state["Type"], '[["%s"]]') % label
     return f"{name}{shape}" + (f":::{CLASSES[state['Type']]}" if state["Type"] in CLASSES else "")
 
 
-def arrow(label):
+def arrow(label: str) -> str:
     return f'-- "{label}" -->' if label else "-->"
 
 
-def ordinary_edges(states):
-    """Where each state goes when nothing fails: [(label, target)]."""
-    edges = {}
+def ordinary_edges(states: dict[str, State]) -> Edges:
+    """Where each state goes when nothing fails."""
+    edges: Edges = {}
     for name, state in states.items():
         if state["Type"] == "Choice":
             edges[name] = [(describe(choice), choice["Next"]) for choice in state["Choices"]]
@@ -86,11 +97,11 @@ def ordinary_edges(states):
     return edges
 
 
-def caught_by(state):
+def caught_by(state: State) -> list[str]:
     return [catcher["Next"] for catcher in state.get("Catch", [])]
 
 
-def describe(rule):
+def describe(rule: dict[str, Any]) -> str:
     """A Choice's condition in a few words; a test for true needs no more than yes."""
     for word in ("And", "Or"):
         if word in rule:
@@ -108,7 +119,7 @@ def describe(rule):
     return f"{variable} {OPERATORS.get(comparison, comparison)} {str(value).removeprefix('$.')}"
 
 
-def fold_loops(states, edges):
+def fold_loops(states: dict[str, State], edges: Edges) -> None:
     """Takes Waits, and Choices that only look at one Task's answer, out of the edges."""
     for wait in [name for name in edges if states[name]["Type"] == "Wait"]:
         sources = sources_of(wait, edges)
@@ -129,13 +140,13 @@ def fold_loops(states, edges):
             states[task]["Folded"] = [f"{choice}?"]
 
 
-def sources_of(name, edges):
+def sources_of(name: str, edges: Edges) -> list[str]:
     return [source for source, targets in edges.items() if any(target == name for _, target in targets)]
 
 
-def failure_groups(states, edges):
+def failure_groups(states: dict[str, State], edges: Edges) -> dict[str, set[str]]:
     """The states whose failures are caught by the same state, by that state."""
-    home = {}
+    home: dict[str, str] = {}
     for name, state in states.items():
         if caught_by(state) and caught_by(state)[-1] != state.get("Next"):
             home[name] = caught_by(state)[-1]
@@ -144,40 +155,25 @@ def failure_groups(states, edges):
     while grew:
         grew = False
         for name, state in states.items():
-            homes = {home.get(source) for source in sources_of(name, edges)}
-            if name not in home and state["Type"] in ("Choice", "Pass") and len(homes) == 1 and None not in homes:
-                home[name] = homes.pop()
+            sources = sources_of(name, edges)
+            homes = {home.get(source) for source in sources}
+            if name not in home and state["Type"] in ("Choice", "Pass") and len(homes) == 1 and sources[0] in home:
+                home[name] = home[sources[0]]
                 grew = True
-    groups = {}
+    groups: dict[str, set[str]] = {}
     for name in states:
         if name in home:
             groups.setdefault(home[name], set()).add(name)
     return groups
 
 
-def redraw(text):
-    def replacement(match):
-        machine = json.loads((REPOSITORY / match["file"]).read_text())
-        return f"{match['begin']}```mermaid\n{draw(machine)}```\n{match['end']}"
-
-    drawn, count = DRAWING.subn(replacement, text)
-    if not count:
-        sys.exit(f"no line like this one was found: <!-- state diagram of FILE -->\n\n{__doc__}")
-    return drawn
+def redraw(drawing: re.Match[str]) -> str:
+    machine = json.loads((REPOSITORY / drawing["file"]).read_text())
+    return f"```mermaid\n{draw(machine)}```\n"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if a drawing is out of date")
-    parser.add_argument("file", type=pathlib.Path)
-    arguments = parser.parse_args()
-    before = arguments.file.read_text()
-    after = redraw(before)
-    if arguments.check:
-        if after != before:
-            sys.exit(f"{arguments.file}: a state diagram is out of date. Run: make docs")
-    elif after != before:
-        arguments.file.write_text(after)
+def main() -> None:
+    write_or_check(__doc__, DRAWING, redraw)
 
 
 if __name__ == "__main__":
