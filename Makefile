@@ -7,9 +7,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 HOST_ARCHITECTURE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
-# The template's parameter, for build and deploy alike: Lambda's cheaper processor for an account,
-# this machine's own for everything that runs here.
-Architecture ?= $(if $(filter deploy,$(MAKECMDGOALS)),arm64,$(HOST_ARCHITECTURE))
+# The template's parameter, for build and deploy alike: the template's default for an account, this
+# machine's own for everything that runs here.
+Architecture ?= $(if $(filter deploy,$(MAKECMDGOALS)),x86_64,$(HOST_ARCHITECTURE))
 
 TOOLS := .local/tools/bin
 CLOUD_PYTHON := .local/cloud/bin/python
@@ -50,7 +50,7 @@ lint: setup ## formatting, clippy, ruff, mypy, licences, the template, the state
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 
 .PHONY: deploy
-deploy: build ## build for arm64 and deploy to the AWS account of your credentials (ARGS=--guided to be asked)
+deploy: build ## build for x86_64 and deploy to the AWS account of your credentials (ARGS=--guided to be asked)
 	$(TOOLS)/sam deploy --parameter-overrides Architecture=$(Architecture) $(ARGS)
 
 .PHONY: build
@@ -73,7 +73,7 @@ soak: build ## random faults in several executions at once, for SECONDS (SEED=n 
 .PHONY: bench
 bench: build ## measure the functions (size, start, first reply, memory) and the waiting
 	@$(CLOUD_PYTHON) scripts/bench.py
-	@cargo run --quiet --locked -p workflow --example waiting
+	@cargo run --quiet --locked -p waiting --example waiting
 
 .PHONY: cloud
 cloud: setup ## run a local cloud until Ctrl-C; prints where it listens

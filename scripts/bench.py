@@ -56,8 +56,8 @@ STATES = {
     "restore": (ENCRYPT, "RestoreInstance"),
     "apply-settings": (ENCRYPT, "ApplySettings"),
     "verify": (ENCRYPT, "Verify"),
-    "check-writes": (ENCRYPT, "CheckWritesBefore"),
-    "fence-source": (ENCRYPT, "UnfenceSource"),
+    "check-writes": (ENCRYPT, "CheckWrites"),
+    "fence-source": (ENCRYPT, "FenceSource"),
     "rename-instance": (ENCRYPT, "RenameSource"),
     "clean-up": (ENCRYPT, "CleanUp"),
     "read-execution": (UNDO, "ReadExecution"),
@@ -525,7 +525,6 @@ def run_all(bootstraps: dict[str, pathlib.Path], runs: int) -> dict[str, dict[st
             "AWS_LAMBDA_LOG_FORMAT": "JSON",
             "AWS_LAMBDA_LOG_LEVEL": "INFO",
             "OPERATION_TIMEOUT_SECONDS": "20",
-            "KMS_KEY_ID": "alias/aws/rds",
             "UNDO_STATE_MACHINE_ARN": UNDO_MACHINE,
         }
         state: Document = {}

@@ -69,6 +69,7 @@ def shown(value: str | dict[str, Any]) -> str:
         # The name of a resource; of an attribute, too, the resource says enough.
         return str(argument[0] if function == "Fn::GetAtt" else argument)
     text = re.sub(r"\$\{AWS::(\w+)}", lambda match: f"<{match[1].lower()}>", argument)
+    text = re.sub(r"\$\{(\w+)\.Arn}", r"\1", text)
     if not text.startswith("arn:"):
         return text
     _, _, service, _, account, resource = text.split(":", 5)

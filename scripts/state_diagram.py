@@ -86,7 +86,8 @@ def ordinary_edges(states: dict[str, State]) -> Edges:
     edges: Edges = {}
     for name, state in states.items():
         if state["Type"] == "Choice":
-            edges[name] = [(describe(choice), choice["Next"]) for choice in state["Choices"]]
+            targets = [choice["Next"] for choice in state["Choices"]]
+            edges[name] = list(zip(labels(state["Choices"]), targets, strict=True))
             if "Default" in state:
                 is_yes_or_no = [label for label, _ in edges[name]] == ["yes"]
                 edges[name].append(("no" if is_yes_or_no else "otherwise", state["Default"]))
@@ -101,6 +102,14 @@ def caught_by(state: State) -> list[str]:
     return [catcher["Next"] for catcher in state.get("Catch", [])]
 
 
+def labels(rules: list[dict[str, Any]]) -> list[str]:
+    """The conditions of one Choice; where several would say yes, each by what it asks for."""
+    described = [describe(rule) for rule in rules]
+    if len(set(described)) == len(described):
+        return described
+    return [words if words != "yes" else variable_of(rule) for words, rule in zip(described, rules, strict=True)]
+
+
 def describe(rule: dict[str, Any]) -> str:
     """A Choice's condition in a few words; a test for true needs no more than yes."""
     for word in ("And", "Or"):
@@ -108,7 +117,7 @@ def describe(rule: dict[str, Any]) -> str:
             return f" {word.lower()} ".join(describe(inner) for inner in rule[word])
     if "Not" in rule:
         return f"not {describe(rule['Not'])}"
-    variable = rule["Variable"].split(".")[-1]
+    variable = variable_of(rule)
     operator, value = next((key, rule[key]) for key in rule if key not in ("Variable", "Next", "Comment"))
     if operator == "BooleanEquals":
         return "yes" if value else "no"
@@ -117,6 +126,10 @@ def describe(rule: dict[str, Any]) -> str:
         return f"{variable} is {'given' if is_given else 'not given'}"
     comparison = re.sub(r"^(String|Numeric|Timestamp|Boolean)|Path$", "", operator)
     return f"{variable} {OPERATORS.get(comparison, comparison)} {str(value).removeprefix('$.')}"
+
+
+def variable_of(rule: dict[str, Any]) -> str:
+    return str(rule["Variable"].split(".")[-1])
 
 
 def fold_loops(states: dict[str, State], edges: Edges) -> None:

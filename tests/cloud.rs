@@ -16,7 +16,8 @@ use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::permissions::assert_calls_are_permitted;
+use crate::dataflow::assert_answers_hold;
+use crate::permissions::refused;
 
 /// How long an AWS second lasts. Small enough for quick tests, large enough to see every status.
 const TIME_SCALE: f64 = 0.005;
@@ -35,13 +36,15 @@ pub(crate) struct Setup<'a> {
     pub(crate) time_scale: f64,
     /// The template's, as NAME=VALUE.
     pub(crate) parameters: &'a [&'a str],
+    /// What the functions find in their environment instead of what the template gives them, as NAME=VALUE.
+    pub(crate) variables: &'a [&'a str],
     /// What the functions find in their environment besides what the template gives them.
     pub(crate) environment: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { storage: "postgres", time_scale: TIME_SCALE, parameters: &[], environment: &[] }
+        Self { storage: "postgres", time_scale: TIME_SCALE, parameters: &[], variables: &[], environment: &[] }
     }
 }
 
@@ -54,6 +57,7 @@ pub(crate) struct Running {
 }
 
 /// A test's own clients to a cloud.
+#[derive(Clone)]
 pub(crate) struct Cloud {
     endpoint: String,
     services_endpoint: String,
@@ -140,11 +144,21 @@ impl Running {
         let mut lines = BufReader::new(process.stdout.take().expect("piped"));
         lines.read_line(&mut description).expect("the cloud's description");
         Self {
-            outputs: deploy(&description, setup.parameters),
+            outputs: deploy(&description, &built(), setup.parameters, setup.variables),
             description: serde_json::from_str(&description).expect("the cloud's description as JSON"),
             _input: process.stdin.take().expect("piped"),
             _process: process,
         }
+    }
+
+    /// What the cloud keeps in files, which ends with it.
+    pub(crate) fn folder(&self) -> &Path {
+        Path::new(self.description["folder"].as_str().expect("a folder"))
+    }
+
+    /// Deploys over what is there.
+    pub(crate) fn update(&self, build: &Path, variables: &[&str]) {
+        deploy(&self.description.to_string(), build, &[], variables);
     }
 }
 
@@ -195,27 +209,19 @@ impl Cloud {
 
     /// The same cloud, whose executions run on the second interpreter.
     pub(crate) async fn strict() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let cloud = Self::shared().await;
-        let deployed = cloud.sfn.describe_state_machine().state_machine_arn(&cloud.state_machine).send().await;
-        let deployed = deployed.expect("the deployed state machine");
-        let name = format!("strict-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let create = cloud.strict_sfn.create_state_machine().name(name).definition(deployed.definition);
-        let created = create.role_arn(deployed.role_arn).send().await.expect("a state machine that moto accepts");
         Self {
-            endpoint: cloud.endpoint.clone(),
-            services_endpoint: cloud.services_endpoint.clone(),
-            state_machine: created.state_machine_arn,
-            undo_state_machine: cloud.undo_state_machine.clone(),
-            topic: cloud.topic.clone(),
-            description: cloud.description.clone(),
-            cloudwatch: cloud.cloudwatch.clone(),
-            strict_sfn: cloud.strict_sfn.clone(),
-            rds: cloud.rds.clone(),
-            kms: cloud.kms.clone(),
-            dms: cloud.dms.clone(),
+            state_machine: copied(&cloud.sfn, &cloud.state_machine, &cloud.strict_sfn).await,
+            undo_state_machine: copied(&cloud.sfn, &cloud.undo_state_machine, &cloud.strict_sfn).await,
             sfn: cloud.strict_sfn.clone(),
+            ..cloud.clone()
         }
+    }
+
+    /// The same cloud with a state machine that no rule watches: its ends start no undo.
+    pub(crate) async fn unwatched() -> Self {
+        let cloud = Self::shared().await;
+        Self { state_machine: copied(&cloud.sfn, &cloud.state_machine, &cloud.sfn).await, ..cloud.clone() }
     }
 
     /// Of everything but the services that `services_endpoint` answers.
@@ -245,6 +251,17 @@ impl Cloud {
         call.send().await.expect("an execution").execution_arn
     }
 
+    pub(crate) async fn start_undo(&self, input: &Value) -> String {
+        let call = self.sfn.start_execution().state_machine_arn(&self.undo_state_machine).input(input.to_string());
+        call.send().await.expect("an undo").execution_arn
+    }
+
+    /// Starts an undo of an execution and follows it to its end.
+    pub(crate) async fn undo(&self, execution: &str) -> Outcome {
+        let undo = self.start_undo(&json!({"executionArn": execution})).await;
+        self.outcome(&undo).await
+    }
+
     /// Starts an execution and follows it to its end.
     pub(crate) async fn encrypt(&self, input: Value) -> Outcome {
         let execution = self.start_execution(&input.to_string()).await;
@@ -255,7 +272,8 @@ impl Cloud {
         let started = Instant::now();
         loop {
             if let Some(outcome) = self.outcome_now(execution).await {
-                assert_calls_are_permitted(self);
+                assert_eq!(refused(self), BTreeMap::new());
+                assert_answers_hold(&self.history(execution).await);
                 return outcome;
             }
             assert!(
@@ -326,41 +344,6 @@ impl Cloud {
         let mut inbox = Inbox { lines: BufReader::new(process.stdout.take().expect("piped")), process };
         assert_eq!(inbox.line(), "subscribed");
         inbox
-    }
-
-    /// Records from now on the calls that `trail` returns.
-    pub(crate) fn record_trail(&self) {
-        let setting = json!({"cloudtrail._recording_enabled": true});
-        assert_eq!(request("POST", &format!("{}/_ministack/config", self.endpoint), &setting)["applied"], setting);
-    }
-
-    /// The calls to Step Functions as CloudTrail tells of them, in the form of the control API's calls.
-    pub(crate) fn trail(&self) -> Vec<Value> {
-        let target = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents";
-        // The local cloud answers with its latest 50 events, and has no NextToken.
-        let mut events = BTreeMap::new();
-        let mut body = json!({});
-        loop {
-            let answer = self.json_call("cloudtrail", target, &body);
-            let page = answer["Events"].as_array().expect("Events");
-            let known = events.len();
-            events.extend(page.iter().map(|event| (event["EventId"].to_string(), event.clone())));
-            if events.len() == known {
-                break;
-            }
-            body["EndTime"] = page.last().expect("an event")["EventTime"].clone();
-        }
-        let call = |event: &Value| {
-            let event: Value = serde_json::from_str(event["CloudTrailEvent"].as_str()?).ok()?;
-            let agent = event["userAgent"].as_str()?;
-            Some(json!({
-                "service": event["eventSource"].as_str()?.trim_end_matches(".amazonaws.com"),
-                "operation": event["eventName"],
-                "app_id": agent.split(' ').find_map(|word| word.strip_prefix("app/")),
-                "parameters": event["requestParameters"],
-            }))
-        };
-        events.values().map(|event| call(event).expect("an event")).collect()
     }
 
     pub(crate) fn log_groups(&self) -> Vec<Value> {
@@ -435,10 +418,17 @@ fn request(method: &str, url: &str, body: &Value) -> Value {
     answer.body_mut().read_json().unwrap_or(json!(null))
 }
 
-fn deploy(description: &str, parameters: &[&str]) -> Value {
+/// What the tests deploy.
+pub(crate) fn built() -> PathBuf {
+    repository().join(".aws-sam/build")
+}
+
+fn deploy(description: &str, build: &Path, parameters: &[&str], variables: &[&str]) -> Value {
     let mut process = python()
-        .args(["tests/local/cloud.py", "deploy", "--cloud", "-"])
+        .args(["tests/local/cloud.py", "deploy", "--cloud", "-", "--build"])
+        .arg(build)
         .args(parameters.iter().flat_map(|parameter| ["--parameter", parameter]))
+        .args(variables.iter().flat_map(|variable| ["--variable", variable]))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -447,6 +437,15 @@ fn deploy(description: &str, parameters: &[&str]) -> Value {
     let output = process.wait_with_output().expect("deployed");
     assert!(output.status.success(), "the deployment failed");
     serde_json::from_slice(&output.stdout).expect("the stack's outputs as JSON")
+}
+
+/// A state machine like a deployed one, there.
+async fn copied(from: &aws_sdk_sfn::Client, machine: &str, to: &aws_sdk_sfn::Client) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let deployed = from.describe_state_machine().state_machine_arn(machine).send().await.expect("a state machine");
+    let name = format!("{}-{}", deployed.name, NUMBER.fetch_add(1, Ordering::Relaxed));
+    let create = to.create_state_machine().name(name).definition(deployed.definition).role_arn(deployed.role_arn);
+    create.send().await.expect("a definition that is accepted there").state_machine_arn
 }
 
 async fn configuration(cloud: &Value, endpoint: &str) -> SdkConfig {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use serde_norway::Value as Yaml;
 use strum::VariantNames;
+use workflow::settings::Refused;
 
 /// What both interpreters and AWS name by themselves; see STYLE's first retrier.
 const INFRASTRUCTURE: &[&str] = &[
@@ -21,6 +22,27 @@ const INFRASTRUCTURE: &[&str] = &[
     "States.Timeout",
 ];
 
+/// Amazon States Language, "Appendix A: Predefined Error Codes".
+const RESERVED: &[&str] = &[
+    "States.ALL",
+    "States.BranchFailed",
+    "States.ExceedToleratedFailureThreshold",
+    "States.HeartbeatTimeout",
+    "States.IntrinsicFailure",
+    "States.ItemReaderFailed",
+    "States.NoChoiceMatched",
+    "States.ParameterPathFailure",
+    "States.Permissions",
+    "States.ResultPathMatchFailure",
+    "States.ResultWriterFailed",
+    "States.TaskFailed",
+    "States.Timeout",
+];
+
+/// Errors of Publish (Amazon SNS API Reference) and of the SDK, as Step Functions names them.
+const OF_SNS: &[&str] =
+    &["SNS.InternalErrorException", "SNS.KMSThrottlingException", "SNS.SdkClientException", "SNS.ThrottledException"];
+
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -29,13 +51,16 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The template's resources, by name.
-fn resources() -> BTreeMap<String, Yaml> {
-    let template: Yaml = serde_norway::from_str(&read("template.yaml")).expect("YAML");
-    serde_norway::from_value(template["Resources"].clone()).expect("resources")
+fn template() -> Yaml {
+    serde_norway::from_str(&read("template.yaml")).expect("YAML")
 }
 
-pub(crate) fn resources_of_type(kind: &str) -> BTreeMap<String, Yaml> {
+/// The template's resources, by name.
+fn resources() -> BTreeMap<String, Yaml> {
+    serde_norway::from_value(template()["Resources"].clone()).expect("resources")
+}
+
+fn resources_of_type(kind: &str) -> BTreeMap<String, Yaml> {
     let found: BTreeMap<_, _> = resources().into_iter().filter(|(_, resource)| resource["Type"] == kind).collect();
     assert!(!found.is_empty(), "no {kind} in template.yaml");
     found
@@ -52,8 +77,18 @@ fn arn_of(value: &Yaml) -> Option<&str> {
     tagged(value, "GetAtt")?.as_str()?.strip_suffix(".Arn")
 }
 
+/// The function whose version a value is: the one that is deployed with it.
+fn version_of(value: &Yaml) -> Option<&str> {
+    tagged(value, "Ref")?.as_str()?.strip_suffix(".Version")
+}
+
+/// The function any version of which a value is.
+fn any_version_of(value: &Yaml) -> Option<&str> {
+    tagged(value, "Sub")?.as_str()?.strip_prefix("${")?.strip_suffix(".Arn}:*")
+}
+
 /// Each state machine's file name and definition.
-fn state_machines() -> Vec<(String, Value)> {
+pub(crate) fn state_machines() -> Vec<(String, Value)> {
     let folder = fs::read_dir(repository().join("statemachine")).expect("the folder statemachine");
     let files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
     assert!(!files.is_empty());
@@ -84,7 +119,7 @@ pub(crate) fn states() -> Vec<(String, Map<String, Value>)> {
     found
 }
 
-fn tasks() -> Vec<(String, Map<String, Value>)> {
+pub(crate) fn tasks() -> Vec<(String, Map<String, Value>)> {
     states().into_iter().filter(|(_, state)| state["Type"] == "Task").collect()
 }
 
@@ -105,27 +140,14 @@ fn error_names() -> BTreeSet<String> {
 fn step_crates() -> Vec<String> {
     let folder = fs::read_dir(repository().join("crates")).expect("the folder crates");
     let names = folder.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    names.filter(|name| name != "workflow").collect()
+    // The others are what the steps stand on.
+    names.filter(|name| repository().join("crates").join(name).join("src/main.rs").exists()).collect()
 }
 
 #[test]
-fn every_machine_has_a_time_limit_and_every_path_leads_somewhere() {
+fn every_machine_has_a_time_limit() {
     for (file, definition) in state_machines() {
         assert!(definition["TimeoutSeconds"].is_u64(), "{file} has no TimeoutSeconds");
-        let states = definition["States"].as_object().expect("states");
-        let mut reached = BTreeSet::from([definition["StartAt"].as_str().expect("StartAt").to_owned()]);
-        for (name, state) in states {
-            let mut targets: Vec<&Value> = vec![&state["Next"], &state["Default"]];
-            for list in ["Choices", "Catch"] {
-                targets.extend(state[list].as_array().into_iter().flatten().map(|rule| &rule["Next"]));
-            }
-            for target in targets.into_iter().filter_map(Value::as_str) {
-                assert!(states.contains_key(target), "{file}: {name} goes on to {target}, which does not exist");
-                reached.insert(target.to_owned());
-            }
-        }
-        let all: BTreeSet<String> = states.keys().cloned().collect();
-        assert_eq!(all, reached, "{file}: states that nothing leads to");
     }
 }
 
@@ -140,12 +162,71 @@ fn every_task_says_why_and_has_a_time_limit_a_retry_and_a_catch() {
     }
 }
 
+/// The lists of retriers, each for a purpose; a task has one of them, whole.
+fn retriers() -> BTreeMap<&'static str, Value> {
+    let crash = json!({
+        "ErrorEquals": ["Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "States.Timeout"],
+        "IntervalSeconds": 2, "MaxAttempts": 6, "BackoffRate": 2, "JitterStrategy": "FULL",
+    });
+    let patience = |attempts: u64, delay_seconds: u64| {
+        json!({
+            "ErrorEquals": [
+                "Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.AWSLambdaException",
+                "Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException",
+                "Throttled", "ServiceUnavailable", "CapacityUnavailable", "InvalidInstanceState", "InvalidSnapshotState",
+            ],
+            "IntervalSeconds": 15, "MaxAttempts": attempts, "BackoffRate": 2, "MaxDelaySeconds": delay_seconds,
+            "JitterStrategy": "FULL",
+        })
+    };
+    // Exponential backoff starves whoever has waited longest for a slot.
+    let quota = json!({"ErrorEquals": ["QuotaExceeded"], "IntervalSeconds": 120, "MaxAttempts": 720, "BackoffRate": 1});
+    let infrastructure = json!({
+        "ErrorEquals": [
+            "Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "States.Timeout",
+            "Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.AWSLambdaException",
+            "Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException",
+        ],
+        "IntervalSeconds": 2, "MaxAttempts": 6, "BackoffRate": 2, "JitterStrategy": "FULL",
+    });
+    BTreeMap::from([
+        ("a step", json!([crash, patience(40, 600)])),
+        ("a step that makes something", json!([crash, patience(40, 600), quota])),
+        // What RDS says inside the outage is the step's own to wait out, since its bound counts.
+        ("inside the outage", json!([infrastructure])),
+        ("undo-instance, for a day", json!([crash, patience(64, 1_800)])),
+    ])
+}
+
 #[test]
-fn every_function_is_retried_for_the_same_infrastructure_errors() {
+fn every_function_is_retried_by_one_of_the_few_lists() {
+    let lists = retriers();
+    let outage = ["FenceSource", "CheckWrites", "RenameSource", "RenameTarget"];
+    let mut used = BTreeSet::new();
     for (place, task) in tasks().into_iter().filter(|(_, task)| is_function(task)) {
-        assert_eq!(names(&task["Retry"][0]["ErrorEquals"]), INFRASTRUCTURE, "{place}");
-        assert_eq!(task["Retry"][0]["BackoffRate"], 2, "{place}");
-        assert_eq!(task["Retry"][0]["JitterStrategy"], "FULL", "{place}");
+        let list = lists.iter().find(|(_, list)| **list == task["Retry"]).map(|(name, _)| *name);
+        let list = list.unwrap_or_else(|| panic!("{place} has retriers of its own: {}", task["Retry"]));
+        let (file, state) = place.split_once('/').expect("a file and a state");
+        assert_eq!(list == "inside the outage", outage.contains(&state), "{place}");
+        assert_eq!(list == "undo-instance, for a day", file == "undo-instance.asl.json", "{place}");
+        used.insert(list);
+    }
+    assert_eq!(used, lists.keys().copied().collect(), "lists that nothing uses");
+}
+
+/// A step that changes something, and what the undo does about it, stand side by side in one table.
+#[test]
+fn every_step_of_the_undos_table_is_a_state_and_architecture_shows_it() {
+    let states: Vec<String> = tasks().into_iter().map(|(place, _)| place).collect();
+    let architecture = read("ARCHITECTURE.md");
+    for step in undo::STEPS {
+        let state = format!("encrypt-instance.asl.json/{}", step.state);
+        assert!(states.contains(&state), "{} is no Task of the machine", step.state);
+        assert!(
+            architecture.contains(&format!("\n| {} | ", step.state)),
+            "ARCHITECTURE.md has no row for {}",
+            step.state
+        );
     }
 }
 
@@ -155,9 +236,7 @@ fn every_error_that_is_retried_or_caught_exists() {
     for (place, task) in tasks() {
         let rules = ["Retry", "Catch"].into_iter().flat_map(|list| task[list].as_array().into_iter().flatten());
         for name in rules.flat_map(|rule| names(&rule["ErrorEquals"])) {
-            // The errors of the SNS integration begin with its name.
-            let reserved = name.starts_with("States.") || name.starts_with("SNS.");
-            let theirs = reserved || INFRASTRUCTURE.contains(&name.as_str());
+            let theirs = [INFRASTRUCTURE, RESERVED, OF_SNS].iter().any(|names| names.contains(&name.as_str()));
             assert!(theirs || known.contains(&name), "{place} matches {name}, which nothing raises");
         }
     }
@@ -181,8 +260,9 @@ fn states_all_stands_alone_and_last() {
 fn a_loop_that_waits_leads_back_to_a_look() {
     for (place, state) in states().into_iter().filter(|(_, state)| state["Type"] == "Wait") {
         assert!(state.contains_key("SecondsPath"), "{place} waits for a fixed time");
-        let back = state["Next"].as_str().expect("Next");
-        assert!(tasks().iter().any(|(task, _)| task.ends_with(&format!("/{back}"))), "{place} leads to {back}");
+        let (machine, _) = place.rsplit_once('/').expect("a machine");
+        let back = format!("{machine}/{}", state["Next"].as_str().expect("Next"));
+        assert!(tasks().iter().any(|(task, _)| *task == back), "{place} leads to {back}");
     }
 }
 
@@ -217,20 +297,22 @@ fn every_substitution_is_defined_and_used() {
     }
 }
 
-/// IAM is not enforced where the machines are tested.
+/// The machines' own roles are not judged where they are tested.
 #[test]
 fn a_machine_may_invoke_its_functions_and_no_other() {
     let roles = resources_of_type("AWS::IAM::Role");
     for (name, machine) in resources_of_type("AWS::StepFunctions::StateMachine") {
         let properties = &machine["Properties"];
         let substitutions = properties["DefinitionSubstitutions"].as_mapping().expect("substitutions");
-        let invoked: BTreeSet<&str> = substitutions.values().filter_map(arn_of).collect();
+        let called =
+            substitutions.iter().filter(|(name, _)| name.as_str().is_some_and(|name| name.ends_with("FunctionArn")));
+        let invoked: BTreeSet<&str> = called.map(|(_, arn)| version_of(arn).expect("a version")).collect();
         let role = &roles[arn_of(&properties["RoleArn"]).expect("a role of the template")];
         let statements = role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"].as_sequence();
         let invoke = |statement: &&Yaml| statement["Action"] == "lambda:InvokeFunction";
         let statement = statements.and_then(|statements| statements.iter().find(invoke)).expect("a statement");
         let allowed = statement["Resource"].as_sequence().expect("functions");
-        assert_eq!(allowed.iter().filter_map(arn_of).collect::<BTreeSet<_>>(), invoked, "{name}");
+        assert_eq!(allowed.iter().filter_map(any_version_of).collect::<BTreeSet<_>>(), invoked, "{name}");
         assert_eq!(allowed.len(), invoked.len(), "{name}");
     }
 }
@@ -304,24 +386,35 @@ fn whatever_keeps_data_keeps_it_under_the_customer_key_if_one_is_given() {
 
 #[test]
 fn every_crate_of_a_step_is_a_function_with_a_state_and_names_itself() {
-    let template = read("template.yaml");
+    let functions = resources_of_type("AWS::Serverless::Function");
     let architecture = read("ARCHITECTURE.md");
-    for step in step_crates() {
+    let steps = step_crates();
+    assert_eq!(functions.len(), steps.len(), "functions and crates of steps");
+    for step in steps {
         let words: String = step.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
         let resource = format!("{words}Function");
-        assert!(template.contains(&format!("\n  {resource}:\n")), "template.yaml has no {resource} for crates/{step}");
-        assert!(template.contains(&format!("Binary: {step}}}")), "no function is built from crates/{step}");
-        assert!(
-            template.contains(&format!("AWS_SDK_UA_APP_ID: rds-encrypt.{step}\n")),
-            "{resource} does not tell AWS which step calls"
-        );
+        let function = functions.get(&resource);
+        let function = function.unwrap_or_else(|| panic!("template.yaml has no {resource} for crates/{step}"));
+        assert_eq!(function["Metadata"]["BuildProperties"]["Binary"], step.as_str(), "{resource}");
+        let app_id = &function["Properties"]["Environment"]["Variables"]["AWS_SDK_UA_APP_ID"];
+        assert_eq!(*app_id, format!("rds-encrypt.{step}").as_str(), "{resource} does not tell AWS which step calls");
         let substitution = format!("${{{resource}Arn}}");
-        assert!(
-            tasks().iter().any(|(_, task)| task["Resource"].as_str().unwrap_or_default() == substitution
-                || task["Parameters"].to_string().contains(&substitution)),
-            "no state calls {resource}"
-        );
-        assert!(architecture.contains(&format!("`{step}`")), "ARCHITECTURE.md does not name the crate {step}");
+        let calls = |task: &Map<String, Value>| {
+            task["Resource"] == substitution || task["Parameters"]["FunctionName"] == substitution
+        };
+        assert!(tasks().iter().any(|(_, task)| calls(task)), "no state calls {resource}");
+        let row = format!("\n| `{step}` | ");
+        assert!(architecture.contains(&row), "ARCHITECTURE.md has no row for the crate {step}");
+    }
+}
+
+#[test]
+fn the_plan_may_ask_what_the_table_of_settings_says_that_it_asks() {
+    let role = serde_norway::to_string(&resources()["PlanFunction"]["Properties"]["Policies"]).expect("YAML");
+    for field in workflow::settings::TABLE {
+        if let Refused::Asked { action, .. } = field.refused {
+            assert!(role.lines().any(|line| line.ends_with(&format!(" {action}"))), "{}: {action}", field.name);
+        }
     }
 }
 
@@ -330,18 +423,56 @@ fn a_step_depends_on_no_other_step() {
     let steps = step_crates();
     for step in &steps {
         let manifest = read(&format!("crates/{step}/Cargo.toml"));
-        for other in steps.iter().filter(|other| *other != step) {
-            assert!(!manifest.contains(&format!("\n{other}.workspace")), "{step} depends on {other}");
-            assert!(!manifest.contains(&format!("../{other}")), "{step} depends on {other}");
-        }
+        let mut keys = manifest.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+        assert_eq!(keys.find(|key| steps.iter().any(|other| key == other)), None, "{step} depends on another step");
     }
 }
 
 #[test]
 fn no_function_has_a_fixed_name() {
-    let template = read("template.yaml");
-    assert!(
-        !template.contains("FunctionName: rds") && !template.contains("\n      FunctionName:"),
-        "stacks must coexist"
-    );
+    for (name, function) in resources_of_type("AWS::Serverless::Function") {
+        assert!(function["Properties"].get("FunctionName").is_none(), "{name}: stacks must coexist");
+    }
+}
+
+/// What a value of the template depends on, by name.
+fn references(value: &Yaml) -> BTreeSet<String> {
+    match value {
+        Yaml::Sequence(values) => values.iter().flat_map(references).collect(),
+        Yaml::Mapping(fields) => fields.values().flat_map(references).collect(),
+        Yaml::Tagged(tagged) if tagged.tag == "Ref" => tagged.value.as_str().map(str::to_owned).into_iter().collect(),
+        Yaml::Tagged(tagged) if tagged.tag == "If" => {
+            let condition = tagged.value[0].as_str().map(str::to_owned);
+            references(&tagged.value).into_iter().chain(condition).collect()
+        }
+        Yaml::Tagged(tagged) => references(&tagged.value),
+        // Within !Sub.
+        Yaml::String(text) => {
+            text.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0.to_owned())).collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+/// SAM publishes a version of a function whose text has changed, and takes no notice of a parameter's value.
+#[test]
+fn what_versions_are_published_of_depends_on_no_parameter() {
+    let template = template();
+    let names = |section: &str| -> BTreeSet<String> {
+        template[section].as_mapping().expect(section).keys().filter_map(Yaml::as_str).map(str::to_owned).collect()
+    };
+    let mut changing: BTreeSet<String> = names("Parameters").union(&names("Conditions")).cloned().collect();
+    // For another processor the code is another, too.
+    changing.remove("Architecture");
+    let all = &template["Globals"]["Function"];
+    assert_eq!(all["AutoPublishAliasAllProperties"], true);
+    let functions = resources_of_type("AWS::Serverless::Function");
+    let functions = functions.iter().map(|(name, function)| (name.as_str(), &function["Properties"]));
+    for (name, properties) in functions.chain([("Globals", all)]) {
+        // The role is the same for all versions.
+        let versioned = properties.as_mapping().expect("properties").iter().filter(|(field, _)| *field != "Policies");
+        let depends: BTreeSet<String> = versioned.flat_map(|(_, value)| references(value)).collect();
+        let depends: Vec<_> = depends.intersection(&changing).collect();
+        assert!(depends.is_empty(), "{name} depends on {depends:?}: pass it on in a definition's substitutions");
+    }
 }

@@ -1,7 +1,7 @@
 //! The stack under a customer key: what keeps data names the key, and executions run and are undone as ever.
 //!
-//! The local cloud encrypts nothing and enforces no policy. But it leaves the execution's data out of the
-//! events of an encrypted machine, as AWS does, and from such an event undo-instance is started.
+//! The local cloud encrypts nothing. But it asks the functions' roles for the key, and leaves the execution's
+//! data out of the events of an encrypted machine, as AWS does; from such an event undo-instance is started.
 
 use serde_json::{Value, json};
 

@@ -114,20 +114,34 @@ fn every_error_is_explained_and_no_other() {
     let explained: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
     let known: BTreeSet<_> =
         workflow::Error::VARIANTS.iter().copied().chain(NAMED_ELSEWHERE).map(str::to_owned).collect();
-    assert_eq!(explained.iter().cloned().collect::<BTreeSet<_>>(), known);
+    let differing: Vec<_> = known.symmetric_difference(&explained.iter().cloned().collect()).cloned().collect();
+    assert!(differing.is_empty(), "in the code or in the table, and not in both: {differing:?}");
     assert_eq!(explained.len(), known.len(), "an error is explained twice");
     for row in rows {
         assert!(row.len() == 4 && row.iter().all(|cell| !cell.is_empty()), "{row:?}");
     }
 }
 
+fn state_names() -> BTreeSet<String> {
+    states().iter().map(|(place, _)| place.rsplit('/').next().expect("a name").to_owned()).collect()
+}
+
 #[test]
 fn every_state_is_in_the_pictures() {
     let page = read("docs/machines.md");
     let drawn: BTreeSet<&str> = page.split(|letter: char| !letter.is_alphanumeric()).collect();
-    for (place, _) in states() {
-        let state = place.rsplit('/').next().expect("a name");
-        assert!(drawn.contains(state), "docs/machines.md does not show {place}");
+    for state in state_names() {
+        assert!(drawn.contains(&*state), "docs/machines.md does not show {state}");
+    }
+}
+
+#[test]
+fn every_state_that_the_reference_is_compared_with_exists() {
+    let names = state_names();
+    for row in table("docs/reference.md", "Reference") {
+        for state in row[2].split([',', '…']).map(str::trim) {
+            assert!(names.contains(state), "docs/reference.md: {state} is no state of a machine");
+        }
     }
 }
 

@@ -4,10 +4,13 @@
 //! `docs`: the documents agree with them, and lead where they say.
 //! The others run the deployed template in the local cloud (`tests/local`), with the real bootstraps.
 
+mod before_cutover;
 mod cloud;
 mod contract;
 mod customer_key;
 mod cutover;
+mod dataflow;
+mod deploys;
 mod docs;
 mod encrypt_instance;
 mod faithful;

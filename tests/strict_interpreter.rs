@@ -1,6 +1,7 @@
 //! The same state machine and the same functions on a second, stricter interpreter: what only the
 //! first one accepts is a bug.
 
+use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::json;
 
 use crate::cloud::Cloud;
@@ -44,5 +45,54 @@ async fn an_input_that_is_not_an_object_is_refused_by_name() {
     let cloud = Cloud::strict().await;
     for input in [json!([1]), json!(null), json!("x"), json!({"instance_id": "a", "plan": true})] {
         cloud.encrypt(input).await.failed("InvalidInput");
+    }
+}
+
+/// An execution that is stopped at this call, and that nothing but the test looks after.
+async fn stopped(cloud: &Cloud, id: &str, operation: &str) -> String {
+    seed(cloud, id, json!({}));
+    let stop = json!({"type": "stop", "endpoint": cloud.endpoint(), "state_machine_arns": [cloud.state_machine()]});
+    fault(cloud, id, operation, json!({"action": stop}));
+    let outcome = cloud.encrypt(json!({"instance_id": id})).await;
+    assert_eq!(outcome.status, ExecutionStatus::Aborted, "{outcome:#?}");
+    outcome.execution
+}
+
+#[tokio::test]
+async fn a_stopped_execution_is_undone_from_outside() {
+    let (cloud, strict) = (Cloud::unwatched().await, Cloud::strict().await);
+    let execution = stopped(&cloud, "strict-stopped", "RestoreDBInstanceFromDBSnapshot").await;
+    strict.undo(&execution).await.succeeded();
+    assert_eq!(family(&cloud, "strict-stopped").await, ["instance strict-stopped"]);
+}
+
+#[tokio::test]
+async fn what_was_stopped_past_the_commit_point_is_finished_from_outside() {
+    let (cloud, strict) = (Cloud::unwatched().await, Cloud::strict().await);
+    let execution = stopped(&cloud, "strict-finish", "RemoveTagsFromResource").await;
+    strict.undo(&execution).await.succeeded();
+    assert_eq!(
+        family(&cloud, "strict-finish").await,
+        ["instance strict-finish", "instance strict-finish-encrypted", "snapshot strict-finish-encrypted"]
+    );
+}
+
+#[tokio::test]
+async fn a_failed_execution_that_has_undone_itself_is_left_alone() {
+    let (cloud, strict) = (Cloud::unwatched().await, Cloud::strict().await);
+    seed(&cloud, "strict-undone", json!({}));
+    let denied = json!({"action": {"type": "error", "code": "AccessDenied", "status": 403}});
+    fault(&cloud, "strict-undone", "CopyDBSnapshot", denied);
+    let failed = cloud.encrypt(json!({"instance_id": "strict-undone"})).await;
+    failed.failed("AccessDenied");
+    assert_eq!(strict.undo(&failed.execution).await.succeeded()["recovery"]["action"], "nothing");
+}
+
+#[tokio::test]
+async fn an_undo_without_an_execution_says_what_it_needs() {
+    let cloud = Cloud::strict().await;
+    for input in [json!(null), json!({"execution": "orders"})] {
+        let undo = cloud.start_undo(&input).await;
+        assert!(cloud.outcome(&undo).await.failed("UndoFailed").contains("executionArn"));
     }
 }

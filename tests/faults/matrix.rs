@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::pair::{Call, ENCRYPTED, Extent, FAULTS, Kind, Pair, SOURCE, Scenario, rule};
 use super::site::{Run, Site};
 use super::world::{Subject, World, renamed, text};
-use crate::permissions::Roles;
+use crate::permissions::refused;
 
 /// Of a loop's looks, whose number time decides, so many are befallen.
 const LOOKS_OF_A_LOOP: usize = 2;
 
 /// The functions that an undo needs: while one of them cannot work, nothing can be whole.
-const UNDOING: &[&str] = &["read-execution", "rename-instance", "fence-source", "apply-settings", "clean-up"];
+const UNDOING: &[&str] = &["read-execution", "undo"];
 
 /// The pairs of a scenario: its calls as they are made when nothing else goes wrong.
 pub(crate) async fn pairs(site: &Site, scenario: &'static Scenario) -> Result<Vec<Pair>, String> {
@@ -46,7 +46,7 @@ fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
         }
         looks.push(same);
         if first_fault.is_none_or(|first| position > first) && looks.len() <= LOOKS_OF_A_LOOP {
-            let subject = subject_of(call, &function, run);
+            let subject = subject_of(call, run);
             calls.push(Call { function, operation, number: *number, subject });
         }
     }
@@ -54,7 +54,7 @@ fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
 }
 
 /// What the call is about, if that exists before it, and what it is called then.
-fn subject_of(call: &Value, function: &str, run: &Run) -> Option<(Subject, String)> {
+fn subject_of(call: &Value, run: &Run) -> Option<(Subject, String)> {
     let parameters = &call["parameters"];
     let named = |name: &str| parameters[name].as_str().map(str::to_owned);
     if let Some(resource_id) = parameters["Filters"][0]["Values"][0].as_str().filter(|id| id.starts_with("db-")) {
@@ -71,8 +71,7 @@ fn subject_of(call: &Value, function: &str, run: &Run) -> Option<(Subject, Strin
         return Some((subject, id));
     }
     let id = named("DBInstanceIdentifier")?;
-    let is_target = id == ENCRYPTED || id == SOURCE && ["apply-settings", "clean-up"].contains(&function);
-    Some((if is_target { Subject::Target } else { Subject::Source }, id))
+    Some((run.bearer(&id, call), id))
 }
 
 pub(crate) fn first_rules(site: &Site, scenario: &Scenario) -> Vec<Value> {
@@ -137,8 +136,9 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
     }
     run.after.others_are_untouched(&run.before)?;
     run.failure_lists_what_is_left()?;
-    if let Some(refusal) = run.calls.iter().find_map(|call| Roles::of_template().refusal(call)) {
-        return Err(refusal);
+    let refused = refused(&site.cloud);
+    if !refused.is_empty() {
+        return Err(format!("{refused:?}"));
     }
     if let Some(broken) = broken {
         return run.the_rest_is_whole(pair, broken).map(|()| format!("{} {}", status(run), run.outcome.error));
@@ -188,8 +188,7 @@ fn expect_outcome(pair: &Pair, run: &Run) -> Result<(), String> {
     match (pair.kind, pair.extent) {
         // The first error is the one that counts.
         _ if pair.scenario.first_fault.is_some() && !run.comes_first(pair) => expect_first(pair, run),
-        // What the plan may not look at it says, and goes on.
-        (Kind::Denied, _) if pair.call.is_for_references() => expect_first(pair, run),
+        _ if pair.is_only_said() => expect_first(pair, run),
         // It was not needed any more.
         (Kind::Vanished | Kind::BecameFailed, _) if expect_first(pair, run).is_ok() => Ok(()),
         // Its effect is seen at the next look.
@@ -218,14 +217,27 @@ impl Run {
     /// Whom a describe call looked for by DbiResourceId, and the name of then.
     fn subject_by(&self, resource_id: &str, call: &Value) -> Option<(Subject, String)> {
         let is_source = self.before.resource_id_of(SOURCE) == Some(resource_id);
-        let (subject, mut name) = if is_source { (Subject::Source, SOURCE) } else { (Subject::Target, ENCRYPTED) };
+        let subject = if is_source { Subject::Source } else { Subject::Target };
+        self.names_before(call).into_iter().find(|(bearer, _)| *bearer == subject)
+    }
+
+    /// Who bears a name at the time of a call.
+    fn bearer(&self, id: &str, call: &Value) -> Subject {
+        let names = self.names_before(call);
+        names.into_iter().find(|(_, name)| name == id).map_or(Subject::Source, |(bearer, _)| bearer)
+    }
+
+    /// What source and target are called at the time of a call.
+    fn names_before(&self, call: &Value) -> [(Subject, String); 2] {
+        let mut names = [(Subject::Source, SOURCE.to_owned()), (Subject::Target, ENCRYPTED.to_owned())];
         for earlier in self.calls.iter().take_while(|earlier| earlier["number"] != call["number"]) {
-            let renames = earlier["status"] == 200 && earlier["parameters"]["DBInstanceIdentifier"] == name;
-            if renames && let Some(to) = earlier["parameters"]["NewDBInstanceIdentifier"].as_str() {
-                name = to;
+            let Some(to) = earlier["parameters"]["NewDBInstanceIdentifier"].as_str() else { continue };
+            let renamed = names.iter_mut().find(|(_, name)| earlier["parameters"]["DBInstanceIdentifier"] == *name);
+            if let Some((_, name)) = renamed.filter(|_| earlier["status"] == 200) {
+                *name = to.to_owned();
             }
         }
-        Some((subject, name.to_owned()))
+        names
     }
 
     /// The old world before the commit point, the new one after it.
@@ -242,10 +254,9 @@ impl Run {
         let source = self.before.resource_id_of(SOURCE);
         let has_new_owner = |world: &World| world.resource_id_of(SOURCE).is_some_and(|owner| Some(owner) != source);
         if self.is_cutover() {
-            let has_taken = self.states.iter().any(|state| state == "TakeSourceName");
-            has_taken || has_new_owner(&self.at_end) || has_new_owner(&self.after)
+            self.has_entered("Commit") || has_new_owner(&self.at_end) || has_new_owner(&self.after)
         } else {
-            self.states.iter().any(|state| state == "KeepTargetName")
+            self.has_entered("Commit")
         }
     }
 
@@ -254,7 +265,11 @@ impl Run {
     }
 
     fn is_cutover(&self) -> bool {
-        self.states.iter().any(|state| state == "IsFenceAsked")
+        self.has_entered("IsFenceAsked")
+    }
+
+    fn has_entered(&self, state: &str) -> bool {
+        self.states.iter().any(|entered| entered == state)
     }
 
     /// Until Verify has passed, the source is only read and snapshotted; and it is never deleted or stopped.
@@ -336,6 +351,6 @@ impl Run {
     }
 
     fn is_proven(&self) -> bool {
-        self.states.iter().any(|state| state == "IsCutoverAsked")
+        self.has_entered("IsCutoverAsked")
     }
 }

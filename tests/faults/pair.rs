@@ -145,15 +145,23 @@ pub(crate) const FAULTS: &[(Kind, Extent)] = &[
     (Kind::Stopped, Extent::Once),
 ];
 
-const REFERENCES: &[&str] = &[
+/// What the plan asks only to warn of what it finds. (Of AWS Backup's snapshots it asks before it asks for the planned
+/// names, and by the same operation: what befalls those, too, is no matter of advice.)
+const ADVICE: &[&str] = &[
     "DescribeEventSubscriptions",
+    "DescribeDBParameters",
     "DescribeDBProxies",
     "DescribeDBProxyTargets",
-    "DescribeIntegrations",
+    "DescribePendingMaintenanceActions",
+    "DescribeSecurityGroups",
     "DescribeAlarms",
     "DescribeEndpoints",
     "DescribeReplicationTasks",
 ];
+/// Where the plan may not look, and goes on with a warning.
+const SAID: &[&str] = &["DescribeAccountAttributes", "DescribeOrderableDBInstanceOptions", "DescribeIntegrations"];
+/// The same, without a cutover.
+const SAID_OF_A_COPY: &[&str] = &["DescribeBlueGreenDeployments"];
 
 /// The call that something goes wrong with: the n-th of an operation by a function.
 #[derive(Clone, Debug)]
@@ -170,17 +178,11 @@ impl Call {
         !self.operation.starts_with("Describe") && !self.operation.starts_with("Get")
     }
 
-    /// The plan makes it only to warn of what it finds. Its first looks at snapshots are at the planned names.
-    pub(crate) fn is_for_references(&self) -> bool {
-        let is_of_backups = self.operation == "DescribeDBSnapshots" && self.number > 2;
-        self.function == "plan" && (is_of_backups || REFERENCES.contains(&self.operation.as_str()))
-    }
-
     /// It makes, moves, renames or deletes data.
     pub(crate) fn touches_data(&self) -> bool {
         ["CreateDBSnapshot", "CopyDBSnapshot", "RestoreDBInstanceFromDBSnapshot"].contains(&self.operation.as_str())
             || self.operation.starts_with("Delete")
-            || self.operation == "ModifyDBInstance" && self.function == "rename-instance"
+            || self.operation == "ModifyDBInstance" && ["rename-instance", "undo"].contains(&self.function.as_str())
     }
 }
 
@@ -190,6 +192,21 @@ pub(crate) struct Pair {
     pub(crate) call: Call,
     pub(crate) kind: Kind,
     pub(crate) extent: Extent,
+}
+
+impl Pair {
+    /// The plan looked for something in vain, says so, and goes on.
+    pub(crate) fn is_only_said(&self) -> bool {
+        let is_one_of = |operations: &[&str]| operations.contains(&self.call.operation.as_str());
+        self.call.function == "plan"
+            && match self.kind {
+                Kind::Killed | Kind::Vanished | Kind::BecameFailed | Kind::Stopped => false,
+                Kind::Denied => {
+                    is_one_of(ADVICE) || is_one_of(SAID) || !self.scenario.cutover && is_one_of(SAID_OF_A_COPY)
+                }
+                _ => is_one_of(ADVICE),
+            }
+    }
 }
 
 impl fmt::Display for Pair {

@@ -30,8 +30,8 @@ const CALLS: &[(&str, &str, u64)] = &[
     ("fence-source", "ModifyDBInstance", 2),
     ("rename-instance", "DescribeDBInstances", 8),
     ("rename-instance", "ModifyDBInstance", 3),
-    ("clean-up", "DeleteDBInstance", 1),
-    ("clean-up", "DeleteDBSnapshot", 2),
+    ("undo", "DeleteDBInstance", 1),
+    ("undo", "DeleteDBSnapshot", 2),
     ("clean-up", "DescribeDBSnapshots", 4),
 ];
 /// Those after which the resources of an execution are as it left them. Not `Slow`: at this pace an

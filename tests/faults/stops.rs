@@ -18,16 +18,8 @@ const MINUTE_SECONDS: u64 = 60;
 const BACKUP: Duration = Duration::from_secs(2);
 
 /// The second rename was asked for before any of these.
-const AFTER_COMMIT: &[&str] = &[
-    "WaitForTargetName",
-    "ProtectTarget",
-    "WaitForProtection",
-    "CleanUp",
-    "WaitForCleanUp",
-    "ReportLeftovers",
-    "PublishSuccess",
-    "EmitSuccess",
-];
+const AFTER_COMMIT: &[&str] =
+    &["WaitForTargetName", "ProtectTarget", "WaitForProtection", "CleanUp", "WaitForCleanUp", "PublishSuccess"];
 
 /// A state that works or waits, and how an execution gets there.
 #[derive(Debug)]
@@ -100,8 +92,7 @@ impl Stop {
             vec![merged(rule(function, operation, Kind::Denied, &json!({})), json!({"call": call}))]
         };
         match (self.machine, self.state.as_str()) {
-            (Machine::Encrypt, "WaitForSource" | "PlanAgain") => Way { source_is_busy: true, ..with(json!({})) },
-            (Machine::Encrypt, "CheckWritesBefore" | "WaitForMetricBefore") => quiet(),
+            (Machine::Encrypt, "WaitForSource") => Way { source_is_busy: true, ..with(json!({})) },
             (Machine::Encrypt, "CheckWrites") => Way { is_watched: true, ..quiet() },
             // CloudWatch's datapoints are gone when they are asked for the second time.
             (Machine::Encrypt, "WaitForMetric") => {
@@ -109,32 +100,12 @@ impl Stop {
                 let rule = json!({"operation": "GetMetricStatistics", "call": 2, "action": forget});
                 Way { is_watched: true, rules: vec![rule], ..quiet() }
             }
-            (Machine::Encrypt, "DescribeInitialization" | "WaitForInitialization") => {
-                with(json!({"wait_for_initialization": true}))
-            }
-            (Machine::Encrypt, "EmitApprovalRequest" | "RequestApproval") => with(json!({"approval": true})),
+            (Machine::Encrypt, "RequestApproval") => with(json!({"approval": true})),
             // The second rename is refused.
-            (
-                Machine::Encrypt,
-                "RestoreNames" | "WaitForNames" | "UnfenceSource" | "WaitForUnfence" | "Undo" | "WaitForUndo"
-                | "PublishFailure" | "EmitFailure",
-            ) => Way { rules: denied("rename-instance", "ModifyDBInstance", 2), ..with(json!({})) },
-            // Past the commit point, the clean-up is refused.
-            (Machine::Encrypt, "ReportLeftovers") => {
-                Way { rules: denied("clean-up", "DescribeDBSnapshots", 1), ..with(json!({})) }
+            (Machine::Encrypt, "Undo" | "WaitForUndo" | "PublishFailure") => {
+                Way { rules: denied("rename-instance", "ModifyDBInstance", 2), ..with(json!({})) }
             }
             (Machine::Encrypt, _) => with(json!({})),
-            (
-                Machine::Undo,
-                "RenameTarget" | "WaitForTargetName" | "ProtectTarget" | "WaitForProtection" | "CleanUp"
-                | "WaitForCleanUp",
-            ) => Way { first_stop: Some("WaitForTargetName"), ..with(json!({})) },
-            // After the fence's own, this is the call that takes it away.
-            (Machine::Undo, "ReportLeftovers" | "PublishFailure" | "EmitFailure") => Way {
-                first_stop: Some("WaitForSourceName"),
-                rules: denied("fence-source", "ModifyDBInstance", 2),
-                ..with(json!({}))
-            },
             (Machine::Undo, _) => Way { first_stop: Some("WaitForSourceName"), ..with(json!({})) },
         }
     }

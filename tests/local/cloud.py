@@ -14,6 +14,7 @@ Several clouds run side by side: each has its own ports and its own temporary fo
 import argparse
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -35,7 +36,7 @@ import zipfile
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 CLOUD_PYTHON = REPOSITORY / ".local" / "cloud" / "bin" / "python"
-BUILT_TEMPLATE = REPOSITORY / ".aws-sam" / "build" / "template.yaml"
+BUILD = REPOSITORY / ".aws-sam" / "build"
 STACK_NAME = "rds-encrypt"
 
 # The reference's. Not us-east-1: there, AWS CLI 1 sends `aws rds` to AWS whatever AWS_ENDPOINT_URL_RDS says.
@@ -47,6 +48,7 @@ SERVICES_ENDPOINTS = (
     "AWS_ENDPOINT_URL_KMS",
     "AWS_ENDPOINT_URL_CLOUDWATCH",
     "AWS_ENDPOINT_URL_DATABASE_MIGRATION_SERVICE",
+    "AWS_ENDPOINT_URL_EC2",
 )
 START_SECONDS = 60
 STOP_SECONDS = 10
@@ -269,55 +271,63 @@ def log_end(name, folder):
 # --- Deploying ---------------------------------------------------------------
 
 
-def deploy(cloud, stack_name, parameters):
+def deploy(cloud, stack_name, parameters, variables=(), build=BUILD):
     """What `sam deploy` does, in a tenth of its time, for tests that start many clouds.
 
-    Uploads what `sam build` left in .aws-sam/build and creates the stack; returns its outputs.
+    Uploads what `sam build` left in the folder `build`, and creates or updates the stack; returns its outputs.
     """
     # Imported here: the rest of this file runs without the environment that setup makes.
     import botocore.exceptions
     import cfnlint.decode
 
     session = cloud.session()
-    if not BUILT_TEMPLATE.exists():
+    built_template = build / "template.yaml"
+    if not built_template.exists():
         raise CloudError("nothing is built yet: run `make build` first")
-    template, problems = cfnlint.decode.decode(str(BUILT_TEMPLATE))
+    template, problems = cfnlint.decode.decode(str(built_template))
     if problems:
-        raise CloudError(f"{BUILT_TEMPLATE}: {problems}")
+        raise CloudError(f"{built_template}: {problems}")
+    template["Globals"]["Function"]["Environment"]["Variables"].update(variables)
 
     storage = session.client("s3", endpoint_url=cloud.endpoint)
     bucket = f"{stack_name}-deployment"
-    storage.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    with contextlib.suppress(storage.exceptions.BucketAlreadyOwnedByYou):
+        storage.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
 
-    def upload(name, content):
-        storage.put_object(Bucket=bucket, Key=name, Body=content)
-        return name
+    def upload(content):
+        # As `sam package` names them: what has not changed keeps its name, hence its version.
+        key = hashlib.sha256(content).hexdigest()
+        storage.put_object(Bucket=bucket, Key=key, Body=content)
+        return key
 
-    for name, resource in template["Resources"].items():
+    for resource in template["Resources"].values():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
-            key = upload(f"{name}.zip", zipped(BUILT_TEMPLATE.parent / properties["CodeUri"]))
+            key = upload(zipped(build / properties["CodeUri"]))
             properties["CodeUri"] = {"Bucket": bucket, "Key": key}
         elif resource["Type"] == "AWS::StepFunctions::StateMachine":
-            key = upload(f"{name}.json", (BUILT_TEMPLATE.parent / properties["DefinitionS3Location"]).read_bytes())
+            key = upload((build / properties["DefinitionS3Location"]).read_bytes())
             properties["DefinitionS3Location"] = {"Bucket": bucket, "Key": key}
-    key = upload("template.json", json.dumps(template).encode())
-
     stacks = session.client("cloudformation", endpoint_url=cloud.endpoint)
-    stacks.create_stack(
-        StackName=stack_name,
-        TemplateURL=f"{cloud.endpoint}/{bucket}/{key}",
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
-    )
-    waiter = stacks.get_waiter("stack_create_complete")
+    stack = {
+        "StackName": stack_name,
+        "TemplateURL": f"{cloud.endpoint}/{bucket}/{upload(json.dumps(template).encode())}",
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    }
     try:
-        waiter.wait(StackName=stack_name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
+        stacks.create_stack(**stack)
+        complete = stacks.get_waiter("stack_create_complete")
+    except stacks.exceptions.AlreadyExistsException:
+        stacks.update_stack(**stack)
+        complete = stacks.get_waiter("stack_update_complete")
+    try:
+        complete.wait(StackName=stack_name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
     except botocore.exceptions.WaiterError:
         events = stacks.describe_stack_events(StackName=stack_name)["StackEvents"]
         reasons = [f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}" for event in events
                    if event.get("ResourceStatusReason")]
-        raise CloudError("the stack was not created:\n" + "\n".join(reasons)) from None
+        raise CloudError("the stack was not deployed:\n" + "\n".join(reasons)) from None
     outputs = stacks.describe_stacks(StackName=stack_name)["Stacks"][0].get("Outputs", [])
     return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
@@ -352,12 +362,17 @@ def parse_arguments():
         help="end when standard input closes, so that the cloud never outlives the program that started it")
     commands.add_parser("supervise", parents=[cloud_options])  # Started by `run` only.
 
-    deploy_command = commands.add_parser("deploy", help="deploy .aws-sam/build to a running cloud")
+    deploy_command = commands.add_parser("deploy", help="deploy what is built to a running cloud, or over what is there")
     deploy_command.add_argument(
         "--cloud", required=True, metavar="FILE", help="the line that `run` printed; - reads it from standard input")
     deploy_command.add_argument("--stack-name", default=STACK_NAME)
     deploy_command.add_argument(
+        "--build", type=pathlib.Path, default=BUILD, metavar="FOLDER", help="what to deploy (default: .aws-sam/build)")
+    deploy_command.add_argument(
         "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template")
+    deploy_command.add_argument(
+        "--variable", action="append", default=[], metavar="NAME=VALUE",
+        help="a variable in the functions' environment, instead of the template's")
     return parser.parse_args()
 
 
@@ -378,8 +393,9 @@ def main():
     elif arguments.command == "deploy":
         text = sys.stdin.read() if arguments.cloud == "-" else pathlib.Path(arguments.cloud).read_text()
         parameters = dict(parameter.split("=", 1) for parameter in arguments.parameter)
+        variables = dict(variable.split("=", 1) for variable in arguments.variable)
         cloud = Cloud.from_json(text)
-        print(json.dumps(deploy(cloud, arguments.stack_name, parameters)))
+        print(json.dumps(deploy(cloud, arguments.stack_name, parameters, variables, arguments.build)))
 
 
 if __name__ == "__main__":

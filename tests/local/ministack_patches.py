@@ -8,16 +8,29 @@ Known and left alone: JitterStrategy and HeartbeatSeconds are ignored, JSONPath 
 does nothing, the history lacks some events, RedriveExecution is missing.
 """
 
+import asyncio
 import contextvars
 import json
+import os
 import re
 import threading
 import time
+import urllib.request
 
 from ministack.core import lambda_runtime
-from ministack.core.responses import error_response_json, json_response, now_iso
+from ministack.core.responses import (
+    AccountRegionScopedDict,
+    error_response_json,
+    get_account_id,
+    json_response,
+    now_iso,
+)
+from ministack.services import iam as iam_service
 from ministack.services import lambda_svc
 from ministack.services import stepfunctions as engine
+from ministack.services.cloudformation import stacks
+
+import iam
 
 # API, StartExecution: input at most 262,144 bytes; Guide, "Service quotas": so is every state's output.
 DATA_LIMIT_BYTES = 262_144
@@ -26,12 +39,14 @@ SLEEP_SLICE_SECONDS = 0.05
 
 # What the engine as it is does. Calls inside it go through its module's names, hence to the patches.
 original_add_event = engine._add_event
+original_add_stack_event = stacks._add_event
 original_emit_status = engine._emit_execution_status_event
 original_evaluate_rule = engine._evaluate_rule
 original_execute_task = engine._execute_task
 original_execute_wait = engine._execute_wait
 original_fail_execution = engine._fail_execution
 original_fail_state_error = engine._fail_state_error
+original_handle_request = engine.handle_request
 original_find_matching_retrier = engine._find_matching_retrier
 original_apply_result_path = engine._apply_result_path_raw
 original_resolve_path = engine._resolve_path
@@ -62,11 +77,14 @@ def apply():
     engine._fail_execution = fail_execution
     engine._fail_state_error = fail_state_error
     engine._find_matching_retrier = find_matching_retrier
+    engine.handle_request = handle_request
     engine._nested_execution_failure = nested_execution_failure
     engine._resolve_path = resolve_path
     engine._run_execution = run_execution
     engine._scaled_sleep = scaled_sleep
     engine._start_execution = start_execution
+    stacks._add_event = add_stack_event
+    engine._state_machines = StateMachines()
     lambda_svc._provided_worker_env = worker_environment
     lambda_runtime.ProvidedWorker._build_handler_class = runtime_handler
     lambda_runtime.ProvidedWorker._drain_stderr_bounded = drain_log
@@ -101,7 +119,26 @@ def start_execution(request):
         running = running_execution(request.get("stateMachineArn", ""), name)
         if running and running["input"] == text:
             return json_response({"executionArn": running["executionArn"], "startDate": running["startDate"]})
-    return original_start_execution(request)
+    status, headers, body = original_start_execution(request)
+    if status == 200:
+        execution = engine._executions[json.loads(body)["executionArn"]]
+        execution["machine"] = dict(engine._state_machines[execution["stateMachineArn"]])
+    return status, headers, body
+
+
+class StateMachines(AccountRegionScopedDict):
+    """API, UpdateStateMachine: running executions continue to use the previous definition and roleArn.
+
+    The engine reads its machine a moment after the start, in the execution's own thread.
+    """
+
+    __slots__ = ()
+
+    def get(self, arn, default=None):
+        execution = current_execution.get()
+        if execution and execution["stateMachineArn"] == arn and "machine" in execution:
+            return execution["machine"]
+        return super().get(arn, default)
 
 
 def running_execution(machine_arn, name):
@@ -339,3 +376,62 @@ def runtime_handler(worker, generation, pending):
 def drain_log(worker, first_line_wait=0.005, **waits):
     """Our functions write before they answer: waiting 50 ms for more would double each call."""
     return original_drain_log(worker, first_line_wait=first_line_wait, **waits)
+
+
+# --- Permissions -------------------------------------------------------------------
+
+
+def add_stack_event(stack_id, stack_name, logical_id, resource_type, status, *rest, **named):
+    """A stack that is done may have given functions new roles, or roles new policies."""
+    if resource_type == "AWS::CloudFormation::Stack" and status.endswith("_COMPLETE"):
+        call_services("PUT", "roles", roles_of_functions())
+    original_add_stack_event(stack_id, stack_name, logical_id, resource_type, status, *rest, **named)
+
+
+def roles_of_functions():
+    """The functions' roles as services.py judges by them, without the managed policies: SAM's are for logs and traces."""
+    found = {}
+    for function in lambda_svc._functions.values():
+        configuration = function["config"]
+        app_id = configuration.get("Environment", {}).get("Variables", {}).get("AWS_SDK_UA_APP_ID")
+        role = iam_service._roles.get(configuration["Role"].split("/")[-1])
+        if app_id and role:
+            session = f"assumed-role/{role['RoleName']}/{configuration['FunctionName']}"
+            policies = [json.loads(policy) for policy in role["InlinePolicies"].values()]
+            found[app_id] = {"principal": f"arn:aws:sts::{get_account_id()}:{session}", "policies": policies}
+    return found
+
+
+async def handle_request(method, path, headers, body, query_params):
+    """A call of a function is judged by its role before anything else."""
+    app_id = iam.app_id(headers.get("x-amz-user-agent", ""), headers.get("user-agent", ""))
+    asks = asks_of(headers.get("x-amz-target", "").split(".")[-1], json.loads(body or "{}")) if app_id else []
+    if asks:
+        judgement = await asyncio.to_thread(call_services, "POST", "judgement", {"app_id": app_id, "asks": asks})
+        if judgement["denial"]:
+            code, message = judgement["denial"]
+            return error_response_json(code or "AccessDeniedException", message, 400)
+    return await original_handle_request(method, path, headers, body, query_params)
+
+
+def asks_of(operation, request):
+    """Service Authorization Reference: the ARN in the request is the resource.
+
+    What a customer key encrypts is decrypted with the caller's permissions (Guide, "Data at rest encryption",
+    "Required permissions for API callers"; API, DescribeExecution: KmsAccessDeniedException).
+    """
+    asks = [{"action": f"states:{operation}", "resource": request.get("executionArn") or request.get("stateMachineArn") or "*"}]
+    execution = engine._executions.get(request.get("executionArn"))
+    if execution and execution["encryptionConfiguration"]["type"] == "CUSTOMER_MANAGED_KMS_KEY":
+        context = {"kms:EncryptionContext:aws:states:stateMachineArn": execution["stateMachineArn"]}
+        denial = ["KmsAccessDeniedException", "Either your KMS key policy or API caller does not have the required permissions."]
+        key = execution["encryptionConfiguration"]["kmsKeyId"]
+        asks.append({"action": "kms:Decrypt", "resource": key, "context": context, "denial": denial})
+    return asks
+
+
+def call_services(method, path, body):
+    """The control API of services.py, which judges."""
+    url = f"{os.environ['AWS_ENDPOINT_URL_RDS']}/local/{path}"
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), method=method)) as reply:
+        return json.load(reply)

@@ -33,6 +33,7 @@ from werkzeug.serving import make_server
 import kms
 import stepfunctions
 from cbor import CborBridge
+from iam.guard import Guard
 from rds import metrics, operations
 from rds.calls import Calls
 from rds.cloud import Cloud
@@ -61,8 +62,10 @@ def main():
     kms.install()
     metrics.publish(cloud)
     faults = Faults(cloud, arguments.cloud_id)
-    calls = Calls(DomainDispatcherApplication(create_backend_app), faults)
-    server = make_server("127.0.0.1", arguments.port, Control(CborBridge(calls), cloud, calls, faults), threaded=True, request_handler=RequestHandler)
+    guard = Guard(cloud)
+    calls = Calls(DomainDispatcherApplication(create_backend_app), faults, guard)
+    control = Control(CborBridge(calls), cloud, calls, faults, guard)
+    server = make_server("127.0.0.1", arguments.port, control, threaded=True, request_handler=RequestHandler)
     stepfunctions.install(cloud.clock, f"http://127.0.0.1:{server.port}", arguments.lambda_endpoint)
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: threading.Thread(target=server.shutdown).start())

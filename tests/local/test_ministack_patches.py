@@ -1,5 +1,6 @@
 """What ministack_patches promises, each run through the patched interpreter."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,8 +11,10 @@ import unittest.mock
 os.environ["MINISTACK_ACCOUNT_ID"] = "123456789012"  # Read at import.
 
 import ministack_patches
+from ministack.services import iam as iam_service
 from ministack.services import lambda_svc
 from ministack.services import stepfunctions as engine
+from ministack.services.cloudformation import stacks
 
 ministack_patches.apply()
 
@@ -117,6 +120,14 @@ class Patches(unittest.TestCase):
         self.finish(first[1]["executionArn"])
         self.assertEqual(self.start(wait, {"a": 1}, name="once")[1]["__type"], "ExecutionAlreadyExists")
 
+    def test_an_execution_keeps_the_definition_that_it_was_started_with(self):
+        before, after = (machine({"Type": "Pass", "Result": result, "End": True}) for result in ("before", "after"))
+        _, started = self.start(before)
+        engine._update_state_machine({"stateMachineArn": self.create(before), "definition": json.dumps(after)})
+        self.assertEqual(self.finish(started["executionArn"])["output"], '"before"')
+        _, started = self.start(before)
+        self.assertEqual(self.finish(started["executionArn"])["output"], '"after"')
+
     def test_bad_starts_are_refused(self):
         succeed = machine({"Type": "Pass", "End": True})
         at_limit = {"input": json.dumps("x" * (ministack_patches.DATA_LIMIT_BYTES - 2))}
@@ -198,6 +209,53 @@ class Patches(unittest.TestCase):
         environment = lambda_svc._provided_worker_env(configuration, "/var/task", 9001)
         self.assertEqual(environment["AWS_LAMBDA_LOG_FORMAT"], "JSON")
         self.assertEqual(environment["AWS_LAMBDA_LOG_LEVEL"], "DEBUG")
+
+    def call_services(self, reply):
+        """In place of services.py."""
+        return unittest.mock.patch.object(ministack_patches, "call_services", return_value=reply)
+
+    def test_a_finished_stack_tells_what_its_functions_may(self):
+        policy = {"Statement": [{"Effect": "Allow", "Action": "rds:DescribeDBInstances", "Resource": "*"}]}
+        role = {"RoleName": "step-role", "InlinePolicies": {"first": json.dumps(policy)}}
+        arn = "arn:aws:iam::123456789012:role/step-role"
+        of_ours = {"FunctionName": "step", "Role": arn, "Environment": {"Variables": {"AWS_SDK_UA_APP_ID": "rds-encrypt.step"}}}
+        functions = {"step": {"config": of_ours}, "other": {"config": {"FunctionName": "other", "Role": arn}}}
+        with (unittest.mock.patch.object(lambda_svc, "_functions", functions), unittest.mock.patch.object(iam_service, "_roles", {"step-role": role}),
+              self.call_services({}) as call):
+            for kind, status in (("AWS::CloudFormation::Stack", "UPDATE_IN_PROGRESS"), ("AWS::IAM::Role", "UPDATE_COMPLETE")):
+                stacks._add_event("id", "name", "logical", kind, status)
+            call.assert_not_called()
+            stacks._add_event("id", "name", "name", "AWS::CloudFormation::Stack", "UPDATE_COMPLETE", physical_id="id")
+        told = {"principal": "arn:aws:sts::123456789012:assumed-role/step-role/step", "policies": [policy]}
+        call.assert_called_once_with("PUT", "roles", {"rds-encrypt.step": told})
+
+    def describe_execution(self, execution, agent):
+        headers = {"x-amz-target": "AWSStepFunctions.DescribeExecution", "user-agent": agent}
+        request = json.dumps({"executionArn": execution}).encode()
+        status, _, body = asyncio.run(engine.handle_request("POST", "/", headers, request, {}))
+        return status, json.loads(body)
+
+    def test_a_functions_call_is_judged_and_nobody_elses(self):
+        execution = self.run_machine({"Type": "Succeed"})["executionArn"]
+        with self.call_services({"denial": [None, "User: x is not authorized"]}) as call:
+            self.assertEqual(self.describe_execution(execution, "aws-cli/2")[0], 200)
+            call.assert_not_called()
+            denied = (400, {"__type": "AccessDeniedException", "message": "User: x is not authorized"})
+            self.assertEqual(self.describe_execution(execution, "aws-sdk-rust app/rds-encrypt.step"), denied)
+        asks = [{"action": "states:DescribeExecution", "resource": execution}]
+        call.assert_called_once_with("POST", "judgement", {"app_id": "rds-encrypt.step", "asks": asks})
+        with self.call_services({"denial": None}):
+            self.assertEqual(self.describe_execution(execution, "app/rds-encrypt.step")[0], 200)
+
+    def test_what_a_customer_key_encrypts_asks_for_the_key(self):
+        execution = self.run_machine({"Type": "Succeed"})
+        execution["encryptionConfiguration"] = {"type": "CUSTOMER_MANAGED_KMS_KEY", "kmsKeyId": "arn:key"}
+        with self.call_services({"denial": ["KmsAccessDeniedException", "no"]}) as call:
+            status, body = self.describe_execution(execution["executionArn"], "app/rds-encrypt.step")
+        self.assertEqual((status, body["__type"]), (400, "KmsAccessDeniedException"))
+        ask = call.call_args.args[2]["asks"][1]
+        self.assertEqual((ask["action"], ask["resource"]), ("kms:Decrypt", "arn:key"))
+        self.assertEqual(ask["context"], {"kms:EncryptionContext:aws:states:stateMachineArn": execution["stateMachineArn"]})
 
 
 if __name__ == "__main__":

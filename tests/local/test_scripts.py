@@ -95,6 +95,12 @@ class StateDiagram(unittest.TestCase):
         ):
             self.assertEqual(state_diagram.describe(rule), words)
 
+    def test_two_questions_of_one_choice_are_told_apart(self):
+        rules = [{"Variable": f"$.{name}", "BooleanEquals": True, "Next": "Done"} for name in ("plan_only", "ready")]
+        drawing = self.draw(Is={"Type": "Choice", "Choices": rules}, Done={"Type": "Succeed"})
+        self.assertIn('Is -- "plan_only" --> Done', drawing)
+        self.assertIn('Is -- "ready" --> Done', drawing)
+
     def test_check_finds_what_is_out_of_date(self):
         with tempfile.TemporaryDirectory() as folder:
             readme = pathlib.Path(folder, "README.md")

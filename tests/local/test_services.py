@@ -67,8 +67,8 @@ _services = {}
 
 
 def tearDownModule():
-    for service in _services.values():
-        service.stop()
+    while _services:
+        _services.popitem()[1].stop()
 
 
 class ServiceTest(unittest.TestCase):
@@ -569,12 +569,12 @@ NOT_DEFAULT = {
     "Iops": 4000,
     "VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-1", "Status": "active"}, {"VpcSecurityGroupId": "sg-2", "Status": "active"}],
     "AssociatedRoles": [{"RoleArn": "arn:aws:iam::123456789012:role/s3", "FeatureName": "s3Import", "Status": "ACTIVE"}],
-    "AdditionalStorageVolumes": [{"VolumeName": "rdsdbdata2", "AllocatedStorage": 100}],
     "ReplicaMode": "mounted",
     "AvailabilityZone": "us-east-1f",
 }
 # What a restore has in common with its source; see rds/restore.py.
-INHERITED = {"DBInstanceClass": "db.r6g.large", "AllocatedStorage": 500, "MasterUsername": "owner", "LicenseModel": "special-license", "EngineVersion": "16.3"}
+INHERITED = {"DBInstanceClass": "db.r6g.large", "AllocatedStorage": 500, "MasterUsername": "owner", "LicenseModel": "special-license", "EngineVersion": "16.3",
+             "AdditionalStorageVolumes": [{"VolumeName": "rdsdbdata2", "AllocatedStorage": 100}]}
 
 
 class Restore(ServiceTest):
@@ -598,7 +598,7 @@ class Restore(ServiceTest):
             Domain="d-1234567890", DomainIAMRoleName="domain", EnableCustomerOwnedIp=True,
             EngineLifecycleSupport="open-source-rds-extended-support-disabled", EnableIAMDatabaseAuthentication=True, MultiAZ=True, NetworkType="DUAL", OptionGroupName="custom",
             PreferredBackupWindow="03:07-03:37", ProcessorFeatures=[{"Name": "coreCount", "Value": "2"}], PubliclyAccessible=False, StorageType="io1", Iops=4000,
-            VpcSecurityGroupIds=["sg-1", "sg-2"], AdditionalStorageVolumes=[{"VolumeName": "rdsdbdata2", "AllocatedStorage": 100}])
+            VpcSecurityGroupIds=["sg-1", "sg-2"])
         modify_only = {"DatabaseInsightsMode", "MaxAllocatedStorage", "MonitoringInterval", "MonitoringRoleArn", "PerformanceInsightsEnabled", "PerformanceInsightsRetentionPeriod",
                        "PreferredMaintenanceWindow", "AssociatedRoles", "ReplicaMode", "AvailabilityZone"}
         self.assertEqual(target["DBParameterGroups"], [{"DBParameterGroupName": "custom", "ParameterApplyStatus": "pending-reboot"}])
@@ -656,6 +656,8 @@ class Restore(ServiceTest):
             ("InvalidParameterCombination", {"DBName": "other"}),
             ("InvalidParameterCombination", {"ManageMasterUserPassword": True}),
             ("InvalidParameterValue", {"AllocatedStorage": 50}),
+            ("InvalidParameterCombination", {"DBInstanceClass": "db.m3.medium"}),
+            ("CertificateNotFound", {"CACertificateIdentifier": "rds-ca-2019"}),
             ("DBParameterGroupNotFound", {"DBParameterGroupName": "absent"}),
             ("OptionGroupNotFoundFault", {"OptionGroupName": "absent"}),
             ("DBSubnetGroupNotFoundFault", {"DBSubnetGroupName": "absent"}),
@@ -663,6 +665,109 @@ class Restore(ServiceTest):
             with self.subTest(parameters=parameters):
                 self.refused(code, self.rds.restore_db_instance_from_db_snapshot, DBInstanceIdentifier="target", DBSnapshotIdentifier="snapshot", **parameters)
         self.assertTrue(self.not_found("target"))
+
+
+class RefusedAfterHours(ServiceTest):
+    """What a restore refuses of settings that its source has: Plan has to know it before."""
+
+    def refused_restore(self, **parameters):
+        message = self.refused("InvalidParameterCombination", self.rds.restore_db_instance_from_db_snapshot,
+                               DBInstanceIdentifier="target", DBSnapshotIdentifier="snapshot", **parameters)["Error"]["Message"]
+        self.assertTrue(self.not_found("target"), message)
+
+    def test_sql_server_takes_its_storage_after_the_restore(self):
+        self.seed(Engine="sqlserver-se", AllocatedStorage=100, StorageType="io1", Iops=4000)
+        self.available_snapshot()
+        for parameters in ({"StorageType": "gp3"}, {"Iops": 4000}, {"AllocatedStorage": 100}, {"MultiAZ": False}):
+            self.refused_restore(**parameters)
+        self.assertEqual(self.restored()["StorageType"], "gp3")
+        self.set_durations(optimize=2000)
+        self.rds.modify_db_instance(DBInstanceIdentifier="target", StorageType="io1", Iops=4000, ApplyImmediately=True)
+        self.instance_statuses("target", "storage-optimization")
+        self.refused("InvalidParameterCombination", self.rds.modify_db_instance, DBInstanceIdentifier="target", Iops=5000, ApplyImmediately=True)
+        self.rds.modify_db_instance(DBInstanceIdentifier="target", CopyTagsToSnapshot=True)
+        self.instance_statuses("target")
+
+    def test_a_sql_server_that_is_multi_az_has_backups(self):
+        self.seed(Engine="sqlserver-ee", MultiAZ=True, BackupRetentionPeriod=7)
+        self.available_snapshot()
+        self.refused_restore(MultiAZ=True, BackupRetentionPeriod=0)
+        self.restored(MultiAZ=True, BackupRetentionPeriod=7)
+        self.refused("InvalidParameterCombination", self.rds.modify_db_instance, DBInstanceIdentifier="target", BackupRetentionPeriod=0)
+        self.rds.modify_db_instance(DBInstanceIdentifier="target", BackupRetentionPeriod=0, MultiAZ=False, ApplyImmediately=True)
+
+    def test_large_gp3_takes_its_performance_with_its_size(self):
+        self.seed(AllocatedStorage=400)
+        self.available_snapshot()
+        performance = {"StorageType": "gp3", "Iops": 13000, "StorageThroughput": 600}
+        self.refused_restore(**performance)
+        self.assertEqual(self.restored(AllocatedStorage=400, **performance)["Iops"], 13000)
+
+    def test_volumes_come_with_the_snapshot(self):
+        volume = {"VolumeName": "rdsdbdata2", "AllocatedStorage": 100}
+        self.seed(Engine="oracle-ee", AdditionalStorageVolumes=[volume])
+        self.available_snapshot()
+        self.refused_restore(AdditionalStorageVolumes=[volume])
+        self.assertEqual(self.restored()["AdditionalStorageVolumes"], [volume])
+
+    def test_many_tenants_have_names_and_passwords_of_their_own(self):
+        self.seed(Engine="oracle-ee-cdb", MultiTenant=True)
+        self.available_snapshot()
+        for parameters in ({"DBName": "ORCL"}, {"ManageMasterUserPassword": True}):
+            self.refused_restore(**parameters)
+        self.restored()
+
+    def test_a_retired_version_is_offered_and_restored_no_more(self):
+        self.seed(EngineVersion="13.7")
+        self.available_snapshot()
+        self.control("PATCH", "settings", {"retired_versions": ["postgres 13.7"]})
+        self.refused_restore()
+        versions = {"Engine": "postgres", "EngineVersion": "13.7"}
+        self.refused("InvalidParameterCombination", self.rds.describe_orderable_db_instance_options, **versions)
+        self.assertEqual(self.rds.describe_db_engine_versions(**versions)["DBEngineVersions"], [])
+        version = self.rds.describe_db_engine_versions(IncludeAll=True, **versions)["DBEngineVersions"][0]
+        self.assertEqual((version["Status"], version["MajorEngineVersion"]), ("deprecated", "13"))
+
+    def test_a_major_version_past_its_support_is_upgraded_unless_extended_support_is_on(self):
+        self.seed(Engine="mysql", EngineVersion="5.7.44")
+        self.available_snapshot()
+        self.control("PATCH", "settings", {"majors_past_support": ["mysql 5.7"]})
+        major = self.rds.describe_db_major_engine_versions(Engine="mysql", MajorEngineVersion="5.7")["DBMajorEngineVersions"][0]
+        self.assertLess(major["SupportedEngineLifecycles"][0]["LifecycleSupportEndDate"], datetime.now(timezone.utc))
+        disabled = {"EngineLifecycleSupport": "open-source-rds-extended-support-disabled"}
+        self.assertEqual(self.restored("supported")["EngineVersion"], "5.7.44")
+        self.assertNotEqual(self.restored("upgraded", **disabled)["EngineVersion"], "5.7.44")
+
+    def test_the_certificate_authorities_are_those_that_are_accepted(self):
+        names = {one["CertificateIdentifier"] for one in self.rds.describe_certificates()["Certificates"]}
+        self.assertIn("rds-ca-rsa2048-g1", names)
+        self.assertNotIn("rds-ca-2019", names)
+
+    def test_a_storage_limit_leaves_room_and_one_without_is_off(self):
+        self.seed(AllocatedStorage=100, MaxAllocatedStorage=200)
+        self.refused("InvalidParameterCombination", self.rds.modify_db_instance, DBInstanceIdentifier="source", MaxAllocatedStorage=109)
+        self.rds.modify_db_instance(DBInstanceIdentifier="source", MaxAllocatedStorage=110)
+        self.assertEqual(self.instance("source")["MaxAllocatedStorage"], 110)
+        self.instance_statuses("source", "modifying")
+        self.instance_statuses("source")
+        self.rds.modify_db_instance(DBInstanceIdentifier="source", MaxAllocatedStorage=100)
+        self.assertNotIn("MaxAllocatedStorage", self.instance("source"))
+
+    def test_keys_that_aws_manages_are_not_named(self):
+        self.seed()
+        managed = self.kms.describe_key(KeyId="alias/aws/secretsmanager")["KeyMetadata"]["Arn"]
+        for parameters in ({"ManageMasterUserPassword": True, "MasterUserSecretKmsKeyId": managed}, {"EnablePerformanceInsights": True, "PerformanceInsightsKMSKeyId": managed}):
+            self.refused("InvalidParameterCombination", self.rds.modify_db_instance, DBInstanceIdentifier="source", ApplyImmediately=True, **parameters)
+
+    def test_an_instance_takes_no_change_right_after_its_monitoring(self):
+        self.seed()
+        self.set_durations(monitoring_settles=1000)
+        self.rds.modify_db_instance(DBInstanceIdentifier="source", EnablePerformanceInsights=True)
+        self.instance_statuses("source", "modifying")
+        self.instance_statuses("source")
+        self.refused("InvalidDBInstanceState", self.rds.modify_db_instance, DBInstanceIdentifier="source", CopyTagsToSnapshot=True)
+        time.sleep(1)
+        self.rds.modify_db_instance(DBInstanceIdentifier="source", CopyTagsToSnapshot=True)
 
 
 class Describe(ServiceTest):
@@ -710,6 +815,21 @@ class Describe(ServiceTest):
             self.assertEqual(getattr(self.rds, operation)(**parameters)[field], [])
         self.assertTrue(self.rds.describe_valid_db_instance_modifications(DBInstanceIdentifier="source")["ValidDBInstanceModificationsMessage"]["Storage"])
         self.refused("DBProxyNotFoundFault", self.rds.describe_db_proxy_targets, DBProxyName="absent")
+
+    def test_parameters_that_somebody_set_are_told(self):
+        group = "events"
+        self.seed(DBParameterGroups=[{"DBParameterGroupName": group, "ParameterApplyStatus": "in-sync"}])
+        self.rds.modify_db_parameter_group(DBParameterGroupName=group, Parameters=[{"ParameterName": "event_scheduler", "ParameterValue": "ON", "ApplyMethod": "immediate"}])
+        told = self.rds.describe_db_parameters(DBParameterGroupName=group, Source="user")["Parameters"]
+        self.assertEqual([(one["ParameterName"], one["ParameterValue"]) for one in told], [("event_scheduler", "ON")])
+        self.assertEqual(self.rds.describe_db_parameters(DBParameterGroupName="default.mysql8.0")["Parameters"], [])
+        self.refused("DBParameterGroupNotFound", self.rds.describe_db_parameters, DBParameterGroupName="absent")
+
+    def test_the_groups_that_isolate_are_in_the_default_vpc(self):
+        vpc = self.seed()["DBSubnetGroup"]["VpcId"]
+        asked = [{"Name": "group-id", "Values": ["sg-0f00ba44", "sg-0c1a1a", "sg-0ab5e47"]}]
+        found = self.service.client("ec2").describe_security_groups(Filters=asked)["SecurityGroups"]
+        self.assertEqual({one["GroupId"]: one["VpcId"] for one in found}, {"sg-0f00ba44": vpc, "sg-0c1a1a": vpc})
 
     def test_a_result_can_be_given_to_any_operation(self):
         self.control("PUT", "replies/DescribeBlueGreenDeployments", {"BlueGreenDeployments": [{"BlueGreenDeploymentIdentifier": "bgd-1", "Status": "AVAILABLE"}]})

@@ -1,26 +1,25 @@
 //! Sets on the target what a restore cannot take or did not take, and what changed at the source since
-//! the plan, and reboots it until its parameter group is in sync. After the proof, its second phase
-//! releases the target from this execution and switches on what would have been in the undo's way.
+//! the plan, and reboots it until its parameter group is in sync.
 //!
-//! AWS calls: DescribeDBInstances, ModifyDBInstance, AddRoleToDBInstance, AddTagsToResource,
-//! RebootDBInstance; in the last phase RemoveTagsFromResource.
+//! AWS calls: DescribeDBInstances, ModifyDBInstance, AddRoleToDBInstance, AddTagsToResource, RebootDBInstance.
 //!
 //! It is one look of a loop. Repeating it is safe, because it sets what differs, which is nothing
 //! the second time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbInstance, Tag};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use workflow::Error;
-use workflow::describe::{find_target, has_pending_modifications};
+use workflow::describe::can_be_modified;
 use workflow::ids::InstanceId;
-use workflow::owner::{EXECUTION_TAG, TAGS_MAX, TagPair, execution_of};
-use workflow::settings::{Changes, Settings};
+use workflow::owner::{TAGS_MAX, TagPair};
+use workflow::settings::{Changes, Force, Membership, Settings};
 use workflow::status::{self, Class};
 use workflow::wait::{self, Wait};
-use workflow::wanted::Wanted;
+use workflow::wanted::{Seen, Sight, Wanted};
 
 /// RDS accepts a modification before its status shows it: what was asked for and still differs is
 /// given this long before it counts as refused, which the proof then names.
@@ -34,7 +33,6 @@ const REBOOTS_MAX: u32 = 3;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    pub phase: Phase,
     pub target_instance_id: InstanceId,
     pub target_resource_id: Option<String>,
     /// As the plan saw it; the source is looked at again.
@@ -43,86 +41,116 @@ pub struct Request {
     pub max_wait_seconds: u64,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    AfterRestore,
-    Last,
-}
-
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Response {
     pub ready: bool,
     /// AWS's word at this look.
     pub status: Option<String>,
-    /// What was set, in the order of the calls: settings, roles as `role for feature`, `tag key=value`.
+    /// What was set, call by call: settings, roles as `role for feature`, `tag key=value`.
     pub applied: Vec<String>,
-    /// The settings as they were wanted when something was last set.
-    pub asked: Option<Settings>,
+    /// What was asked for and does not show yet: the same is not asked for again meanwhile, and what has shown and
+    /// differs anew is.
+    pub asked: BTreeMap<String, Value>,
     pub reboots: u32,
     pub steady_looks: u32,
     /// The time waited when something was last set.
     pub acted_at_seconds: u64,
-    /// What the owner should know of the target as it is.
-    pub notes: Vec<String>,
+    pub seen: Seen,
     pub wait: Wait,
 }
 
-pub async fn handle(client: &Client, mut request: Request) -> Result<Response, Error> {
-    request.wanted = match request.phase {
-        Phase::AfterRestore => request.wanted.now(client).await?.0,
-        Phase::Last => request.wanted.guarded(client).await?,
+pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
+    let Request { target_instance_id: id, target_resource_id, wanted, previous, max_wait_seconds } = request;
+    // A loop that was over begins anew: the source can have changed while somebody approved.
+    let mut response = previous.filter(|previous| !previous.ready).unwrap_or_default();
+    let waited_seconds = response.wait.waited_seconds;
+    let sight = response.seen.look(client, waited_seconds, wanted, &id, target_resource_id.as_deref()).await?;
+    let Some(Sight { target, wanted, .. }) = sight else {
+        response.steady_looks = 0;
+        return response.wait_on(&id, &[], max_wait_seconds);
     };
-    let target = find_target(client, &request.target_instance_id, request.target_resource_id.as_deref()).await?;
-    let name = format!("DB instance `{}`", request.target_instance_id);
     let status = target.db_instance_status().unwrap_or_default().to_owned();
     if let Class::Failed { remedy } = status::instance(&status) {
-        return Err(Error::InstanceFailed(format!("{name} is `{status}`: {remedy}")));
+        return Err(Error::InstanceFailed(format!("DB instance `{id}` is `{status}`: {remedy}")));
     }
-    // A loop that was over begins anew: the source can have changed while somebody approved.
-    let mut response = request.previous.take().filter(|previous| !previous.ready).unwrap_or_default();
     response.status = Some(status);
-    let mut step = Step { client, request: &request, target: &target, response: &mut response };
+    let mut step = Step { client, id: &id, wanted: &wanted, target: &target, response: &mut response };
     let acted = step.act().await?;
     if acted {
-        response.acted_at_seconds = response.wait.waited_seconds;
+        response.acted_at_seconds = waited_seconds;
     }
-    let steady = !acted && is_steady(&request, &target, &response);
+    let on_the_way = on_the_way(&target);
+    let steady = !acted && on_the_way.is_empty() && is_steady(&wanted, &target, &response);
     response.steady_looks = if steady { response.steady_looks + 1 } else { 0 };
     if response.steady_looks >= STEADY_LOOKS {
         response.ready = true;
-        response.notes = notes(&target);
         return Ok(response);
     }
-    if request.phase == Phase::Last && !acted && !steady && can_be_modified(&target) && was_long_ago(&response) {
-        return Err(Error::NotProven(format!(
-            "{name} is proven and stays, but its last settings do not take: {} was asked for {SETTLE_SECONDS} s ago, and \
-             the instance is `{}` without it",
-            response.applied.join(", "),
-            response.status.as_deref().unwrap_or_default()
-        )));
+    response.wait_on(&id, &on_the_way, max_wait_seconds)
+}
+
+impl Response {
+    /// Sleeps until the next look, or says what the loop waited for in vain.
+    fn wait_on(mut self, id: &InstanceId, on_the_way: &[Membership], max_wait_seconds: u64) -> Result<Self, Error> {
+        let waited = if self.steady_looks > 0 {
+            wait::sleep(Some(&self.wait), CONFIRM_SECONDS, max_wait_seconds)
+        } else {
+            wait::next(Some(&self.wait), None, max_wait_seconds)
+        };
+        self.wait = waited.map_err(|_| {
+            let on_the_way = on_the_way.iter().map(|membership| format!("; {membership}"));
+            Error::WaitTimedOut(format!(
+                "DB instance `{id}` is `{}` and still applies settings ({}{}) after {max_wait_seconds} s, the longest \
+                 that max_wait_minutes allows",
+                self.status.as_deref().unwrap_or("not to be seen"),
+                self.applied.join(", "),
+                on_the_way.collect::<String>(),
+            ))
+        })?;
+        Ok(self)
     }
-    let waited = if steady {
-        wait::sleep(Some(&response.wait), CONFIRM_SECONDS, request.max_wait_seconds)
-    } else {
-        wait::next(Some(&response.wait), None, request.max_wait_seconds)
-    };
-    response.wait = waited.map_err(|_| {
-        Error::WaitTimedOut(format!(
-            "{name} is `{}` and still applies settings ({}) after {} s, the longest that max_wait_minutes allows",
-            response.status.as_deref().unwrap_or_default(),
-            response.applied.join(", "),
-            request.max_wait_seconds
-        ))
-    })?;
-    Ok(response)
+}
+
+/// What is left to do.
+struct Due {
+    changes: Option<Changes>,
+    roles: Vec<(String, String)>,
+    tags: Vec<TagPair>,
+}
+
+impl Due {
+    fn of(wanted: &Wanted, target: &DbInstance) -> Self {
+        Self {
+            changes: wanted.settings.changes(target),
+            roles: wanted.settings.roles_to_add(target),
+            tags: wanted.missing_tags(target.tag_list()).into_iter().cloned().collect(),
+        }
+    }
+
+    fn settings(&self, wanted: &Settings) -> BTreeMap<String, Value> {
+        let names = self.changes.iter().flat_map(|changes| &changes.settings);
+        names.map(|name| ((*name).to_owned(), wanted.get(name).cloned().unwrap_or_default())).collect()
+    }
+
+    fn roles(&self) -> BTreeMap<String, Value> {
+        self.roles.iter().map(|(role, feature)| (format!("{role} for {feature}"), Value::Null)).collect()
+    }
+
+    fn tags(&self) -> BTreeMap<String, Value> {
+        self.tags.iter().map(|tag| (format!("tag {tag}"), Value::Null)).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.changes.is_none() && self.roles.is_empty() && self.tags.is_empty()
+    }
 }
 
 /// One look's worth of setting things.
 struct Step<'a> {
     client: &'a Client,
-    request: &'a Request,
+    id: &'a InstanceId,
+    wanted: &'a Wanted,
     target: &'a DbInstance,
     response: &'a mut Response,
 }
@@ -130,88 +158,65 @@ struct Step<'a> {
 impl Step<'_> {
     /// Does the next thing that is due, if the instance can take it now. Returns whether it did.
     async fn act(&mut self) -> Result<bool, Error> {
-        if self.request.phase == Phase::Last && execution_of(self.target.tag_list()).is_some() {
-            self.release().await?;
-            return Ok(true);
-        }
         if !can_be_modified(self.target) {
             return Ok(false);
         }
-        let changes = match self.request.phase {
-            Phase::AfterRestore => self.request.wanted.settings.changes(self.target),
-            Phase::Last => self.request.wanted.settings.protection(self.target, self.request.wanted.cutover),
-        };
-        if let Some(changes) = changes
-            && changes.settings.iter().any(|setting| !self.was_asked_for(setting))
+        let due = Due::of(self.wanted, self.target);
+        let (settings, roles, tags) = (due.settings(&self.wanted.settings), due.roles(), due.tags());
+        self.response.asked.retain(|name, _| [&settings, &roles, &tags].iter().any(|due| due.contains_key(name)));
+        if let Some(changes) = due.changes
+            && self.has_new(&settings)
         {
             self.modify(changes).await?;
-            return Ok(true);
-        }
-        if self.request.phase == Phase::Last {
-            return Ok(false);
-        }
-        let roles = self.request.wanted.settings.roles_to_add(self.target);
-        let named: Vec<String> = roles.iter().map(|(role, feature)| format!("{role} for {feature}")).collect();
-        if !self.all_asked_for(named.iter().map(String::as_str)) {
-            for (role, feature) in &roles {
+            self.note_asked(settings);
+        } else if self.has_new(&roles) {
+            for (role, feature) in &due.roles {
                 self.add_role(role, feature).await?;
             }
-            return Ok(true);
-        }
-        let tags = self.request.wanted.missing_tags(self.target.tag_list());
-        let named: Vec<String> = tags.iter().map(|tag| format!("tag {tag}")).collect();
-        if !self.all_asked_for(named.iter().map(String::as_str)) {
-            self.add_tags(&tags).await?;
-            named.into_iter().for_each(|name| self.note_applied(name));
-            return Ok(true);
-        }
-        if needs_reboot(self.target) && self.response.reboots < REBOOTS_MAX && self.has_settled() {
+            self.note_asked(roles);
+        } else if self.has_new(&tags) {
+            self.add_tags(&due.tags).await?;
+            self.note_asked(tags);
+        } else if self.needs_reboot() {
             self.reboot().await?;
-            return Ok(true);
+        } else {
+            return Ok(false);
         }
-        Ok(false)
+        Ok(true)
     }
 
-    /// The same value is not asked for again while it may still be on its way.
-    fn was_asked_for(&self, setting: &str) -> bool {
-        let asked = self.response.asked.as_ref();
-        self.response.applied.iter().any(|applied| applied == setting)
-            && asked.is_some_and(|asked| asked.get(setting) == self.request.wanted.settings.get(setting))
+    /// Whether something else is to be asked for than is on its way already.
+    fn has_new(&self, due: &BTreeMap<String, Value>) -> bool {
+        due.iter().any(|(name, value)| self.response.asked.get(name) != Some(value))
     }
 
-    /// What was asked for once is not asked for again while it may still be on its way.
-    fn all_asked_for<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
-        names.all(|name| self.response.applied.iter().any(|applied| applied == name))
+    fn note_asked(&mut self, due: BTreeMap<String, Value>) {
+        for (name, value) in due {
+            if !self.response.applied.contains(&name) {
+                self.response.applied.push(name.clone());
+            }
+            self.response.asked.insert(name, value);
+        }
     }
 
     /// A reboot is not asked for again before the last one had a chance to show.
-    fn has_settled(&self) -> bool {
-        self.response.reboots == 0 || self.response.wait.waited_seconds >= self.response.acted_at_seconds + 60
+    fn needs_reboot(&self) -> bool {
+        let Response { reboots, acted_at_seconds, wait, .. } = &*self.response;
+        let has_settled = *reboots == 0 || wait.waited_seconds >= acted_at_seconds + 60;
+        let is_needed = |membership: &Membership| membership.force() == Force::NeedsReboot;
+        *reboots < REBOOTS_MAX && has_settled && Settings::not_in_force(self.target).iter().any(is_needed)
     }
 
-    /// The commit point made visible: without this execution's tag nothing of ours deletes the target.
-    async fn release(&mut self) -> Result<(), Error> {
-        let arn = self.target.db_instance_arn().unwrap_or_default();
-        let call = self.client.remove_tags_from_resource().resource_name(arn).tag_keys(EXECUTION_TAG);
-        let outcome = call.send().await;
-        outcome.map_err(|error| Error::from_call(format!("remove the tag {EXECUTION_TAG} from {arn}"), error))?;
-        Ok(())
-    }
-
-    async fn modify(&mut self, changes: Changes) -> Result<(), Error> {
-        let id = &self.request.target_instance_id;
+    async fn modify(&self, changes: Changes) -> Result<(), Error> {
+        let id = self.id;
         let operation = format!("set {} on DB instance `{id}`", changes.settings.join(", "));
         let outcome = changes.input.db_instance_identifier(id.as_str()).send_with(self.client).await;
         outcome.map_err(|error| Error::from_call(operation, error))?;
-        for setting in changes.settings {
-            self.note_applied(setting.to_owned());
-        }
-        self.response.asked = Some(self.request.wanted.settings.clone());
         Ok(())
     }
 
-    async fn add_role(&mut self, role: &str, feature: &str) -> Result<(), Error> {
-        let id = &self.request.target_instance_id;
+    async fn add_role(&self, role: &str, feature: &str) -> Result<(), Error> {
+        let id = self.id;
         let call = self.client.add_role_to_db_instance().db_instance_identifier(id.as_str());
         match call.role_arn(role).feature_name(feature).send().await {
             Ok(_) => {}
@@ -221,14 +226,13 @@ impl Step<'_> {
                 return Err(Error::from_call(operation, error));
             }
         }
-        self.note_applied(format!("{role} for {feature}"));
         Ok(())
     }
 
-    async fn add_tags(&self, tags: &[&TagPair]) -> Result<(), Error> {
+    async fn add_tags(&self, tags: &[TagPair]) -> Result<(), Error> {
         self.refuse_too_many(tags)?;
         let arn = self.target.db_instance_arn().unwrap_or_default();
-        let tags = tags.iter().map(|tag| tag.to_aws()).collect();
+        let tags = tags.iter().map(TagPair::to_aws).collect();
         let call = self.client.add_tags_to_resource().resource_name(arn).set_tags(Some(tags));
         let outcome = call.send().await;
         outcome.map_err(|error| Error::from_call(format!("add the source's new tags to {arn}"), error))?;
@@ -236,14 +240,14 @@ impl Step<'_> {
     }
 
     /// The plan has counted the source's tags as they were then.
-    fn refuse_too_many(&self, tags: &[&TagPair]) -> Result<(), Error> {
+    fn refuse_too_many(&self, tags: &[TagPair]) -> Result<(), Error> {
         // AWS's own do not count.
         let present = self.target.tag_list().iter().filter_map(Tag::key).filter(|key| !key.starts_with("aws:"));
         let keys: BTreeSet<&str> = present.chain(tags.iter().map(|tag| tag.key.as_str())).collect();
         if keys.len() <= TAGS_MAX {
             return Ok(());
         }
-        let foreign = self.request.wanted.foreign_tags(self.target.tag_list());
+        let foreign = self.wanted.foreign_tags(self.target.tag_list());
         let foreign: Vec<&str> = foreign.iter().map(|tag| tag.key.as_str()).collect();
         let at_target = if foreign.is_empty() {
             String::new()
@@ -259,72 +263,28 @@ impl Step<'_> {
     }
 
     async fn reboot(&mut self) -> Result<(), Error> {
-        let id = &self.request.target_instance_id;
+        let id = self.id;
         let outcome = self.client.reboot_db_instance().db_instance_identifier(id.as_str()).send().await;
         outcome.map_err(|error| Error::from_call(format!("reboot DB instance `{id}`"), error))?;
         self.response.reboots += 1;
         Ok(())
     }
-
-    fn note_applied(&mut self, name: String) {
-        if !self.response.applied.contains(&name) {
-            self.response.applied.push(name);
-        }
-    }
 }
 
-/// ModifyDBInstance, AddRoleToDBInstance and RebootDBInstance all ask for `available`.
-fn can_be_modified(target: &DbInstance) -> bool {
-    status::instance(target.db_instance_status().unwrap_or_default()) == Class::Ready
-        && !has_pending_modifications(target)
-}
-
-fn needs_reboot(target: &DbInstance) -> bool {
-    target.db_parameter_groups().iter().any(|group| group.parameter_apply_status() == Some("pending-reboot"))
+/// What comes into force, or goes, by itself. What failed is left to the proof.
+fn on_the_way(target: &DbInstance) -> Vec<Membership> {
+    let mut memberships = Settings::not_in_force(target);
+    memberships.retain(|membership| matches!(membership.force(), Force::OnItsWay | Force::Leaving));
+    memberships
 }
 
 /// Nothing is left to do, or what is left was asked for long enough ago that waiting is no remedy.
-fn is_steady(request: &Request, target: &DbInstance, response: &Response) -> bool {
-    let serves = match request.phase {
-        Phase::AfterRestore => can_be_modified(target),
-        // The first backup of an instance whose settings are in place is nobody's wait.
-        Phase::Last => {
-            status::serves_clients(target.db_instance_status().unwrap_or_default())
-                && !has_pending_modifications(target)
-        }
-    };
-    let done = match request.phase {
-        Phase::AfterRestore => {
-            request.wanted.settings.differences(&Settings::capture(target)).is_empty()
-                && request.wanted.settings.roles_to_add(target).is_empty()
-                && request.wanted.missing_tags(target.tag_list()).is_empty()
-                && target.db_parameter_groups().iter().all(|group| group.parameter_apply_status() == Some("in-sync"))
-        }
-        Phase::Last => {
-            request.wanted.settings.protection(target, request.wanted.cutover).is_none()
-                && execution_of(target.tag_list()).is_none()
-        }
-    };
-    serves && (done || (was_long_ago(response) && request.phase == Phase::AfterRestore))
-}
-
-fn was_long_ago(response: &Response) -> bool {
-    response.wait.waited_seconds >= response.acted_at_seconds + SETTLE_SECONDS
-}
-
-fn notes(target: &DbInstance) -> Vec<String> {
-    let mut notes = vec![];
-    if target.db_instance_status() == Some("backing-up") {
-        notes.push(
-            "The first backup of the target is being taken (backing-up): the instance serves clients, and point-in-time \
-             recovery begins when it is done. Until then the encrypted snapshot is the only recovery point."
-                .to_owned(),
-        );
-    }
-    if let Some(secret) = target.master_user_secret().and_then(|secret| secret.secret_arn()) {
-        notes.push(format!("RDS manages the master user's password of the target in a new secret: {secret}"));
-    }
-    notes
+fn is_steady(wanted: &Wanted, target: &DbInstance, response: &Response) -> bool {
+    let is_done = Due::of(wanted, target).is_empty()
+        && wanted.settings.differences(&Settings::capture(target)).is_empty()
+        && Settings::not_in_force(target).is_empty();
+    let was_long_ago = response.wait.waited_seconds >= response.acted_at_seconds + SETTLE_SECONDS;
+    can_be_modified(target) && (is_done || was_long_ago)
 }
 
 #[cfg(test)]

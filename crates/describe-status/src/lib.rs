@@ -13,14 +13,11 @@ use workflow::describe::{find_instance, find_snapshot, has_pending_modifications
 use workflow::ids::{InstanceId, SnapshotId};
 use workflow::look::Look;
 use workflow::status::{self, Class};
+use workflow::turn::{CONFIRM_SECONDS, STEADY_LOOKS};
 use workflow::wait;
 
 /// RDS is eventually consistent: what was just created can be missing from a Describe for a while.
 const UNSEEN_SECONDS_MAX: u64 = 120;
-/// An instance can say `available` shortly before it reboots, so one look does not prove it.
-const STEADY_LOOKS: u32 = 2;
-/// Between the first steady look and the one that confirms it.
-const CONFIRM_SECONDS: u64 = 15;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "resource", rename_all = "snake_case", deny_unknown_fields)]
@@ -33,12 +30,8 @@ pub enum Request {
     Instance {
         id: InstanceId,
         previous: Look,
-        max_wait_seconds: u64,
-    },
-    /// The lazy load of a restored instance's storage.
-    Initialization {
-        id: InstanceId,
-        previous: Look,
+        /// It is not ready before the lazy load of its storage is over.
+        wait_for_initialization: bool,
         max_wait_seconds: u64,
     },
 }
@@ -55,23 +48,17 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
             };
             or_wait(&name, look, &previous, max_wait_seconds)
         }
-        Request::Instance { id, previous, max_wait_seconds } => {
+        Request::Instance { id, previous, wait_for_initialization, max_wait_seconds } => {
             let name = format!("DB instance `{id}`");
             let seen = find_instance(client, &id).await?;
             let look = match seen {
-                Some(instance) => instance_look(&name, &instance, &previous)?,
+                Some(instance) => instance_look(&name, &instance, &previous, wait_for_initialization)?,
                 None if may_reappear(&previous) => {
                     Look { resource_id: previous.resource_id.clone(), ..Look::default() }
                 }
                 None => return Err(Error::InstanceNotFound(vanished(&name))),
             };
             or_wait(&name, look, &previous, max_wait_seconds)
-        }
-        Request::Initialization { id, previous, max_wait_seconds } => {
-            let name = format!("DB instance `{id}`");
-            let seen = find_instance(client, &id).await?;
-            let instance = seen.ok_or_else(|| Error::InstanceNotFound(vanished(&name)))?;
-            or_wait(&name, initialization_look(&instance, &previous), &previous, max_wait_seconds)
         }
     }
 }
@@ -80,19 +67,6 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
 /// once [A39]: only two looks in a row that do not find it say that it is gone.
 fn may_reappear(previous: &Look) -> bool {
     previous.wait.waited_seconds < UNSEEN_SECONDS_MAX || previous.status.is_some()
-}
-
-/// RDS says `Initializing` while the storage still loads from the snapshot (StorageOperationStatus) [A7],
-/// but for some classes [A8]. It may say so a little late: two looks.
-fn initialization_look(instance: &DbInstance, previous: &Look) -> Look {
-    let status = instance.storage_operation_status().unwrap_or("Idle");
-    let steady_looks = if status == "Initializing" { 0 } else { previous.steady_looks + 1 };
-    Look {
-        ready: steady_looks >= STEADY_LOOKS,
-        steady_looks,
-        percent_progress: instance.storage_operation_percent_progress(),
-        ..Look::first(Some(status))
-    }
 }
 
 fn snapshot_look(name: &str, snapshot: &DbSnapshot) -> Result<Look, Error> {
@@ -114,7 +88,12 @@ fn snapshot_look(name: &str, snapshot: &DbSnapshot) -> Result<Look, Error> {
     })
 }
 
-fn instance_look(name: &str, instance: &DbInstance, previous: &Look) -> Result<Look, Error> {
+fn instance_look(
+    name: &str,
+    instance: &DbInstance,
+    previous: &Look,
+    wait_for_initialization: bool,
+) -> Result<Look, Error> {
     let status = instance.db_instance_status().unwrap_or_default();
     let class = status::instance(status);
     match class {
@@ -129,9 +108,19 @@ fn instance_look(name: &str, instance: &DbInstance, previous: &Look) -> Result<L
             previous.resource_id.as_deref().unwrap_or_default()
         )));
     }
-    let steady = class == Class::Ready && !has_pending_modifications(instance) && instance.endpoint().is_some();
+    // RDS says `Initializing` while the storage still loads from the snapshot (StorageOperationStatus) [A7],
+    // but for some classes [A8].
+    let loads = wait_for_initialization && instance.storage_operation_status() == Some("Initializing");
+    let steady =
+        class == Class::Ready && !loads && !has_pending_modifications(instance) && instance.endpoint().is_some();
     let steady_looks = if steady { previous.steady_looks + 1 } else { 0 };
-    Ok(Look { ready: steady_looks >= STEADY_LOOKS, steady_looks, resource_id, ..Look::first(Some(status)) })
+    Ok(Look {
+        ready: steady_looks >= STEADY_LOOKS,
+        steady_looks,
+        resource_id,
+        percent_progress: instance.storage_operation_percent_progress().filter(|_| loads),
+        ..Look::first(Some(status))
+    })
 }
 
 fn or_wait(name: &str, look: Look, previous: &Look, max_wait_seconds: u64) -> Result<Look, Error> {
@@ -189,7 +178,9 @@ mod tests {
 
     async fn look_at_initialization(instance: Option<DbInstanceBuilder>, previous: Look) -> Result<Look, Error> {
         let id = InstanceId::parse("orders-encrypted").expect("legal");
-        look_by(instance, Request::Initialization { id, previous, max_wait_seconds: HOUR_SECONDS }).await
+        let wait_for_initialization = true;
+        let request = Request::Instance { id, previous, wait_for_initialization, max_wait_seconds: HOUR_SECONDS };
+        look_by(instance, request).await
     }
 
     async fn look_by(instance: Option<DbInstanceBuilder>, request: Request) -> Result<Look, Error> {
@@ -204,7 +195,7 @@ mod tests {
 
     fn instance_request(previous: Look) -> Request {
         let id = InstanceId::parse("orders-encrypted").expect("legal");
-        Request::Instance { id, previous, max_wait_seconds: HOUR_SECONDS }
+        Request::Instance { id, previous, wait_for_initialization: false, max_wait_seconds: HOUR_SECONDS }
     }
 
     fn snapshot(status: &str) -> DbSnapshotBuilder {
@@ -380,7 +371,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_instance_that_vanishes_while_it_loads_is_named() {
-        let error = look_at_initialization(None, waited(0)).await.expect_err("vanished");
+        let error = look_at_initialization(None, waited(120)).await.expect_err("vanished");
         assert_eq!(error.name(), "InstanceNotFound");
     }
 

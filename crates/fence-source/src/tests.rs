@@ -1,12 +1,14 @@
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use aws_sdk_rds::error::ErrorMetadata;
 use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
 use aws_sdk_rds::operation::modify_db_instance::{ModifyDBInstanceError, ModifyDbInstanceOutput};
+use aws_sdk_rds::primitives::DateTime;
 use aws_sdk_rds::types::VpcSecurityGroupMembership;
 use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
 
-use workflow::turn::LATE_CALL_SECONDS;
+use workflow::turn::{LATE_CALL_SECONDS, OUTAGE_SECONDS_MAX};
 
 use super::*;
 
@@ -23,6 +25,10 @@ fn source(status: &str, groups: &[(&str, &str)]) -> DbInstance {
         .db_instance_status(status)
         .set_vpc_security_groups(Some(groups.iter().map(group).collect()))
         .build()
+}
+
+fn target(status: &str) -> DbInstance {
+    DbInstance::builder().dbi_resource_id("db-TARGET").db_instance_status(status).build()
 }
 
 fn open(status: &str) -> DbInstance {
@@ -66,7 +72,7 @@ impl Rds {
             assert_eq!(filter.name(), Some("dbi-resource-id"));
             let found = match filter.values()[0].as_str() {
                 "db-SOURCE" => rds.lock().source.clone().into_iter().collect(),
-                "db-TARGET" => vec![DbInstance::builder().db_instance_status(rds.lock().target_status).build()],
+                "db-TARGET" => vec![target(rds.lock().target_status)],
                 other => panic!("{other}"),
             };
             MockResponse::Output(DescribeDbInstancesOutput::builder().set_db_instances(Some(found)).build())
@@ -92,10 +98,12 @@ fn fencing(previous: Option<Turn>) -> Request {
 }
 
 fn fencing_again(retry_count: u32, previous: Option<Turn>) -> Request {
-    Request::Fence {
+    Request {
         resource_id: "db-SOURCE".into(),
+        instance_id: InstanceId::parse("orders").expect("legal"),
         isolation_security_group_id: "sg-fence".into(),
         successor_resource_id: Some("db-TARGET".into()),
+        entered_at: DateTime::from(SystemTime::now()).to_string(),
         retry_count,
         previous,
         max_wait_seconds: 24 * HOUR_SECONDS,
@@ -110,23 +118,6 @@ async fn fence(rds: &Rds, previous: Option<Turn>) -> Result<Turn, Error> {
 
 fn own_groups() -> Vec<String> {
     vec!["sg-1".into(), "sg-2".into()]
-}
-
-/// What the plan saw, which is not what the source had when it was fenced.
-fn planned() -> Settings {
-    Settings::capture(&source("available", &[("sg-planned", "active")]))
-}
-
-async fn unfence(rds: &Rds, fenced: Option<Turn>, previous: Option<Turn>) -> Result<Turn, Error> {
-    let request = Request::Unfence {
-        resource_id: "db-SOURCE".into(),
-        isolation_security_group_id: "sg-fence".into(),
-        fenced,
-        settings: planned(),
-        previous,
-        max_wait_seconds: 24 * HOUR_SECONDS,
-    };
-    handle(&rds.client(), request).await
 }
 
 #[tokio::test]
@@ -149,26 +140,6 @@ async fn clients_are_not_shut_out_while_the_target_cannot_take_the_name() {
     assert_eq!((turn.requested, rds.asked()), (false, 0));
     rds.lock().target_status = "available";
     assert!(fence(&rds, Some(turn)).await.expect("asked for").requested);
-}
-
-#[tokio::test]
-async fn a_source_that_is_not_fenced_keeps_its_groups_whatever_the_plan_saw() {
-    let rds = Rds::with(open("backing-up"));
-    let turn = unfence(&rds, None, None).await.expect("nothing to do");
-    assert!(unfence(&rds, None, Some(turn)).await.expect("steady").ready);
-    assert_eq!(rds.asked(), 0);
-}
-
-#[tokio::test]
-async fn the_groups_of_before_come_back_and_the_plans_only_if_they_were_not_noted() {
-    let noted = Turn { security_groups_before: Some(own_groups()), ..Turn::default() };
-    for (fenced, groups) in [(Some(noted), own_groups()), (None, vec!["sg-planned".to_owned()])] {
-        for state in ["active", "adding"] {
-            let rds = Rds::with(source("available", &[("sg-fence", state)]));
-            unfence(&rds, fenced.clone(), None).await.expect("asked for");
-            assert_eq!(rds.lock().asked, std::slice::from_ref(&groups));
-        }
-    }
 }
 
 #[tokio::test]
@@ -223,8 +194,9 @@ async fn the_sdk_does_not_repeat_the_call_by_itself() {
         .build();
     let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &modify]);
     let noted = Turn { security_groups_before: Some(own_groups()), ..Turn::default() };
-    assert_eq!(handle(&client, fencing(Some(noted))).await.expect_err("busy").name(), "ServiceUnavailable");
-    assert_eq!(modify.num_calls(), 1);
+    let request = Request { successor_resource_id: None, ..fencing(Some(noted)) };
+    let turn = handle(&client, request).await.expect("gone on with");
+    assert_eq!((modify.num_calls(), turn.late_calls_end_at_seconds), (1, LATE_CALL_SECONDS));
 }
 
 #[tokio::test]
@@ -301,5 +273,34 @@ async fn a_call_that_rds_refuses_is_named() {
     let describe = mock!(Client::describe_db_instances)
         .then_error(|| DescribeDBInstancesError::generic(ErrorMetadata::builder().code("Throttling").build()));
     let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
-    assert_eq!(handle(&client, fencing(None)).await.expect_err("busy").name(), "Throttled");
+    let turn = handle(&client, fencing(None)).await.expect("gone on with");
+    assert!(!turn.is_outage() && turn.wait.waited_seconds > 0, "{turn:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_somebody_renamed_is_left_alone() {
+    let mut renamed = open("available");
+    renamed.db_instance_identifier = Some("archive".into());
+    let rds = Rds::with(renamed);
+    let error = fence(&rds, None).await.expect_err("renamed");
+    assert_eq!((error.name(), rds.asked()), ("SourceRenamed", 0));
+    assert!(error.to_string().contains("is called `archive` now and not `orders`"), "{error}");
+}
+
+#[tokio::test]
+async fn the_outage_begins_with_the_request_and_has_a_bound_whatever_rds_answers() {
+    for refusal in ["InvalidDBInstanceState", "Throttling", "InternalFailure"] {
+        let rds = Rds::with(open("available"));
+        rds.lock().refusal = Some(refusal);
+        let mut turn = Turn { security_groups_before: Some(own_groups()), ..Turn::default() };
+        let error = loop {
+            match handle(&rds.client(), fencing(Some(turn.clone()))).await {
+                Ok(next) => turn = next,
+                Err(error) => break error,
+            }
+        };
+        assert!(["InvalidInstanceState", "Throttled", "RequestRejected"].contains(&error.name()), "{error}");
+        assert!(turn.outage_seconds <= OUTAGE_SECONDS_MAX + 5, "{refusal}: {turn:?}");
+        assert!(rds.asked() > 10 || error.name() == "RequestRejected", "{refusal}: asked {} times", rds.asked());
+    }
 }

@@ -28,6 +28,7 @@ const FIELDS: &[&str] = &[
     "approval",
     "approval_timeout_minutes",
     "resume",
+    "quarantine_security_group_id",
     "cutover",
     "writes_stopped",
     "accept_lost_writes",
@@ -79,6 +80,16 @@ impl Input {
         {
             return Err(invalid(*field, "is only for a cutover; add \"cutover\": \"rename\", or leave it out"));
         }
+        let snapshots = choice(fields, "snapshots", Snapshots::ALL)?;
+        if cutover == Cutover::Rename && snapshots == Snapshots::DeleteAll {
+            // Automated backups come after the second rename (`workflow::settings`), the first of them in hours.
+            return Err(invalid(
+                "snapshots",
+                "cannot be \"delete_all\" with a cutover: until the first backup afterwards is done, the encrypted \
+                 snapshot is the only recovery point of the instance that serves; leave the field out, and delete that \
+                 snapshot yourself once LatestRestorableTime appears (or at all, if there are no automated backups)",
+            ));
+        }
         Ok(Self {
             instance: InstanceReference::parse(instance).map_err(|problem| invalid("instance_id", problem))?,
             kms_key_id: key(fields)?,
@@ -87,14 +98,15 @@ impl Input {
                 .transpose()
                 .map_err(|problem| invalid("target_instance_id", problem))?,
             options: Options {
-                snapshots: choice(fields, "snapshots", Snapshots::ALL)?,
+                snapshots,
                 on_failure: choice(fields, "on_failure", OnFailure::ALL)?,
                 plan_only: flag(fields, "plan_only")?,
                 max_wait_seconds: seconds(fields, "max_wait_minutes", MINUTES_PER_WAIT_DEFAULT)?,
                 cutover,
                 writes_stopped: flag(fields, "writes_stopped")?,
                 accept_lost_writes: flag(fields, "accept_lost_writes")?,
-                isolation_security_group_id: security_group(fields)?,
+                isolation_security_group_id: security_group(fields, "isolation_security_group_id")?,
+                quarantine_security_group_id: security_group(fields, "quarantine_security_group_id")?,
                 wait_for_initialization: flag(fields, "wait_for_initialization")?,
                 accept_stale_replicas: flag(fields, "accept_stale_replicas")?,
                 approval: flag(fields, "approval")?,
@@ -127,14 +139,13 @@ fn seconds(fields: &Map<String, Value>, name: &str, default_minutes: f64) -> Res
     Ok((minutes * 60.0).ceil() as u64)
 }
 
-fn security_group(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
-    const NAME: &str = "isolation_security_group_id";
-    let Some(group) = text(fields, NAME)? else { return Ok(None) };
+fn security_group(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
+    let Some(group) = text(fields, name)? else { return Ok(None) };
     let is_id = group.strip_prefix("sg-").is_some_and(|rest| {
         !rest.is_empty() && rest.len() <= 40 && rest.chars().all(|character| character.is_ascii_alphanumeric())
     });
     if !is_id {
-        return Err(invalid(NAME, format!("`{}` is not the id of a security group (sg-…)", shortened(group))));
+        return Err(invalid(name, format!("`{}` is not the id of a security group (sg-…)", shortened(group))));
     }
     Ok(Some(group.to_owned()))
 }
@@ -267,6 +278,14 @@ mod tests {
                 json!({"instance_id": "a", "cutover": "rename", "isolation_security_group_id": "default"}),
                 "not the id of a security group",
             ),
+            (
+                json!({"instance_id": "a", "quarantine_security_group_id": "sg-0_1"}),
+                "`quarantine_security_group_id`: `sg-0_1` is not the id of a security group",
+            ),
+            (
+                json!({"instance_id": "a", "cutover": "rename", "snapshots": "delete_all"}),
+                "`snapshots`: cannot be \"delete_all\" with a cutover",
+            ),
             (json!({"instance_id": "a", "resume": "yesterday"}), "not the ARN of an execution"),
             (json!({"instance_id": "a", "approval_timeout_minutes": -1}), "`approval_timeout_minutes`: is -1"),
             (json!({"instance_id": "a", "target_instance_id": "-a"}), "`target_instance_id`"),
@@ -291,6 +310,14 @@ mod tests {
         let arn = format!("arn:aws:rds:{long}:123456789012:db:orders");
         assert!(problem(json!({"instance_id": arn})).len() < 1000);
         assert!(problem(json!({"instance_id": "a", long: 1})).len() < 1000);
+    }
+
+    #[test]
+    fn a_quarantine_needs_no_cutover() {
+        let input =
+            Input::parse(&json!({"instance_id": "a", "quarantine_security_group_id": "sg-0a1"})).expect("legal");
+        assert_eq!(input.options.quarantine_security_group_id.as_deref(), Some("sg-0a1"));
+        assert_eq!(input.options.cutover, Cutover::None);
     }
 
     #[test]

@@ -11,8 +11,7 @@ pub(crate) struct Key {
     pub(crate) manager: &'static str,
 }
 
-pub(crate) async fn usable(context: &Context, asked: Option<&str>) -> Result<Key, Error> {
-    let key_id = asked.unwrap_or(&context.kms_key_id);
+pub(crate) async fn usable(context: &Context, key_id: &str) -> Result<Key, Error> {
     if let Some(region) = region_of(key_id).filter(|region| *region != context.region) {
         return Err(Error::KeyNotUsable(format!(
             "KMS key {key_id} is in Region {region}, but RDS in {} needs a key of its own Region (kms_key_id)",
@@ -20,19 +19,7 @@ pub(crate) async fn usable(context: &Context, asked: Option<&str>) -> Result<Key
         )));
     }
     // Makes `alias/aws/rds` in a Region that never used it [A15].
-    let answer = context.kms.describe_key().key_id(key_id).send().await;
-    let metadata = match answer {
-        Ok(output) => output.key_metadata,
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(|error| error.is_not_found_exception() || error.is_invalid_arn_exception()) =>
-        {
-            None
-        }
-        Err(error) => return Err(Error::from_call(format!("describe KMS key {key_id}"), error)),
-    };
-    let metadata = metadata.ok_or_else(|| {
+    let metadata = metadata(context, key_id).await?.ok_or_else(|| {
         Error::KeyNotUsable(format!(
             "there is no KMS key {key_id} in {}; check kms_key_id (an alias is written alias/<name>)",
             context.region
@@ -50,13 +37,28 @@ pub(crate) async fn usable(context: &Context, asked: Option<&str>) -> Result<Key
     })
 }
 
+/// What KMS says of a key, if it is there.
+pub(crate) async fn metadata(context: &Context, key_id: &str) -> Result<Option<KeyMetadata>, Error> {
+    match context.kms.describe_key().key_id(key_id).send().await {
+        Ok(output) => Ok(output.key_metadata),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|error| error.is_not_found_exception() || error.is_invalid_arn_exception()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(Error::from_call(format!("describe KMS key {key_id}"), error)),
+    }
+}
+
 fn region_of(key_id: &str) -> Option<&str> {
     key_id.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2))
 }
 
 /// What keeps RDS from encrypting under the key ("Encrypting Amazon RDS resources": a symmetric
 /// encryption key; "Key states of AWS KMS keys": only an enabled key can be used).
-fn problem(key: &KeyMetadata) -> Option<String> {
+pub(crate) fn problem(key: &KeyMetadata) -> Option<String> {
     if key.key_usage() != Some(&KeyUsageType::EncryptDecrypt) {
         let usage = key.key_usage().map_or("unknown", KeyUsageType::as_str);
         return Some(format!("has the usage {usage}; RDS needs a key for ENCRYPT_DECRYPT"));

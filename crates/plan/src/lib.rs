@@ -1,25 +1,39 @@
 //! Reads everything that decides whether the encryption can work, and refuses before anything is
-//! created; otherwise returns the whole state that the later steps work from.
+//! created; otherwise returns the whole state that the later steps work from. Right before a cutover it
+//! reads again what could forbid that.
 //!
 //! AWS calls, all of them reads: DescribeDBInstances, DescribeDBSnapshots, KMS DescribeKey,
-//! DescribeAccountAttributes, DescribeOrderableDBInstanceOptions, DescribeBlueGreenDeployments,
-//! DescribePendingMaintenanceActions; for a cutover or a plan alone DescribeEventSubscriptions,
-//! DescribeDBProxies, DescribeDBProxyTargets, DescribeIntegrations, CloudWatch DescribeAlarms, DMS
-//! DescribeEndpoints and DescribeReplicationTasks; for a resume Step Functions DescribeExecution and
-//! ListExecutions.
+//! DescribeAccountAttributes, DescribeOrderableDBInstanceOptions, DescribeDBEngineVersions,
+//! DescribeDBMajorEngineVersions, DescribeCertificates, DescribeBlueGreenDeployments,
+//! DescribePendingMaintenanceActions, DescribeDBParameters; for security groups that the input names EC2
+//! DescribeSecurityGroups; for a cutover or a plan alone DescribeEventSubscriptions, DescribeDBProxies,
+//! DescribeDBProxyTargets, DescribeIntegrations, CloudWatch DescribeAlarms, DMS DescribeEndpoints and
+//! DescribeReplicationTasks; for `writes_stopped` GetMetricStatistics; for a cutover or a resume Step
+//! Functions DescribeExecution and ListExecutions.
 //!
 //! Repeating it is safe: it changes nothing.
 
+mod blue_green;
+mod cutover;
+mod ec2;
 mod estimate;
+mod executions;
 mod input;
 mod key;
+mod look_ups;
+mod own_accord;
 mod references;
 mod refusals;
 mod resume;
+mod rivals;
+mod security_groups;
+mod settled;
 mod source;
 #[cfg(test)]
 mod tests;
 mod warnings;
+
+use std::time::Duration;
 
 use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
@@ -31,40 +45,76 @@ use workflow::options::{Cutover, Options};
 use workflow::owner::{Owner, TagPair};
 use workflow::settings::{Row, Settings};
 use workflow::wanted::Wanted;
+use workflow::writes::{self, Writes};
 
+pub use crate::cutover::Planned;
+pub use crate::ec2::Ec2;
 pub use crate::estimate::Estimate;
+use crate::executions::Others;
 use crate::input::Input;
+pub use crate::look_ups::PATIENCE;
+use crate::look_ups::advice;
 
-/// The clients and the stack's parameters, read once at the start.
+/// The clients and the environment, read once at the start.
 pub struct Context {
     pub rds: aws_sdk_rds::Client,
     pub kms: aws_sdk_kms::Client,
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub dms: aws_sdk_databasemigration::Client,
     pub sfn: aws_sdk_sfn::Client,
+    pub ec2: Ec2,
     pub region: String,
     /// The machine that undoes what executions left.
     pub undo_state_machine_arn: String,
-    /// The stack's default key: key id, key ARN, alias name or alias ARN.
-    pub kms_key_id: String,
+    /// For all look-ups that only advise together.
+    pub patience: Duration,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// The execution's input, whatever it is.
-    pub input: Value,
-    /// The execution's ARN.
-    pub execution: String,
-    /// The last look at a source that was busy.
-    #[serde(default)]
-    pub previous: Option<Look>,
+#[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Plan {
+        /// The execution's input, whatever it is.
+        input: Value,
+        /// The execution's ARN.
+        execution: String,
+        /// RFC 3339, from the execution's context object.
+        started_at: String,
+        /// For an input that names no key: key id, key ARN, alias name or alias ARN.
+        default_kms_key_id: String,
+        state: PreviousLook,
+    },
+    CheckCutover {
+        execution: String,
+        state: Planned,
+    },
+}
+
+/// What the plan remembers of its last answer, while the source is busy or the metric late. At the first look
+/// the state holds neither.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PreviousLook {
+    pub source: Option<Look>,
+    pub writes_before: Option<Writes>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    Plan(Box<State>),
+    /// Nothing forbids the cutover.
+    CheckCutover {
+        ready: bool,
+    },
 }
 
 /// The state. Every field that a later state reads is there from now on, `null` where it is empty,
 /// since a path that leads nowhere ends an execution with States.Runtime, which nothing catches.
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub struct State {
+    /// How far the execution has got, for the undo.
+    pub phase: &'static str,
     // The reference's fields, with the reference's meaning.
     pub instance_id: InstanceId,
     pub availability_zone: Option<String>,
@@ -90,23 +140,22 @@ pub struct Response {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
 
-    /// `ready` is false while the source is busy, and the plan is repeated.
+    /// `ready` is false while the source is busy, or the metric of its connections late, and the plan is repeated.
     pub source: Look,
+    pub writes_before: Option<Writes>,
     // Filled in by the steps.
     pub no_encrypted_snapshot: Look,
     pub encrypted_snapshot: Look,
     pub target: Look,
-    pub writes_before: Option<()>,
     pub applied: Option<()>,
-    pub initialized: Look,
+    pub proof: Option<()>,
     pub writes: Option<()>,
     pub fenced: Option<()>,
     pub source_renamed: Option<()>,
     pub target_renamed: Option<()>,
-    pub restored_names: Option<()>,
-    pub unfenced: Option<()>,
     pub protected: Option<()>,
     pub cleaned: Option<()>,
+    pub error: Option<()>,
     pub undo: Option<()>,
     pub undo_error: Option<()>,
 }
@@ -120,51 +169,59 @@ pub struct Plan {
 }
 
 pub async fn handle(context: &Context, request: Request) -> Result<Response, Error> {
-    let input = Input::parse(&request.input)?;
+    match request {
+        Request::Plan { input, execution, started_at, default_kms_key_id, state } => {
+            let mut input = Input::parse(&input)?;
+            input.kms_key_id.get_or_insert(default_kms_key_id);
+            let state = plan(context, &input, &execution, &started_at, state).await?;
+            Ok(Response::Plan(Box::new(state)))
+        }
+        Request::CheckCutover { execution, state } => {
+            cutover::check(context, &state, &execution).await?;
+            Ok(Response::CheckCutover { ready: true })
+        }
+    }
+}
+
+async fn plan(
+    context: &Context,
+    input: &Input,
+    execution: &str,
+    started_at: &str,
+    previous: PreviousLook,
+) -> Result<State, Error> {
+    let options = &input.options;
     let source = source::find(context, &input.instance).await?;
     let instance_id = source::id(&source)?;
-    refusals::instance(&source)?;
-    let key = key::usable(context, input.kms_key_id.as_deref()).await?;
-    refusals::blue_green_deployment(context, &source).await?;
-    let orderable = refusals::orderable(context, &source).await?;
-    // A resume adopts what counts against the quotas already.
-    if input.resume.is_none() {
-        refusals::quotas(context, &source).await?;
-    }
-    refusals::cutover(&source, &input.options)?;
-    let names = Names::derive(&instance_id, input.target_instance_id.as_ref());
-    let owner = Owner {
-        execution: resume::owner(context, &request.execution, input.resume.as_deref()).await?,
-        source_resource_id: source.dbi_resource_id().unwrap_or_default().to_owned(),
-    };
-    refusals::names(context, &instance_id, &names, &owner, &input).await?;
-    let Wanted { settings, tags, .. } = Wanted::of(&source, input.options.cutover);
-    refusals::tags(&tags)?;
+    // A refusal does not wait for advice, and advice not for what can be refused.
+    let (checked, groups, advised) = tokio::try_join!(
+        Box::pin(check(context, input, execution, &source, &instance_id)),
+        Box::pin(security_groups::refuse(context, &source, options)),
+        Box::pin(async { Ok(advise(context, &source, options).await) }),
+    )?;
+    let Checked { key, names, owner, settings, tags, warnings } = checked;
+    let (looked_at, writes_before) = look(context, input, &source, &instance_id, started_at, previous).await?;
 
-    let mut warnings = warnings::of_source(&source);
-    warnings.extend(orderable);
-    warnings.extend(warnings::pending_maintenance(context, &source).await?);
+    let mut warnings = [warnings::of_source(&source), warnings, groups, advised].concat();
+    warnings.extend(warnings::short_wait(&source, options));
     warnings.extend(warnings::plaintext(
         &source,
-        match input.options.cutover {
+        match options.cutover {
             Cutover::None => instance_id.as_str(),
             Cutover::Rename => names.unencrypted_instance_id.as_str(),
         },
     ));
-
-    if input.options.cutover == Cutover::Rename || input.options.plan_only {
-        warnings.extend(references::find(context, &source).await?);
-    }
-    if input.options.cutover == Cutover::Rename {
-        warnings.extend(warnings::of_cutover(&source, &input.options));
+    if options.cutover == Cutover::Rename {
+        warnings.extend(warnings::of_cutover(&source, options));
     }
 
-    let plan = input.options.plan_only.then(|| Plan {
-        summary: summary(&source, &names, &key, &input.options),
+    let plan = options.plan_only.then(|| Plan {
+        summary: summary(&source, &names, &key, options),
         settings: settings.table(&source),
         estimate: Estimate::of(&source),
     });
-    Ok(Response {
+    Ok(State {
+        phase: "preparing",
         availability_zone: source.availability_zone().map(str::to_owned),
         db_subnet_group_name: source
             .db_subnet_group()
@@ -176,10 +233,11 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
             .and_then(|group| group.vpc_security_group_id())
             .map(str::to_owned),
         owner,
-        source: source::look(&source, &instance_id, request.previous.as_ref(), input.options.max_wait_seconds)?,
+        source: looked_at,
+        writes_before,
         instance_id,
         names,
-        options: input.options,
+        options: options.clone(),
         kms_key_arn: key.arn,
         tags,
         settings,
@@ -190,20 +248,113 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         no_encrypted_snapshot: Look::default(),
         encrypted_snapshot: Look::default(),
         target: Look::default(),
-        writes_before: None,
         applied: None,
-        initialized: Look::default(),
+        proof: None,
         writes: None,
         fenced: None,
         source_renamed: None,
         target_renamed: None,
-        restored_names: None,
-        unfenced: None,
         protected: None,
         cleaned: None,
+        error: None,
         undo: None,
         undo_error: None,
     })
+}
+
+/// What the plan decided while it looked for what cannot work.
+struct Checked {
+    key: key::Key,
+    names: Names,
+    owner: Owner,
+    settings: Settings,
+    tags: Vec<TagPair>,
+    warnings: Vec<String>,
+}
+
+/// Refuses what cannot work.
+async fn check(
+    context: &Context,
+    input: &Input,
+    execution: &str,
+    source: &DbInstance,
+    instance_id: &InstanceId,
+) -> Result<Checked, Error> {
+    let Input { options, resume, .. } = input;
+    let is_cutover = options.cutover == Cutover::Rename;
+    refusals::instance(source)?;
+    let key = key::usable(context, input.kms_key_id.as_deref().unwrap_or_default()).await?;
+    let mut warnings = vec![];
+    warnings.extend(blue_green::refuse(context, source, options.cutover).await?);
+    // A resume adopts what counts against the quotas already.
+    if resume.is_none() {
+        warnings.extend(refusals::quotas(context, source).await?);
+    }
+    let others = if is_cutover || resume.is_some() { Others::of(context, execution).await? } else { Others::default() };
+    let names = Names::derive(instance_id, input.target_instance_id.as_ref());
+    let owner = Owner {
+        execution: resume::owner(context, execution, resume.as_deref(), &others).await?,
+        source_resource_id: source.dbi_resource_id().unwrap_or_default().to_owned(),
+    };
+    if is_cutover {
+        let old_name = &names.unencrypted_instance_id;
+        warnings.extend(cutover::refuse(context, source, options, old_name, &owner, &others).await?);
+        if let Some(undo) = rivals::undo(context, source, &others).await? {
+            return Err(Error::CutoverInProgress(format!("{undo}: wait for its end, then start again")));
+        }
+    }
+    refusals::names(context, instance_id, &names, &owner, input).await?;
+    let Wanted { mut settings, tags, .. } = Wanted::of(source, options.cutover);
+    refusals::tags(&tags)?;
+    warnings.extend(settled::refusals(context, source, &mut settings).await?);
+    Ok(Checked { key, names, owner, settings, tags, warnings })
+}
+
+/// What does not stop the execution, looked for side by side.
+async fn advise(context: &Context, source: &DbInstance, options: &Options) -> Vec<String> {
+    let references = async {
+        if options.cutover == Cutover::Rename || options.plan_only {
+            references::find(context, source, options).await
+        } else {
+            vec![]
+        }
+    };
+    let (maintenance, itself, references) = tokio::join!(
+        advice(context, "pending maintenance", warnings::pending_maintenance(context, source)),
+        advice(
+            context,
+            "what a restored copy does by itself (DB parameters)",
+            own_accord::find(context, source, options)
+        ),
+        references,
+    );
+    [maintenance, itself, references].concat()
+}
+
+/// Whether the execution can go on with the source now, or for how long to wait.
+async fn look(
+    context: &Context,
+    input: &Input,
+    source: &DbInstance,
+    instance_id: &InstanceId,
+    started_at: &str,
+    previous: PreviousLook,
+) -> Result<(Look, Option<Writes>), Error> {
+    let options = &input.options;
+    let look = source::look(source, instance_id, options, previous.source.as_ref())?;
+    // Nobody has stopped anything for a plan alone.
+    if !options.writes_stopped || options.plan_only {
+        return Ok((look, None));
+    }
+    let writes = match previous.writes_before {
+        Some(proven) if proven.ready => proven,
+        looked => writes::look(&context.cloudwatch, instance_id, started_at, started_at, looked).await?,
+    };
+    let look = match look.ready && !writes.ready {
+        true => Look { ready: false, wait: writes.wait.clone(), ..look },
+        false => look,
+    };
+    Ok((look, Some(writes)))
 }
 
 fn summary(source: &DbInstance, names: &Names, key: &key::Key, options: &Options) -> Vec<String> {

@@ -2,31 +2,31 @@
 //! it: found and reported, with what to do, and never changed.
 
 use aws_sdk_databasemigration::types::{Endpoint, ReplicationTask};
-use aws_sdk_rds::types::{DbInstance, Filter};
+use aws_sdk_rds::types::{DbInstance, Filter, IntegrationStatus};
 use workflow::Error;
+use workflow::options::{Cutover, Options};
 
 use crate::Context;
+use crate::look_ups::advice;
 
-pub(crate) async fn find(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
-    let mut found = of_source(source);
-    for (what, looked_up) in [
-        ("RDS event subscriptions", event_subscriptions(context, source).await),
-        ("RDS proxies", proxies(context, source).await),
-        ("zero-ETL integrations", integrations(context, source).await),
-        ("CloudWatch alarms", alarms(context, source).await),
-        ("AWS DMS endpoints and tasks", replication_tasks(context, source).await),
-        ("AWS Backup's snapshots", aws_backup(context, source).await),
-    ] {
-        match looked_up {
-            Ok(warnings) => found.extend(warnings),
-            // A policy above the role may forbid a service altogether, which is no reason not to encrypt.
-            Err(Error::AccessDenied(failure)) => {
-                found.push(format!("NOT looked for, since it is not allowed: {what} ({failure}). Look yourself."));
-            }
-            Err(error) => return Err(error),
+pub(crate) async fn find(context: &Context, source: &DbInstance, options: &Options) -> Vec<String> {
+    let integrations = async {
+        // Of a cutover they were looked for already, since they forbid it.
+        if options.cutover == Cutover::Rename {
+            return Ok(vec![]);
         }
-    }
-    Ok(found)
+        let found = integrations(context, source).await?;
+        Ok(found.iter().map(|name| forbids_the_rename(name)).collect())
+    };
+    let (subscriptions, proxies, integrations, alarms, tasks, backups) = tokio::join!(
+        advice(context, "RDS event subscriptions", event_subscriptions(context, source)),
+        advice(context, "RDS proxies", proxies(context, source)),
+        advice(context, "zero-ETL integrations", integrations),
+        advice(context, "CloudWatch alarms", alarms(context, source)),
+        advice(context, "AWS DMS endpoints and tasks", replication_tasks(context, source)),
+        advice(context, "AWS Backup's snapshots", aws_backup(context, source)),
+    );
+    [of_source(source), subscriptions, proxies, integrations, alarms, tasks, backups].concat()
 }
 
 /// What the source's own description and tags tell.
@@ -36,8 +36,8 @@ fn of_source(source: &DbInstance) -> Vec<String> {
     let mut found = vec![];
     if source.iam_database_authentication_enabled() == Some(true) {
         found.push(format!(
-            "IAM policies for database logins name the resource id {resource_id} (rds-db:connect on …:dbuser:{resource_id}/…): \
-             add the target's resource id to them before the cutover, or these logins fail."
+            "IAM policies for database logins name the resource id {resource_id} (rds-db:connect on \
+             …:dbuser:{resource_id}/…): add the target's resource id to them before the cutover, or these logins fail."
         ));
     }
     let tag = |key: &str| source.tag_list().iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value());
@@ -46,24 +46,38 @@ fn of_source(source: &DbInstance) -> Vec<String> {
         found.push(format!(
             "The CloudFormation stack `{stack}` owns the source as `{logical_id}` and will know nothing of the target: \
              set DeletionPolicy: Retain, remove the resource from the stack, then import the target: aws \
-             cloudformation create-change-set --stack-name {stack} --change-set-type IMPORT --change-set-name encrypted \
-             --resources-to-import '[{{\"ResourceType\":\"AWS::RDS::DBInstance\",\"LogicalResourceId\":\"{logical_id}\",\
-             \"ResourceIdentifier\":{{\"DBInstanceIdentifier\":\"{id}\"}}}}]' --template-body file://template-with-StorageEncrypted.yaml"
+             cloudformation create-change-set --stack-name {stack} --change-set-type IMPORT --change-set-name \
+             encrypted --resources-to-import \
+             '[{{\"ResourceType\":\"AWS::RDS::DBInstance\",\"LogicalResourceId\":\"{logical_id}\",\
+             \"ResourceIdentifier\":{{\"DBInstanceIdentifier\":\"{id}\"}}}}]' \
+             --template-body file://template-with-StorageEncrypted.yaml"
         ));
     }
     let terraform = source.tag_list().iter().any(|tag| {
         let text = format!("{}={}", tag.key().unwrap_or_default(), tag.value().unwrap_or_default()).to_lowercase();
-        text.contains("terraform")
+        ["terraform", "opentofu"].iter().any(|tool| text.contains(tool))
     });
     if terraform {
+        // terraform-provider-aws, "Version 5 Upgrade Guide": the id of aws_db_instance is the resource id.
         found.push(format!(
-            "Terraform manages the source (by its tags). After the cutover, with storage_encrypted and kms_key_id set in \
-             the configuration: terraform state rm aws_db_instance.<name> && terraform import aws_db_instance.<name> {id}"
+            "Terraform manages the source (by its tags). From version 5 of its AWS provider on it knows an instance by \
+             its resource id, so that the next apply after the cutover would give the name `{id}` back to the *old* \
+             instance. In this order: before the cutover terraform state rm aws_db_instance.<name>; after it, with \
+             storage_encrypted and kms_key_id set in the configuration, terraform import aws_db_instance.<name> {id}; \
+             then look at terraform plan before anybody applies."
+        ));
+    }
+    // "Using the Primary Endpoint for Amazon RDS for Oracle": every instance of the Enterprise Edition has one.
+    if source.engine().is_some_and(|engine| engine.starts_with("oracle-ee")) {
+        found.push(format!(
+            "Oracle's Primary Endpoint (PrimaryEndpoint in aws rds describe-db-instances) does not follow a rename: \
+             clients that use it stay with the old instance. Point them to the endpoint of `{id}` before the cutover, \
+             or to the target's Primary Endpoint after it."
         ));
     }
     found.push(format!(
-        "Nobody can look for these: clients that cache the address of `{id}`, and AWS DMS endpoints that take their host \
-         name from a secret."
+        "Nobody can look for these: clients that cache the address of `{id}`, and AWS DMS endpoints that take their \
+         host name from a secret."
     ));
     found
 }
@@ -94,30 +108,32 @@ async fn proxies(context: &Context, source: &DbInstance) -> Result<Vec<String>, 
             targets.map_err(|error| Error::from_call(format!("read the targets of RDS proxy `{name}`"), error))?;
         if targets.iter().any(|target| target.rds_resource_id() == Some(id)) {
             found.push(format!(
-                "The RDS proxy `{name}` sends its clients to this instance. A target group holds one instance: after the \
-                 cutover run aws rds deregister-db-proxy-targets and register-db-proxy-targets for `{name}`."
+                "The RDS proxy `{name}` sends its clients to this instance. A target group holds one instance: after \
+                 the cutover run aws rds deregister-db-proxy-targets and register-db-proxy-targets for `{name}`."
             ));
         }
     }
     Ok(found)
 }
 
-/// Zero-ETL integrations replicate from the instance itself, not from its name.
-async fn integrations(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
+/// The zero-ETL integrations that read this instance, but for those that are being deleted.
+pub(crate) async fn integrations(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
     let arn = source.db_instance_arn().unwrap_or_default();
     let filter = Filter::builder().name("source-arn").values(arn).build();
     let integrations: Result<Vec<_>, _> =
         context.rds.describe_integrations().filters(filter).into_paginator().items().send().collect().await;
     let integrations = integrations.map_err(|error| Error::from_call("read the zero-ETL integrations", error))?;
-    let own = integrations.iter().filter(|integration| integration.source_arn() == Some(arn));
-    Ok(own
-        .map(|integration| {
-            let name = integration.integration_name().unwrap_or_default();
-            format!(
-                "The zero-ETL integration `{name}` goes on reading the old instance: create it anew for the target."
-            )
-        })
-        .collect())
+    let own = integrations.iter().filter(|integration| {
+        integration.source_arn() == Some(arn) && integration.status() != Some(&IntegrationStatus::Deleting)
+    });
+    Ok(own.filter_map(|integration| integration.integration_name()).map(|name| format!("`{name}`")).collect())
+}
+
+fn forbids_the_rename(name: &str) -> String {
+    format!(
+        "The zero-ETL integration {name} reads this instance, and RDS renames no instance that has one: a cutover is \
+         refused until it is deleted. Create it anew for the target."
+    )
 }
 
 async fn alarms(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
@@ -212,8 +228,8 @@ async fn aws_backup(context: &Context, source: &DbInstance) -> Result<Vec<String
     }
     Ok(vec![format!(
         "AWS Backup protects the source ({} recovery points{}). They stay in plain text in their vaults. A backup plan \
-         that selects by ARN follows the name to the target, one that selects by tag covers both instances: look at the \
-         first backup of the target (aws backup list-recovery-points-by-resource).",
+         that selects by ARN follows the name to the target, one that selects by tag covers both instances: look at \
+         the first backup of the target (aws backup list-recovery-points-by-resource).",
         points.len(),
         if is_continuous { ", continuous" } else { "" }
     )])

@@ -2,23 +2,27 @@
 //! step adopts what carries that execution's tag. Only one execution at a time may, and none while an
 //! undo looks after just that.
 
-use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
-use aws_sdk_sfn::primitives::DateTime;
-use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus};
+use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::Value;
 use workflow::Error;
 
 use crate::Context;
+use crate::executions::{Others, describe, input_of, is_plan_only, machine_of, text_in};
 
 /// An execution that was itself resumed leads to the one before it; nobody resumes this often.
 const RESUMES_MAX: usize = 20;
 
 /// The execution whose tag this one works under: its own, or that of the one it resumes.
-pub(crate) async fn owner(context: &Context, execution: &str, resume: Option<&str>) -> Result<String, Error> {
+pub(crate) async fn owner(
+    context: &Context,
+    execution: &str,
+    resume: Option<&str>,
+    others: &Others,
+) -> Result<String, Error> {
     let Some(resumed) = resume else { return Ok(execution.to_owned()) };
     let owner = first_of_chain(context, execution, resumed).await?;
-    refuse_beside_another(context, execution, &owner).await?;
-    refuse_beside_an_undo(context, &owner).await?;
+    refuse_beside_another(context, &owner, others).await?;
+    refuse_beside_an_undo(context, &owner, others).await?;
     Ok(owner)
 }
 
@@ -43,8 +47,8 @@ async fn finished(context: &Context, execution: &str, resumed: &str) -> Result<O
     }
     let Some(output) = describe(context, resumed).await? else {
         return Err(Error::NotResumable(format!(
-            "there is no execution {resumed} (Step Functions forgets them 90 days after their end); delete what it left \
-             by its tag rds-encrypt:execution, and start anew"
+            "there is no execution {resumed} (Step Functions forgets them 90 days after their end); delete what it \
+             left by its tag rds-encrypt:execution, and start anew"
         )));
     };
     match output.status() {
@@ -67,23 +71,11 @@ async fn finished(context: &Context, execution: &str, resumed: &str) -> Result<O
 }
 
 /// Two executions that go on with the same resources would each undo the other's work. Of two that
-/// are started at once, the later gives way. (ListExecutions is eventually consistent: one that began
-/// within the last seconds can be missing from it.)
-async fn refuse_beside_another(context: &Context, execution: &str, owner: &str) -> Result<(), Error> {
-    let Some(started) = describe(context, execution).await?.map(|this| order(this.start_date(), execution)) else {
-        return Ok(());
-    };
-    let machine = machine_of(execution).unwrap_or_default().replacen(":execution:", ":stateMachine:", 1);
-    for other in running(context, &machine).await? {
-        let arn = other.execution_arn();
-        if order(&other.start_date, arn) >= started {
-            continue;
-        }
-        let Some(input) = describe(context, arn).await?.map(|other| input_of(&other)) else { continue };
-        let Some(resumed) = resume_in(&input).filter(|_| input.get("plan_only") != Some(&Value::Bool(true))) else {
-            continue;
-        };
-        let first = match first_of_chain(context, arn, &resumed).await {
+/// are started at once, the later gives way.
+async fn refuse_beside_another(context: &Context, owner: &str, others: &Others) -> Result<(), Error> {
+    for other in &others.earlier {
+        let Some(resumed) = resume_in(&other.input).filter(|_| !is_plan_only(&other.input)) else { continue };
+        let first = match first_of_chain(context, &other.arn, &resumed).await {
             Ok(first) => first,
             // It resumes what cannot be resumed, and is about to fail.
             Err(Error::NotResumable(_)) => continue,
@@ -91,7 +83,8 @@ async fn refuse_beside_another(context: &Context, execution: &str, owner: &str) 
         };
         if first == owner {
             return Err(Error::NotResumable(format!(
-                "{arn} goes on with {owner} already; wait for it, or stop it and resume it instead"
+                "{} goes on with {owner} already; wait for it, or stop it and resume it instead",
+                other.arn
             )));
         }
     }
@@ -100,15 +93,13 @@ async fn refuse_beside_another(context: &Context, execution: &str, owner: &str) 
 
 /// The undo of the execution, or of one that resumed it before, would put back names and groups under this
 /// one's hands, or delete what it adopts.
-async fn refuse_beside_an_undo(context: &Context, owner: &str) -> Result<(), Error> {
-    for undo in running(context, &context.undo_state_machine_arn).await? {
-        let undo = undo.execution_arn();
-        let Some(described) = describe(context, undo).await? else { continue };
-        let Some(undone) = text_in(&input_of(&described), "executionArn") else { continue };
-        if described.status() == &ExecutionStatus::Running && leads_to(context, &undone, owner).await? {
+async fn refuse_beside_an_undo(context: &Context, owner: &str, others: &Others) -> Result<(), Error> {
+    for undo in &others.undos {
+        if leads_to(context, &undo.of, owner).await? {
             return Err(Error::NotResumable(format!(
-                "{undo} still looks after what {undone} left; wait for its end, then resume again (or, if it mailed `was \
-                 undone`, start anew)"
+                "{} still looks after what {} left; wait for its end, then resume again (or, if it mailed `was \
+                 undone`, start anew)",
+                undo.arn, undo.of
             )));
         }
     }
@@ -129,29 +120,6 @@ async fn leads_to(context: &Context, execution: &str, owner: &str) -> Result<boo
     Ok(false)
 }
 
-async fn running(context: &Context, machine: &str) -> Result<Vec<ExecutionListItem>, Error> {
-    let call = context.sfn.list_executions().state_machine_arn(machine).status_filter(ExecutionStatus::Running);
-    let running: Result<_, _> = call.into_paginator().items().send().collect().await;
-    running.map_err(|error| Error::from_call(format!("list the executions of {machine}"), error))
-}
-
-/// Who was first; a tie goes by name.
-fn order(start: &DateTime, execution: &str) -> (i128, String) {
-    (start.as_nanos(), execution.to_owned())
-}
-
-async fn describe(context: &Context, execution: &str) -> Result<Option<DescribeExecutionOutput>, Error> {
-    match context.sfn.describe_execution().execution_arn(execution).send().await {
-        Ok(output) => Ok(Some(output)),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_execution_does_not_exist()) => Ok(None),
-        Err(error) => Err(Error::from_call(format!("describe execution {execution}"), error)),
-    }
-}
-
-fn input_of(execution: &DescribeExecutionOutput) -> Value {
-    execution.input().and_then(|input| serde_json::from_str(input).ok()).unwrap_or_default()
-}
-
 /// Whether an execution of this input leaves what it made when it fails.
 fn keeps(input: &Value) -> bool {
     input.get("on_failure").and_then(Value::as_str) == Some("keep")
@@ -159,13 +127,4 @@ fn keeps(input: &Value) -> bool {
 
 fn resume_in(input: &Value) -> Option<String> {
     text_in(input, "resume")
-}
-
-fn text_in(input: &Value, field: &str) -> Option<String> {
-    input.get(field).and_then(Value::as_str).map(str::to_owned)
-}
-
-/// `arn:…:execution:<machine>:<name>` without the name.
-fn machine_of(execution: &str) -> Option<&str> {
-    execution.rsplit_once(':').map(|(machine, _)| machine)
 }

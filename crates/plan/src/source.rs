@@ -1,12 +1,14 @@
 //! Finding the source, however the input names it, and whether a snapshot of it can be taken now.
 
-use aws_sdk_rds::types::{DbInstance, Filter};
+use aws_sdk_rds::types::DbInstance;
 use workflow::Error;
-use workflow::describe::find_instance;
+use workflow::describe::{find_by_resource_id, find_instance};
 use workflow::error::invalid;
 use workflow::ids::{InstanceId, InstanceReference};
 use workflow::look::Look;
+use workflow::options::Options;
 use workflow::status::{Class, source_class};
+use workflow::wait;
 
 use crate::Context;
 
@@ -27,10 +29,7 @@ pub(crate) async fn find(context: &Context, reference: &InstanceReference) -> Re
             instance.ok_or_else(|| not_found(context, &format!("`{id}`")))
         }
         InstanceReference::ResourceId(resource_id) => {
-            let filter = Filter::builder().name("dbi-resource-id").values(resource_id).build();
-            let answer = context.rds.describe_db_instances().filters(filter).send().await;
-            let output = answer.map_err(|error| Error::from_call(format!("find DB instance {resource_id}"), error))?;
-            let found = output.db_instances.unwrap_or_default().into_iter().next();
+            let found = find_by_resource_id(&context.rds, resource_id).await?;
             found.ok_or_else(|| not_found(context, &format!("with the resource id {resource_id}")))
         }
     }
@@ -54,29 +53,39 @@ pub(crate) fn id(source: &DbInstance) -> Result<InstanceId, Error> {
         .map_err(|problem| invalid("DBInstanceIdentifier", problem))
 }
 
-/// Whether CreateDBSnapshot would be accepted now; a status that passes is waited out.
+/// Whether the execution can go on with the source now; what passes is waited out.
 pub(crate) fn look(
     source: &DbInstance,
     id: &InstanceId,
+    options: &Options,
     previous: Option<&Look>,
-    max_wait_seconds: u64,
 ) -> Result<Look, Error> {
-    let status = source.db_instance_status().unwrap_or_default();
-    let mut look = Look::first(Some(status));
-    match source_class(status) {
-        Class::Ready => look.ready = true,
-        Class::Pending { .. } => {
-            let waited = previous.map(|previous| &previous.wait);
-            look.wait = workflow::wait::next(waited, None, max_wait_seconds).map_err(|_| {
-                Error::WaitTimedOut(format!(
-                    "DB instance `{id}` is still `{status}` after {max_wait_seconds} s (max_wait_minutes), and no \
-                     snapshot can be taken of it; start again once it is `available`"
-                ))
-            })?;
-        }
-        Class::Failed { remedy } => {
-            return Err(Error::InstanceNotUsable(format!("DB instance `{id}` is `{status}`: {remedy}")));
-        }
-    }
+    let mut look = Look::first(source.db_instance_status());
+    let Some(why) = busy(source, options)? else { return Ok(Look { ready: true, ..look }) };
+    let seconds = options.max_wait_seconds;
+    look.wait = wait::next(previous.map(|previous| &previous.wait), None, seconds).map_err(|_| {
+        Error::WaitTimedOut(format!(
+            "DB instance `{id}` cannot be snapshotted yet after {seconds} s (max_wait_minutes): {why}; start again \
+             once it is `available`, or raise max_wait_minutes"
+        ))
+    })?;
     Ok(look)
+}
+
+/// Why no snapshot of the source can be taken at this moment (or no cutover begin), which passes by itself.
+pub(crate) fn busy(source: &DbInstance, options: &Options) -> Result<Option<String>, Error> {
+    let id = source.db_instance_identifier().unwrap_or_default();
+    let status = source.db_instance_status().unwrap_or_default();
+    if let Class::Failed { remedy } = source_class(status) {
+        return Err(Error::InstanceNotUsable(format!("DB instance `{id}` is `{status}`: {remedy}")));
+    }
+    if source_class(status) != Class::Ready {
+        return Ok(Some(format!("it is `{status}`")));
+    }
+    let groups = source.vpc_security_groups();
+    if options.isolation_security_group_id.is_some() && groups.iter().any(|group| group.status() != Some("active")) {
+        // What it is to get back after the fence would not be certain.
+        return Ok(Some("its security groups are being changed".to_owned()));
+    }
+    Ok(None)
 }

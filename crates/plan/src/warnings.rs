@@ -6,6 +6,9 @@ use workflow::options::Options;
 use workflow::settings::Settings;
 
 use crate::Context;
+use crate::blue_green::successor_of;
+use crate::estimate::Estimate;
+use crate::refusals::replicas;
 
 pub(crate) fn of_source(source: &DbInstance) -> Vec<String> {
     let mut warnings = vec![
@@ -39,9 +42,23 @@ pub(crate) fn of_source(source: &DbInstance) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let replicas =
-        [source.read_replica_db_instance_identifiers().to_vec(), source.read_replica_db_cluster_identifiers().to_vec()]
-            .concat();
+    if engine == "mysql" || engine == "mariadb" {
+        // "Automated backups with unsupported MySQL (MariaDB) storage engines" (RDS User Guide).
+        warnings.push(
+            "A snapshot holds MyISAM and Aria tables as they are on disk at that moment, and they may need a repair \
+             afterwards: stop their writers before the start, or move them to InnoDB. They are listed by SELECT \
+             table_schema, table_name FROM information_schema.tables WHERE engine IN ('MyISAM', 'Aria') AND \
+             table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')."
+                .to_owned(),
+        );
+    }
+    if let Some(successor) = successor_of(source.db_instance_identifier().unwrap_or_default()) {
+        warnings.push(format!(
+            "The source is called as a blue/green switchover calls what it leaves behind: if that is so, its data ends \
+             at the switchover, and clients use `{successor}`."
+        ));
+    }
+    let replicas = replicas(source);
     if !replicas.is_empty() {
         warnings.push(format!(
             "The read replicas {} stay unencrypted replicas of the source; create new ones of the target.",
@@ -80,10 +97,21 @@ pub(crate) fn of_cutover(source: &DbInstance, options: &Options) -> Vec<String> 
              instance after the cutover, and nobody will see it on `{id}`."
         ));
     }
-    if source.backup_retention_period().is_some_and(|days| days > 0) {
-        warnings.push(workflow::settings::BACKUPS_WAIT_FOR_CUTOVER.to_owned());
-    }
+    warnings.extend(Settings::capture(source).backups_in_a_cutover().map(str::to_owned));
     warnings
+}
+
+/// A wait that ends too early throws away what was waited for.
+pub(crate) fn short_wait(source: &DbInstance, options: &Options) -> Option<String> {
+    let most_minutes = Estimate::longest_wait_minutes(source);
+    let given_minutes = options.max_wait_seconds / 60;
+    (given_minutes < most_minutes).then(|| {
+        format!(
+            "One wait for the snapshot or its copy can take {most_minutes} minutes by a cautious estimate, but \
+             max_wait_minutes ends it after {given_minutes}, and what was made is undone: raise it, up to 10080 (7 \
+             days)."
+        )
+    })
 }
 
 pub(crate) async fn pending_maintenance(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
@@ -121,7 +149,7 @@ pub(crate) fn plaintext(source: &DbInstance, source_name: &str) -> Vec<String> {
     if !source.db_instance_automated_backups_replications().is_empty() {
         stays.push_str(", their replicas in other Regions");
     }
-    if !source.read_replica_db_instance_identifiers().is_empty() {
+    if !replicas(source).is_empty() {
         stays.push_str(", its read replicas");
     }
     stays.push('.');

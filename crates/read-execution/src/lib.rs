@@ -1,5 +1,5 @@
-//! Reads what a finished execution of `encrypt-instance` knew, for the undo from outside: its last
-//! state document, and whether it had passed the commit point.
+//! Reads what an ended execution knew, for the undo from outside: its last state document, and whether
+//! anything is left to do for it.
 //!
 //! AWS calls: Step Functions DescribeExecution, GetExecutionHistory, ListExecutions.
 //!
@@ -7,145 +7,117 @@
 //! another has been through or goes on with what was left: by then the source's name and security
 //! groups can be another execution's affair.
 
-use std::collections::BTreeSet;
-
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
-use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
+use aws_sdk_sfn::types::ExecutionStatus;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use workflow::Error;
+use workflow::error::invalid;
 
 mod successors;
 
-/// Entered only once the target is proven and, with a cutover, has its name.
-const AFTER_COMMIT: &str = "ProtectTarget";
-/// Its own undo could not go on.
-const UNDO_FAILED: &str = "UndoFailed";
-/// Where an execution ends that has undone, kept or reported everything by itself.
-const ENDS: &[&str] = &["Failed", "StepTimedOut"];
-/// From the first of these on, the source may have other security groups or another name.
-const CUTOVER: &[&str] = &["FenceSource", "RenameSource"];
+/// The document that decides is the last one, some events before the end. A page with data can hold 256 KiB an
+/// event, so that a few together fit into a function's memory and time [A22].
+const EVENTS_A_PAGE: i32 = 25;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Request {
-    /// As an EventBridge event names it ("Step Functions Execution Status Change", `detail`), whose
-    /// other fields are not needed.
-    #[serde(rename = "executionArn")]
-    pub execution_arn: String,
+    /// Whatever the undo was started with: `detail` of an EventBridge event ("Step Functions Execution Status
+    /// Change"), or what a human wrote.
+    pub input: Value,
     /// The execution of `undo-instance` that this is for.
     pub undo_execution_arn: String,
 }
 
-/// The execution's last state, with the fields that the undo's own loops start from, and `recovery`.
+/// The execution's last state, and `recovery`.
 pub type Response = Map<String, Value>;
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Action {
     /// It succeeded, still runs, had created nothing, or has undone it by itself; or another undo, or an
     /// execution that resumes it, looks after what it left.
     Nothing,
     Undo,
-    /// The target is proven: what is left is to release and protect it and to clean up.
-    Finish,
 }
 
 pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
-    let execution_arn = &request.execution_arn;
+    let execution_arn = execution_in(&request.input)?;
     let answer = client.describe_execution().execution_arn(execution_arn).send().await;
     let execution = answer.map_err(|error| Error::from_call(format!("describe execution {execution_arn}"), error))?;
     let status = execution.status();
     if matches!(status, ExecutionStatus::Running | ExecutionStatus::Succeeded | ExecutionStatus::PendingRedrive) {
-        return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
+        return Ok(recovery(Map::new(), Action::Nothing, &execution));
     }
-    let history = read_history(client, execution_arn).await?;
-    let Some(mut state) = history.state else {
-        return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
+    let Some(mut state) = last_document(client, execution_arn).await? else {
+        return Ok(recovery(Map::new(), Action::Nothing, &execution));
     };
-    let target_is_named = state.get("restored_names").is_some_and(|names| names["committed"] == true);
-    let committed = history.entered_after_commit || target_is_named;
-    // A name or a security group that it could not put back keeps clients from the source.
-    // An undo that was refused something ends in order, too; the reason can be gone by now.
-    let remaining = state.get("undo").and_then(|undo| undo.get("remaining")).and_then(Value::as_array);
-    let looked_after_itself = history.looked_after_itself
-        && state.get("undo_error").is_none_or(Value::is_null)
-        && remaining.is_none_or(Vec::is_empty);
-    let action = match (committed, looked_after_itself) {
-        (true, _) => Action::Finish,
-        (false, true) => Action::Nothing,
-        (false, false) => Action::Undo,
-    };
-    if !matches!(action, Action::Nothing)
-        && successors::has_any(client, &execution, &state, &request.undo_execution_arn).await?
+    if looked_after_itself(&state)
+        || successors::has_any(client, &execution, &state, &request.undo_execution_arn).await?
     {
-        return Ok(recovery(Map::new(), Action::Nothing, false, &execution));
+        return Ok(recovery(Map::new(), Action::Nothing, &execution));
     }
     // The Fail state's own words, or what ended the execution from outside.
     let cause =
         execution.cause().map_or_else(|| format!("The execution {execution_arn} ended as {status}."), str::to_owned);
     state.insert("error".to_owned(), json!({"Error": execution.error().unwrap_or(status.as_str()), "Cause": cause}));
-    for loop_of_the_undo in
-        ["undo", "undo_error", "restored_names", "unfenced", "target_renamed", "protected", "cleaned"]
-    {
+    for loop_of_the_undo in ["undo", "undo_error"] {
         state.insert(loop_of_the_undo.to_owned(), Value::Null);
     }
-    Ok(recovery(state, action, history.cutover_began, &execution))
+    Ok(recovery(state, Action::Undo, &execution))
 }
 
-fn recovery(mut state: Response, action: Action, cutover_began: bool, execution: &DescribeExecutionOutput) -> Response {
-    let recovery = json!({
-        "action": action,
-        "cutover_began": cutover_began,
-        "execution": execution.execution_arn(),
-        "status": execution.status().as_str(),
-    });
+fn execution_in(input: &Value) -> Result<&str, Error> {
+    const FIELD: &str = "executionArn";
+    let arn = input.get(FIELD).or_else(|| input.get("detail")?.get(FIELD));
+    arn.and_then(Value::as_str).filter(|arn| arn.starts_with("arn:")).ok_or_else(|| {
+        invalid(
+            FIELD,
+            "is missing; it names the execution to look after, as in {\"executionArn\": \"arn:aws:states:…\"}",
+        )
+    })
+}
+
+fn recovery(mut state: Response, action: Action, execution: &DescribeExecutionOutput) -> Response {
+    let recovery =
+        json!({"action": action, "execution": execution.execution_arn(), "status": execution.status().as_str()});
     state.insert("recovery".to_owned(), recovery);
     state
 }
 
-struct History {
-    entered_after_commit: bool,
-    looked_after_itself: bool,
-    cutover_began: bool,
-    /// The input of the last state that was entered with the plan's fields.
-    state: Option<Map<String, Value>>,
+/// Whether its own undo came to its end, with everything as it should be.
+fn looked_after_itself(state: &Map<String, Value>) -> bool {
+    let undo = state.get("undo").unwrap_or(&Value::Null);
+    undo["ready"] == true && undo["whole"] == true
 }
 
-/// A history has at most 25,000 events, which is 25 calls [A22].
-async fn read_history(client: &Client, execution_arn: &str) -> Result<History, Error> {
+/// The input of the last state that was entered with the plan's fields: it holds what every step before answered.
+async fn last_document(client: &Client, execution_arn: &str) -> Result<Option<Map<String, Value>>, Error> {
     let mut pages = client
         .get_execution_history()
         .execution_arn(execution_arn)
         .reverse_order(true)
         .include_execution_data(true)
-        .max_results(1_000)
+        .max_results(EVENTS_A_PAGE)
         .into_paginator()
         .items()
         .send();
-    let mut entered = BTreeSet::new();
-    let mut state = None;
     while let Some(event) = pages.next().await {
-        let event: HistoryEvent =
-            event.map_err(|error| Error::from_call(format!("read the history of {execution_arn}"), error))?;
-        let Some(details) = event.state_entered_event_details() else { continue };
-        entered.insert(details.name().to_owned());
-        if state.is_none() {
-            state = details.input().and_then(planned);
+        let event = event.map_err(|error| Error::from_call(format!("read the history of {execution_arn}"), error))?;
+        let input = event.state_entered_event_details().and_then(|details| details.input());
+        if let Some(state) = input.and_then(planned) {
+            return Ok(Some(state));
         }
     }
-    Ok(History {
-        entered_after_commit: entered.contains(AFTER_COMMIT),
-        looked_after_itself: ENDS.iter().any(|end| entered.contains(*end)) && !entered.contains(UNDO_FAILED),
-        cutover_began: CUTOVER.iter().any(|state| entered.contains(*state)),
-        state,
-    })
+    Ok(None)
 }
 
-/// The state as the plan and the later steps left it; the input of the plan itself is not one.
+/// The state as the plan and the later steps left it; what came before the plan is not one.
 fn planned(input: &str) -> Option<Map<String, Value>> {
     let Ok(Value::Object(state)) = serde_json::from_str(input) else { return None };
-    ["owner", "options", "encrypted_instance_id"].iter().all(|field| state.contains_key(*field)).then_some(state)
+    ["owner", "options", "phase"].iter().all(|field| state.contains_key(*field)).then_some(state)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus};
 use serde_json::{Map, Value};
 use workflow::Error;
 
-use crate::read_history;
+use crate::last_document;
 
 /// Whether another undo has looked after the execution, or does, or another execution goes on with what
 /// it left.
@@ -54,7 +54,7 @@ async fn is_resumed(
         if json(described.input())["resume"].is_null() {
             continue;
         }
-        let planned = read_history(client, other.execution_arn()).await?.state.map(Value::Object).unwrap_or_default();
+        let planned = last_document(client, other.execution_arn()).await?.map(Value::Object).unwrap_or_default();
         if owner == planned["owner"].get("execution") && planned["source"]["ready"] == true {
             return Ok(true);
         }

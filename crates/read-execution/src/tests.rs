@@ -3,7 +3,7 @@ use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, Describ
 use aws_sdk_sfn::operation::get_execution_history::{GetExecutionHistoryError, GetExecutionHistoryOutput};
 use aws_sdk_sfn::operation::list_executions::ListExecutionsOutput;
 use aws_sdk_sfn::primitives::DateTime;
-use aws_sdk_sfn::types::{ExecutionListItem, HistoryEventType, StateEnteredEventDetails};
+use aws_sdk_sfn::types::{ExecutionListItem, HistoryEvent, HistoryEventType, StateEnteredEventDetails};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
 use super::*;
@@ -24,7 +24,9 @@ fn state(added: Value) -> Value {
         "encrypted_instance_id": "orders-encrypted",
         "owner": {"execution": EXECUTION, "source_resource_id": "db-SOURCE"},
         "options": {"cutover": "rename", "on_failure": "undo"},
-        "restored_names": null,
+        "phase": "preparing",
+        "undo": null,
+        "undo_error": null,
     });
     let fields = state.as_object_mut().expect("an object");
     fields.extend(added.as_object().expect("an object").clone());
@@ -88,7 +90,7 @@ async fn read(rules: &[&Rule]) -> Result<Response, Error> {
     let this = beside(THIS_UNDO, json!({"executionArn": EXECUTION}), None);
     let rules: Vec<&Rule> = rules.iter().copied().chain([&this, &nobody]).collect();
     let client = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &rules);
-    handle(&client, Request { execution_arn: EXECUTION.into(), undo_execution_arn: THIS_UNDO.into() }).await
+    handle(&client, Request { input: json!({"executionArn": EXECUTION}), undo_execution_arn: THIS_UNDO.into() }).await
 }
 
 /// Executions with when they started, page by page.
@@ -160,7 +162,7 @@ async fn what_was_undone_is_not_undone_again() {
     let done = |action: &str| Some(json!({"recovery": {"action": action}}));
     for (undos, of, output, action) in [
         (AT_ONCE, EXECUTION, done("undo"), "nothing"),
-        (SECOND_PAGE, EXECUTION, done("finish"), "nothing"),
+        (SECOND_PAGE, EXECUTION, done("undo"), "nothing"),
         (AT_ONCE, EXECUTION, done("nothing"), "undo"),
         (BEFORE_THE_END, EXECUTION, done("undo"), "undo"),
         (AT_ONCE, another, done("undo"), "undo"),
@@ -220,36 +222,45 @@ async fn failed(states: &[(&str, Value)]) -> Response {
     read(&[&described, &history(states)]).await.expect("read")
 }
 
-#[test]
-fn an_event_is_a_request_whatever_else_it_says() {
+#[tokio::test]
+async fn any_input_names_an_execution_or_says_that_it_does_not() {
     let event = json!({"executionArn": EXECUTION, "status": "ABORTED", "input": "{}", "stopDate": 1});
-    let mut request = event;
-    request["undo_execution_arn"] = json!(THIS_UNDO);
-    assert_eq!(serde_json::from_value::<Request>(request).expect("a request").execution_arn, EXECUTION);
+    for input in [event.clone(), json!({"source": "aws.states", "detail": event})] {
+        let described = described(ExecutionStatus::Running, None, None);
+        let client = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, [&described]);
+        let request = Request { input, undo_execution_arn: THIS_UNDO.into() };
+        assert_eq!(handle(&client, request).await.expect("read")["recovery"]["execution"], EXECUTION);
+    }
+    for input in [json!(null), json!([1]), json!({}), json!({"executionArn": 1}), json!({"execution_arn": EXECUTION})] {
+        let client = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &[] as &[&Rule]);
+        let request = Request { input: input.clone(), undo_execution_arn: THIS_UNDO.into() };
+        let error = handle(&client, request).await.expect_err("no execution");
+        assert_eq!(error.name(), "InvalidInput", "{input}");
+        assert!(error.to_string().starts_with("`executionArn`: is missing"), "{error}");
+    }
 }
 
 #[tokio::test]
 async fn an_execution_that_runs_or_succeeded_is_left_alone_and_its_history_unread() {
     for status in [ExecutionStatus::Running, ExecutionStatus::Succeeded, ExecutionStatus::PendingRedrive] {
         let response = read(&[&described(status.clone(), None, None)]).await.expect("nothing to do");
-        let recovery =
-            json!({"action": "nothing", "execution": EXECUTION, "status": status.as_str(), "cutover_began": false});
+        let recovery = json!({"action": "nothing", "execution": EXECUTION, "status": status.as_str()});
         assert_eq!(Value::Object(response), json!({"recovery": recovery}));
     }
 }
 
 #[tokio::test]
 async fn an_execution_that_ended_before_a_plan_has_nothing_to_undo() {
-    let input = json!({"instance_id": "orders"});
-    let refused = [("Plan", input), ("DescribePlanFailure", json!({"Error": "NameConflict", "Cause": "taken"}))];
-    assert_eq!(failed(&refused).await["recovery"]["action"], "nothing");
-    assert_eq!(aborted(&refused[..1]).await["recovery"]["action"], "nothing");
+    let begun = json!({"input": {"instance_id": "orders"}, "phase": "planning", "instance_id": "an instance"});
+    let states = [("Begin", json!({"instance_id": "orders"})), ("Plan", begun.clone()), ("Undo", begun)];
+    assert_eq!(failed(&states).await["recovery"]["action"], "nothing");
+    assert_eq!(aborted(&states[..1]).await["recovery"]["action"], "nothing");
 }
 
 #[tokio::test]
 async fn whatever_ended_it_from_outside_it_is_undone() {
     for status in [ExecutionStatus::Aborted, ExecutionStatus::TimedOut, ExecutionStatus::Failed] {
-        let states = [("Plan", json!({})), ("IsPlanOnly", state(json!({}))), ("CreateSnapshot", state(json!({})))];
+        let states = [("Plan", json!({})), ("CreateSnapshot", state(json!({})))];
         let response = read(&[&described(status.clone(), None, None), &history(&states)]).await.expect("read");
         assert_eq!(response["recovery"]["action"], "undo", "{status}");
         assert_eq!(response["recovery"]["status"], status.as_str());
@@ -258,12 +269,12 @@ async fn whatever_ended_it_from_outside_it_is_undone() {
 }
 
 #[tokio::test]
-async fn the_undo_works_from_the_last_state_that_the_plans_fields_are_in() {
+async fn the_undo_works_from_the_last_document_that_the_plans_fields_are_in() {
     let target = |resource_id| state(json!({"target": {"resource_id": resource_id}}));
     let states = [
         ("RestoreInstance", target(None)),
         ("DescribeInstance", target(Some("db-TARGET"))),
-        // A report or a failure's text replaces the state.
+        // A report replaces the state.
         ("PublishSuccess", json!({"instance_id": "orders", "encrypted_instance_id": "orders"})),
     ];
     let response = aborted(&states).await;
@@ -272,13 +283,10 @@ async fn the_undo_works_from_the_last_state_that_the_plans_fields_are_in() {
 }
 
 #[tokio::test]
-async fn the_loops_of_the_undo_start_anew() {
-    let worn = json!({"undo": {"wait": {"waited_seconds": 9}}, "protected": {"ready": false}, "cleaned": 1,
-        "restored_names": {"committed": false}, "unfenced": 1, "target_renamed": 1});
+async fn the_loop_of_the_undo_starts_anew() {
+    let worn = json!({"undo": {"ready": false, "wait": {"waited_seconds": 9}}, "undo_error": {"Error": "x"}});
     let response = aborted(&[("Undo", state(worn))]).await;
-    for name in ["undo", "undo_error", "restored_names", "unfenced", "target_renamed", "protected", "cleaned"] {
-        assert_eq!(response.get(name), Some(&Value::Null), "{name}");
-    }
+    assert_eq!((&response["undo"], &response["undo_error"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test]
@@ -291,105 +299,61 @@ async fn the_error_is_the_executions_own_or_says_what_ended_it() {
 }
 
 #[tokio::test]
-async fn an_execution_that_undid_kept_or_reported_by_itself_is_left_alone() {
-    for end in ["Failed", "StepTimedOut"] {
-        let states = [("Undo", state(json!({}))), ("PublishFailure", state(json!({}))), (end, state(json!({})))];
-        assert_eq!(failed(&states).await["recovery"]["action"], "nothing", "{end}");
-        // It died on the way there.
-        assert_eq!(failed(&states[..2]).await["recovery"]["action"], "undo");
+async fn an_execution_whose_own_undo_left_all_well_is_left_alone_and_any_other_is_not() {
+    for (undo, action) in [
+        (json!({"ready": true, "whole": true}), "nothing"),
+        // It still has something to delete, or to put back.
+        (
+            json!({"ready": true, "whole": false, "remaining": ["DB snapshot `orders-encrypted` (AccessDenied)"]}),
+            "undo",
+        ),
+        (json!({"ready": true, "whole": false, "stuck": "the name is not back"}), "undo"),
+        // It died on the way.
+        (json!({"ready": false, "whole": true}), "undo"),
+        (json!({"failure": {"error": "SnapshotFailed"}}), "undo"),
+        (json!(null), "undo"),
+    ] {
+        let states = [("Undo", state(json!({}))), ("Failed", state(json!({"undo": undo})))];
+        assert_eq!(failed(&states).await["recovery"]["action"], action, "{undo}");
     }
 }
 
 /// A look at others that fails must wake nobody where nothing is left to do.
 #[tokio::test]
 async fn others_are_looked_for_only_where_something_is_left_to_do() {
-    for (end, looks) in [("Failed", false), ("Undo", true)] {
+    for (undo, looks) in [(json!({"ready": true, "whole": true}), false), (json!(null), true)] {
         let described = described(ExecutionStatus::Failed, Some("AccessDenied"), Some("no."));
         let nobody = ListExecutionsOutput::builder().set_executions(Some(vec![])).build().expect("complete");
         let others = mock!(Client::list_executions).then_output(move || nobody.clone());
-        read(&[&described, &history(&[(end, state(json!({})))]), &others]).await.expect("read");
-        assert_eq!(others.num_calls() > 0, looks, "{end}");
+        read(&[&described, &history(&[("Failed", state(json!({"undo": undo})))]), &others]).await.expect("read");
+        assert_eq!(others.num_calls() > 0, looks);
     }
 }
 
+/// Of 25,000 events with 256 KiB of data each, nothing is kept but the page at hand.
 #[tokio::test]
-async fn an_undo_that_failed_is_tried_again() {
-    let states = [("UndoFailed", state(json!({}))), ("Failed", state(json!({})))];
-    assert_eq!(failed(&states).await["recovery"]["action"], "undo");
-}
-
-/// It reported, and ended in order; but the name answers nobody.
-#[tokio::test]
-async fn a_name_or_a_fence_that_could_not_be_put_back_is_tried_again() {
-    let refused = json!({"undo_error": {"Error": "AccessDenied", "Cause": "no."}});
-    let states = [("ReportLeftovers", state(refused.clone())), ("Failed", state(refused))];
-    let response = failed(&states).await;
-    assert_eq!(response["recovery"]["action"], "undo");
-    assert_eq!(response["undo_error"], Value::Null);
-}
-
-#[tokio::test]
-async fn what_could_not_be_deleted_is_tried_again() {
-    let end =
-        |remaining: Value| [("Undo", state(json!({}))), ("Failed", state(json!({"undo": {"remaining": remaining}})))];
-    let refused = failed(&end(json!(["DB snapshot `orders-encrypted` (AccessDenied)"]))).await;
-    assert_eq!(refused["recovery"]["action"], "undo");
-    assert_eq!(refused["undo"], Value::Null);
-    assert_eq!(failed(&end(json!([]))).await["recovery"]["action"], "nothing");
-}
-
-#[tokio::test]
-async fn what_its_undo_was_refused_to_delete_is_tried_again() {
-    let refused = json!({"undo": {"ready": true, "remaining": ["DB snapshot `orders-encrypted` (AccessDenied)"]}});
-    let states = [("Undo", state(json!({}))), ("Failed", state(refused))];
-    assert_eq!(failed(&states).await["recovery"]["action"], "undo");
-    let undone = json!({"undo": {"ready": true, "remaining": []}});
-    let states = [("Undo", state(json!({}))), ("Failed", state(undone))];
-    assert_eq!(failed(&states).await["recovery"]["action"], "nothing");
-}
-
-#[tokio::test]
-async fn a_proven_target_is_finished_and_never_undone() {
-    let states = [("ProtectTarget", state(json!({}))), ("WaitForProtection", state(json!({})))];
-    assert_eq!(aborted(&states).await["recovery"]["action"], "finish");
-    let reported = [("ProtectTarget", state(json!({}))), ("Failed", state(json!({})))];
-    assert_eq!(failed(&reported).await["recovery"]["action"], "finish");
-}
-
-#[tokio::test]
-async fn a_target_that_has_the_name_is_finished_and_never_undone() {
-    let committed = state(json!({"restored_names": {"committed": true}}));
-    let states = [("RestoreNames", state(json!({}))), ("ReportLeftovers", committed.clone()), ("Failed", committed)];
-    assert_eq!(failed(&states).await["recovery"]["action"], "finish");
-    assert_eq!(aborted(&states[..2]).await["recovery"]["action"], "finish");
-}
-
-#[tokio::test]
-async fn names_and_groups_are_put_back_only_if_the_cutover_began() {
-    let before = [("Verify", state(json!({}))), ("CheckWrites", state(json!({})))];
-    assert_eq!(aborted(&before).await["recovery"]["cutover_began"], false);
-    for begun in ["FenceSource", "RenameSource"] {
-        let states = [before[0].clone(), (begun, state(json!({})))];
-        assert_eq!(aborted(&states).await["recovery"]["cutover_began"], true, "{begun}");
-    }
-}
-
-#[tokio::test]
-async fn a_history_is_read_to_its_beginning() {
-    let events = |name| vec![entered(&(name, state(json!({}))))];
-    let (last, first) = (events("RenameSource"), events("ProtectTarget"));
+async fn a_history_is_read_backwards_and_no_further_than_to_the_document_that_decides() {
+    let events = |name: &'static str, state: Value| vec![entered(&(name, state))];
+    let (last, first) =
+        (events("Failed", json!({"no": "plan"})), events("RenameSource", state(json!({"phase": "cutover"}))));
+    let page_of = |token: Option<&'static str>, events: Vec<HistoryEvent>, next: Option<&'static str>| {
+        mock!(Client::get_execution_history)
+            .match_requests(move |input| {
+                input.next_token() == token
+                    && input.reverse_order() == Some(true)
+                    && input.max_results().is_some_and(|events| events <= 100)
+            })
+            .then_output(move || page(events.clone(), next))
+    };
     let pages = [
-        mock!(Client::get_execution_history)
-            .match_requests(|input| input.next_token().is_none())
-            .then_output(move || page(last.clone(), Some("more"))),
-        mock!(Client::get_execution_history)
-            .match_requests(|input| input.next_token() == Some("more"))
-            .then_output(move || page(first.clone(), None)),
+        page_of(None, last, Some("2")),
+        page_of(Some("2"), first, Some("3")),
+        page_of(Some("3"), events("Plan", json!({})), None),
     ];
     let described = described(ExecutionStatus::Aborted, None, None);
-    let response = read(&[&described, &pages[0], &pages[1]]).await.expect("read");
-    assert_eq!(response["recovery"]["action"], "finish");
-    assert_eq!(pages[1].num_calls(), 1);
+    let response = read(&[&described, &pages[0], &pages[1], &pages[2]]).await.expect("read");
+    assert_eq!(response["phase"], "cutover");
+    assert_eq!((pages[1].num_calls(), pages[2].num_calls()), (1, 0));
 }
 
 #[tokio::test]

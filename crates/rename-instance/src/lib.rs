@@ -1,4 +1,4 @@
-//! Switches names: renames an instance, or puts the names back while that is provably harmless.
+//! Renames the source out of the way, then the target to the source's name.
 //!
 //! AWS calls: DescribeDBInstances, ModifyDBInstance (NewDBInstanceIdentifier, at once).
 //!
@@ -7,51 +7,37 @@
 //! NotFound, the new one may not be there yet, and may show `available` before the instance reboots
 //! ("Renaming a DB instance", RDS User Guide; [A9]): only two steady looks at a new endpoint end the loop.
 
-mod restore_names;
 #[cfg(test)]
 mod tests;
 
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use workflow::Error;
-use workflow::describe::{find_by_resource_id, has_pending_modifications, pending_identifier};
+use workflow::describe::{find_by_resource_id, has_pending_modifications, is_called, pending_identifier};
 use workflow::ids::InstanceId;
-use workflow::status::{self, Class};
-use workflow::turn::{HIDDEN_SECONDS_MAX, Turn};
-
-use crate::restore_names::RestoreNames;
-
-/// A name that an instance has just lost may be taken for a while yet [A9].
-const NAME_RELEASE_SECONDS: u64 = 600;
-/// While the target cannot take the name, the name answers nobody: better to give it, or its clients, back
-/// to the source.
-const OUTAGE_SECONDS_MAX: u64 = 1_800;
+use workflow::rename::{self, NAME_RELEASE_SECONDS};
+use workflow::status;
+use workflow::turn::{HIDDEN_SECONDS_MAX, Outage, Turn};
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
-    Rename {
-        resource_id: String,
-        to_id: InstanceId,
-        until: Until,
-        /// The instance that is to take the name: it is not taken from this one before that one is ready.
-        successor_resource_id: Option<String>,
-        /// If the source is fenced, nobody reaches it, and waiting is an outage already.
-        #[serde(default)]
-        isolation_security_group_id: Option<String>,
-        previous: Option<Turn>,
-        max_wait_seconds: u64,
-    },
-    /// After a failure around the renames: the source gets its name back, unless the target has it.
-    RestoreNames {
-        source_resource_id: String,
-        target_resource_id: Option<String>,
-        instance_id: InstanceId,
-        /// What the cutover renames the source to; from any other name somebody else renamed it.
-        unencrypted_instance_id: Option<InstanceId>,
-        previous: Option<Restored>,
-    },
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub resource_id: String,
+    /// What it is called unless somebody has renamed it.
+    pub from_id: InstanceId,
+    pub to_id: InstanceId,
+    pub until: Until,
+    /// The instance that is to take the name: it is not taken from this one before that one is ready.
+    pub successor_resource_id: Option<String>,
+    /// The endpoint of the old name, where the proof has noted it.
+    pub endpoint_before: Option<String>,
+    /// The loops before this one: their outage goes on.
+    pub outage_before: Vec<Option<Outage>>,
+    /// `$$.State.EnteredTime`: what the attempts before this one took belongs to the outage.
+    pub entered_at: String,
+    pub previous: Option<Turn>,
+    pub max_wait_seconds: u64,
 }
 
 /// When the loop of a rename is over.
@@ -65,152 +51,98 @@ pub enum Until {
     Steady,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum Response {
-    Turn(Turn),
-    Restored(Restored),
-}
-
-/// A turn of the loop that puts the names back.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Restored {
-    /// The target has the name, or is about to: the commit point has passed, and nothing goes back.
-    pub committed: bool,
-    /// A call that Step Functions gave up on cannot land any more.
-    pub late_call_is_over: bool,
-    /// The time waited when the target was last seen at rest under another name.
-    pub target_rested_at_seconds: u64,
-    #[serde(flatten)]
-    pub turn: Turn,
-}
-
-pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
-    match request {
-        Request::Rename {
-            resource_id,
-            to_id,
-            until,
-            successor_resource_id,
-            isolation_security_group_id,
-            previous,
-            max_wait_seconds,
-        } => {
-            let is_outage = until == Until::Steady || isolation_security_group_id.is_some();
-            let rename = Rename { resource_id, to_id, until, successor_resource_id, is_outage, max_wait_seconds };
-            rename.turn(client, Turn::after(previous)).await.map(Response::Turn)
-        }
-        Request::RestoreNames {
-            source_resource_id,
-            target_resource_id,
-            instance_id,
-            unencrypted_instance_id,
-            previous,
-        } => {
-            let names = RestoreNames { source_resource_id, target_resource_id, instance_id, unencrypted_instance_id };
-            names.turn(client, previous.unwrap_or_default()).await.map(Response::Restored)
-        }
+pub async fn handle(client: &Client, request: Request) -> Result<Turn, Error> {
+    let mut turn = Turn::after(request.previous.clone());
+    turn.go_on_with_outage(&request.outage_before, &request.entered_at)?;
+    let what = format!("the rename of DB instance {} to `{}` is not done", request.resource_id, request.to_id);
+    let steady = match request.turn(client, &mut turn).await {
+        Ok(steady) => steady,
+        Err(error) => return turn.end_by(error, &what, request.max_wait_seconds),
+    };
+    if steady && request.until == Until::Named {
+        return Ok(Turn { ready: true, ..turn });
     }
+    // Once the target was asked to take the name, it goes forward only.
+    if turn.requested && request.until == Until::Steady {
+        return turn.end(steady, &what, request.max_wait_seconds);
+    }
+    turn.end_in_outage(steady, &what, request.max_wait_seconds)
 }
 
-struct Rename {
-    resource_id: String,
-    to_id: InstanceId,
-    until: Until,
-    successor_resource_id: Option<String>,
-    is_outage: bool,
-    max_wait_seconds: u64,
-}
-
-impl Rename {
-    async fn turn(&self, client: &Client, mut turn: Turn) -> Result<Turn, Error> {
+impl Request {
+    /// Does what can be done now, and says whether nothing is left to do.
+    async fn turn(&self, client: &Client, turn: &mut Turn) -> Result<bool, Error> {
         let Some(instance) = find_by_resource_id(client, &self.resource_id).await? else {
-            return self.not_seen(&self.resource_id, turn);
+            return not_seen(&self.resource_id, turn);
         };
         turn.see(instance.db_instance_status());
+        turn.endpoint_before = turn.endpoint_before.take().or_else(|| self.endpoint_before.clone());
         if instance.db_instance_identifier() == Some(self.to_id.as_str()) {
-            if self.until == Until::Named {
-                return Ok(Turn { ready: true, ..turn });
-            }
             turn.requested = true;
-            let steady = is_steady(&instance, &turn);
-            return self.end(turn, steady);
+            turn.begin_outage();
+            return Ok(self.until == Until::Named || is_steady(&instance, turn));
         }
-        if !may_be_renamed(&instance)? || (turn.requested && has_pending_modifications(&instance)) {
-            return self.end(turn, false);
+        is_called(&instance, &self.from_id)?;
+        if pending_identifier(&instance) == Some(self.to_id.as_str()) {
+            // The reply may be lost.
+            turn.requested = true;
+            turn.begin_outage();
         }
-        if !turn.requested
-            && let Some(successor) = &self.successor_resource_id
-        {
-            match find_by_resource_id(client, successor).await? {
-                None => return self.not_seen(successor, turn),
-                Some(successor) if !may_be_renamed(&successor)? => return self.end(turn, false),
-                Some(_) => {}
+        if !rename::is_possible(&instance)? || (turn.requested && has_pending_modifications(&instance)) {
+            return Ok(false);
+        }
+        if !turn.requested {
+            if has_pending_modifications(&instance) {
+                return self.keep_modifications_pending(&instance);
+            }
+            if let Some(successor) = &self.successor_resource_id {
+                match find_by_resource_id(client, successor).await? {
+                    None => return not_seen(successor, turn),
+                    Some(successor) if !rename::is_possible(&successor)? => return Ok(false),
+                    Some(_) => {}
+                }
             }
         }
-        turn.endpoint_before = address(&instance);
-        match request(client, &instance, &self.to_id).await {
+        if turn.endpoint_before.is_none() {
+            turn.endpoint_before = address(&instance);
+        }
+        match rename::request(client, &instance, &self.to_id).await {
             Ok(()) => turn.requested = true,
-            Err(Error::NameConflict(_)) if turn.wait.waited_seconds < NAME_RELEASE_SECONDS => {}
+            Err(Error::NameConflict(_)) if turn.wait.waited_seconds < NAME_RELEASE_SECONDS => return Ok(false),
+            // It may have been heard all the same.
+            Err(error @ Error::ServiceUnavailable(_)) => {
+                turn.begin_outage();
+                return Err(error);
+            }
             Err(error) => return Err(error),
         }
-        self.end(turn, false)
+        turn.begin_outage();
+        Ok(false)
     }
 
-    fn not_seen(&self, resource_id: &str, mut turn: Turn) -> Result<Turn, Error> {
-        if turn.unseen_seconds() >= HIDDEN_SECONDS_MAX {
-            return Err(Error::InstanceNotFound(format!(
-                "DB instance {resource_id} has not been seen for {HIDDEN_SECONDS_MAX} s, longer than any rename hides \
-                 one: somebody deleted it"
-            )));
+    /// A rename takes effect at once, and with it whatever else is pending. Of the target's the end is waited for;
+    /// the source's are somebody's, for a time that they have chosen.
+    fn keep_modifications_pending(&self, instance: &DbInstance) -> Result<bool, Error> {
+        if self.until == Until::Steady {
+            return Ok(false);
         }
-        turn.status = None;
-        self.end(turn, false)
-    }
-
-    fn end(&self, turn: Turn, steady: bool) -> Result<Turn, Error> {
-        let deadline_seconds = if self.is_outage && !turn.requested {
-            self.max_wait_seconds.min(OUTAGE_SECONDS_MAX)
-        } else {
-            self.max_wait_seconds
-        };
-        let what = format!("the rename of DB instance {} to `{}` is not done", self.resource_id, self.to_id);
-        turn.end(steady, &what, deadline_seconds)
+        Err(Error::InstanceNotUsable(format!(
+            "modifications of `{}` are pending, and its rename, which takes effect at once, would apply them in the \
+             middle of the outage (ModifyDBInstance, ApplyImmediately): apply or withdraw them, and start again",
+            instance.db_instance_identifier().unwrap_or_default()
+        )))
     }
 }
 
-/// Asks for the rename. It takes effect at once and reboots the instance.
-async fn request(client: &Client, instance: &DbInstance, to_id: &InstanceId) -> Result<(), Error> {
-    let from_id = instance.db_instance_identifier().unwrap_or_default();
-    let call = client
-        .modify_db_instance()
-        .db_instance_identifier(from_id)
-        .new_db_instance_identifier(to_id.as_str())
-        .apply_immediately(true);
-    match call.send().await {
-        Ok(_) => Ok(()),
-        // It was there a moment ago. The SDK repeats a call whose answer got lost: the first one worked.
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_db_instance_not_found_fault()) => Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_db_instance_already_exists_fault()) => {
-            Err(Error::NameConflict(format!(
-                "DB instance `{from_id}` cannot be renamed to `{to_id}`: somebody has taken that name meanwhile"
-            )))
-        }
-        Err(error) => Err(Error::from_call(format!("rename DB instance `{from_id}` to `{to_id}`"), error)),
+fn not_seen(resource_id: &str, turn: &mut Turn) -> Result<bool, Error> {
+    if turn.unseen_seconds() >= HIDDEN_SECONDS_MAX {
+        return Err(Error::InstanceNotFound(format!(
+            "DB instance {resource_id} has not been seen for {HIDDEN_SECONDS_MAX} s, longer than any rename hides \
+             one: somebody deleted it"
+        )));
     }
-}
-
-fn may_be_renamed(instance: &DbInstance) -> Result<bool, Error> {
-    let status = instance.db_instance_status().unwrap_or_default();
-    match status::instance(status) {
-        Class::Ready => Ok(true),
-        Class::Pending { .. } => Ok(false),
-        Class::Failed { remedy } => {
-            let id = instance.db_instance_identifier().unwrap_or_default();
-            Err(Error::InstanceFailed(format!("DB instance `{id}` is `{status}` and cannot be renamed: {remedy}")))
-        }
-    }
+    turn.status = None;
+    Ok(false)
 }
 
 /// Serves clients under its new name, at a new endpoint. Other modifications are nobody's wait here.

@@ -1,11 +1,15 @@
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use aws_sdk_rds::error::ErrorMetadata;
 use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
 use aws_sdk_rds::operation::modify_db_instance::{ModifyDBInstanceError, ModifyDbInstanceOutput};
+use aws_sdk_rds::primitives::DateTime;
 use aws_sdk_rds::types::error::{DbInstanceAlreadyExistsFault, DbInstanceNotFoundFault};
 use aws_sdk_rds::types::{Endpoint, PendingModifiedValues};
 use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
+
+use workflow::turn::OUTAGE_SECONDS_MAX;
 
 use super::*;
 
@@ -120,39 +124,39 @@ fn pending_storage(mut instance: DbInstance) -> DbInstance {
 // One instance's rename.
 
 async fn rename(rds: &Rds, request: impl Fn(Option<Turn>) -> Request, previous: Option<Turn>) -> Result<Turn, Error> {
-    match handle(&rds.client(), request(previous)).await? {
-        Response::Turn(turn) => Ok(turn),
-        Response::Restored(restored) => panic!("{restored:?}"),
-    }
+    handle(&rds.client(), request(previous)).await
 }
 
 fn target_takes_the_name(previous: Option<Turn>) -> Request {
-    Request::Rename {
+    Request {
         resource_id: TARGET.into(),
+        from_id: id("orders-encrypted"),
         to_id: id("orders"),
         until: Until::Steady,
         successor_resource_id: None,
-        isolation_security_group_id: None,
+        endpoint_before: None,
+        outage_before: vec![None, Some(Outage { outage_seconds: 60 })],
+        entered_at: DateTime::from(SystemTime::now()).to_string(),
         previous,
         max_wait_seconds: 24 * HOUR_SECONDS,
     }
 }
 
 fn source_gives_the_name(previous: Option<Turn>) -> Request {
-    source_behind(None, previous)
-}
-
-/// The same behind this fence.
-fn source_behind(fence: Option<&str>, previous: Option<Turn>) -> Request {
-    Request::Rename {
+    Request {
         resource_id: SOURCE.into(),
+        from_id: id("orders"),
         to_id: id("orders-unencrypted"),
         until: Until::Named,
         successor_resource_id: Some(TARGET.into()),
-        isolation_security_group_id: fence.map(str::to_owned),
-        previous,
-        max_wait_seconds: 24 * HOUR_SECONDS,
+        outage_before: vec![None],
+        ..target_takes_the_name(previous)
     }
+}
+
+/// The same after a fence, behind which nobody has reached the source for so long.
+fn source_fenced_for(seconds: u64, previous: Option<Turn>) -> Request {
+    Request { outage_before: vec![Some(Outage { outage_seconds: seconds })], ..source_gives_the_name(previous) }
 }
 
 fn target(status: &str) -> DbInstance {
@@ -275,21 +279,77 @@ async fn a_name_that_was_just_given_up_is_asked_for_again_and_one_that_stays_tak
 }
 
 #[tokio::test]
-async fn a_call_that_rds_refuses_is_named() {
-    for (code, name) in [("AccessDenied", "AccessDenied"), ("InvalidDBInstanceState", "InvalidInstanceState")] {
-        let rds = Rds::with(&[target("available")]).refusing(code);
-        assert_eq!(rename(&rds, target_takes_the_name, None).await.expect_err(code).name(), name);
-    }
-}
-
-#[tokio::test]
-async fn a_look_that_rds_refuses_is_named() {
-    for (code, name) in [("AccessDenied", "AccessDenied"), ("Throttling", "Throttled")] {
+async fn what_rds_denies_is_named_and_what_passes_is_gone_on_with() {
+    let rds = Rds::with(&[target("available")]).refusing("AccessDenied");
+    assert_eq!(rename(&rds, target_takes_the_name, None).await.expect_err("denied").name(), "AccessDenied");
+    let rds = Rds::with(&[target("available")]).refusing("InvalidDBInstanceState");
+    assert!(!rename(&rds, target_takes_the_name, None).await.expect("not yet").requested);
+    for (code, passes) in [("AccessDenied", false), ("Throttling", true)] {
         let describe = mock!(Client::describe_db_instances)
             .then_error(move || DescribeDBInstancesError::generic(ErrorMetadata::builder().code(code).build()));
         let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
-        assert_eq!(handle(&client, target_takes_the_name(None)).await.expect_err(code).name(), name);
+        assert_eq!(handle(&client, target_takes_the_name(None)).await.is_ok(), passes, "{code}");
     }
+}
+
+/// Of either rename, until the second is asked for.
+#[tokio::test]
+async fn an_outage_has_a_bound_whatever_rds_answers() {
+    let fenced = |previous| source_fenced_for(60, previous);
+    let both = [instance(SOURCE, "orders", "available"), target("available")];
+    for (refusal, name) in
+        [("InvalidDBInstanceState", "InvalidInstanceState"), ("InsufficientDBInstanceCapacity", "CapacityUnavailable")]
+    {
+        for request in [&fenced as &dyn Fn(Option<Turn>) -> Request, &target_takes_the_name] {
+            let rds = Rds::with(&both).refusing(refusal);
+            let mut previous = None;
+            let error = loop {
+                match handle(&rds.client(), request(previous.clone())).await {
+                    Ok(turn) => previous = Some(turn),
+                    Err(error) => break error,
+                }
+            };
+            let last = previous.expect("went on for a while");
+            assert_eq!(error.name(), name);
+            assert!((1_795..=OUTAGE_SECONDS_MAX + 5).contains(&last.outage_seconds), "{last:?}");
+        }
+    }
+    // What nobody is shut out by has time.
+    let rds = Rds::with(&both).refusing("InvalidDBInstanceState");
+    let late = waited(Turn::default(), 2 * OUTAGE_SECONDS_MAX);
+    assert!(rename(&rds, source_gives_the_name, Some(late)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_source_that_somebody_renamed_is_left_alone_under_its_new_name() {
+    let rds = Rds::with(&[instance(SOURCE, "archive", "available"), target("available")]);
+    let error = rename(&rds, source_gives_the_name, None).await.expect_err("renamed");
+    assert_eq!(error.name(), "SourceRenamed");
+    assert!(rds.renames().is_empty());
+}
+
+#[tokio::test]
+async fn a_rename_does_not_apply_what_somebody_has_queued_for_the_source() {
+    let rds = Rds::with(&[pending_storage(instance(SOURCE, "orders", "available")), target("available")]);
+    let error = rename(&rds, source_gives_the_name, None).await.expect_err("queued");
+    assert_eq!((error.name(), rds.renames().len()), ("InstanceNotUsable", 0));
+    let rds = Rds::with(&[pending_storage(target("available"))]);
+    assert!(!rename(&rds, target_takes_the_name, None).await.expect("waited for").requested);
+}
+
+/// The reply of the rename was lost, and the instance shows its new name at its old address.
+#[tokio::test]
+async fn the_old_endpoint_is_the_one_that_the_proof_noted() {
+    let mut named = renamed_target("available");
+    named.endpoint = Some(Endpoint::builder().address("orders-encrypted.example").build());
+    let rds = Rds::with(&[named]);
+    let noted = |previous| Request {
+        endpoint_before: Some("orders-encrypted.example".into()),
+        ..target_takes_the_name(previous)
+    };
+    assert_eq!(rename(&rds, noted, None).await.expect("named").steady_looks, 0);
+    rds.put(renamed_target("available"));
+    assert_eq!(rename(&rds, noted, None).await.expect("steady").steady_looks, 1);
 }
 
 #[tokio::test]
@@ -309,23 +369,21 @@ async fn an_instance_that_stays_hidden_is_gone_and_the_count_starts_when_it_was_
 #[tokio::test]
 async fn while_the_name_answers_nobody_a_busy_target_is_not_waited_for_as_long_as_otherwise() {
     let rds = Rds::with(&[target("maintenance")]);
-    let turn = waited(Turn::default(), OUTAGE_SECONDS_MAX);
-    let error = rename(&rds, target_takes_the_name, Some(turn.clone())).await.expect_err("too long");
+    let late = Turn { outage_seconds: OUTAGE_SECONDS_MAX, ..Turn::default() };
+    let error = rename(&rds, target_takes_the_name, Some(late.clone())).await.expect_err("too long");
     assert_eq!(error.name(), "WaitTimedOut");
     assert!(error.to_string().contains("`maintenance`) after 1800 s"), "{error}");
-    // So it is for the source, if nobody reaches it any more.
-    let rds_of_both = Rds::with(&[target("maintenance"), instance(SOURCE, "orders", "available")]);
-    let fenced = |previous| source_behind(Some("sg-fence"), previous);
-    rename(&rds_of_both, source_gives_the_name, Some(turn.clone())).await.expect("clients are served");
-    let error = rename(&rds_of_both, fenced, Some(turn.clone())).await.expect_err("too long");
-    assert_eq!(error.name(), "WaitTimedOut");
     // Once asked for, it goes forward only.
-    let asked = Turn { requested: true, ..turn.clone() };
+    let asked = Turn { requested: true, ..late.clone() };
     rename(&rds, target_takes_the_name, Some(asked)).await.expect("goes on");
     rds.put(renamed_target("rebooting"));
-    rename(&rds, target_takes_the_name, Some(turn.clone())).await.expect("goes on");
-    rds.put(instance(SOURCE, "orders", "backing-up"));
-    rename(&rds, source_gives_the_name, Some(turn)).await.expect("no outage yet");
+    rename(&rds, target_takes_the_name, Some(late)).await.expect("goes on");
+    // So it is for the source, if nobody reaches it any more.
+    let rds = Rds::with(&[target("maintenance"), instance(SOURCE, "orders", "available")]);
+    let long = waited(Turn::default(), OUTAGE_SECONDS_MAX);
+    rename(&rds, source_gives_the_name, Some(long)).await.expect("clients are served");
+    let fenced = |previous| source_fenced_for(OUTAGE_SECONDS_MAX, previous);
+    assert_eq!(rename(&rds, fenced, None).await.expect_err("too long").name(), "WaitTimedOut");
 }
 
 #[tokio::test]
@@ -361,192 +419,4 @@ async fn the_name_is_taken_from_the_source_only_when_the_target_can_take_it() {
     let turn = rename(&rds, source_gives_the_name, None).await.expect("both can");
     assert!(turn.requested);
     assert_eq!(rds.renames(), ["orders to orders-unencrypted"]);
-}
-
-// The names go back.
-
-async fn restore(rds: &Rds, previous: Option<Restored>) -> Result<Restored, Error> {
-    let request = Request::RestoreNames {
-        source_resource_id: SOURCE.into(),
-        target_resource_id: Some(TARGET.into()),
-        instance_id: id("orders"),
-        unencrypted_instance_id: Some(id("orders-unencrypted")),
-        previous,
-    };
-    match handle(&rds.client(), request).await? {
-        Response::Restored(restored) => Ok(restored),
-        Response::Turn(turn) => panic!("{turn:?}"),
-    }
-}
-
-fn source(status: &str) -> DbInstance {
-    instance(SOURCE, "orders", status)
-}
-
-fn renamed_source(status: &str) -> DbInstance {
-    instance(SOURCE, "orders-unencrypted", status)
-}
-
-/// No call of an abandoned step can land any more.
-fn later(waited_seconds: u64) -> Option<Restored> {
-    Some(Restored { late_call_is_over: true, turn: waited(Turn::default(), waited_seconds), ..Restored::default() })
-}
-
-#[tokio::test]
-async fn a_target_that_has_the_name_or_is_about_to_is_past_the_commit_point() {
-    for target in [
-        renamed_target("available"),
-        renamed_target("rebooting"),
-        pending_name(target("available"), "orders"),
-        pending_name(target("modifying"), "orders"),
-    ] {
-        let rds = Rds::with(&[renamed_source("available"), target]);
-        for previous in [None, later(70)] {
-            let restored = restore(&rds, previous).await.expect("settled");
-            assert!(restored.committed && restored.turn.ready, "{restored:?}");
-        }
-        assert!(rds.renames().is_empty(), "nothing goes back");
-    }
-}
-
-#[tokio::test]
-async fn a_late_call_is_waited_for_before_a_name_goes_back() {
-    let rds = Rds::with(&[renamed_source("available"), target("available")]);
-    let restored = restore(&rds, None).await.expect("waits");
-    assert_eq!((restored.turn.ready, restored.turn.wait.wait_seconds), (false, 70));
-    assert!(rds.renames().is_empty());
-    // It lands.
-    rds.put(renamed_target("renaming"));
-    assert!(restore(&rds, Some(restored)).await.expect("landed").committed);
-}
-
-#[tokio::test]
-async fn the_source_gets_its_name_back_once_and_is_looked_at_twice() {
-    let rds = Rds::with(&[renamed_source("available"), target("available")]);
-    let mut restored = restore(&rds, None).await.expect("waits");
-    restored = restore(&rds, Some(restored)).await.expect("asked for");
-    assert_eq!(rds.renames(), ["orders-unencrypted to orders"]);
-    rds.hide(SOURCE);
-    restored = restore(&rds, Some(restored)).await.expect("hidden");
-    rds.put(source("rebooting"));
-    restored = restore(&rds, Some(restored)).await.expect("reboots");
-    assert!(!restored.turn.ready);
-    rds.put(source("available"));
-    restored = restore(&rds, Some(restored)).await.expect("back");
-    assert!(!restored.turn.ready);
-    restored = restore(&rds, Some(restored)).await.expect("steady");
-    assert_eq!((restored.turn.ready, restored.committed), (true, false));
-    assert_eq!(rds.renames().len(), 1);
-}
-
-#[tokio::test]
-async fn a_source_that_was_never_renamed_is_left_alone_whatever_its_own_life_is() {
-    for source in [
-        source("available"),
-        source("backing-up"),
-        source("stopped"),
-        // It waits for its maintenance window, perhaps for days.
-        pending_storage(source("available")),
-    ] {
-        let rds = Rds::with(&[source, target("available")]);
-        let first = restore(&rds, later(70)).await.expect("at home");
-        let second = restore(&rds, Some(first)).await.expect("at home");
-        assert_eq!((second.turn.ready, second.committed), (true, false));
-        assert!(rds.renames().is_empty());
-    }
-}
-
-#[tokio::test]
-async fn a_first_rename_that_is_on_its_way_is_seen_to_its_end_before_the_name_goes_back() {
-    for under_way in [pending_name(source("available"), "orders-unencrypted"), source("renaming")] {
-        let rds = Rds::with(&[under_way, target("available")]);
-        let restored = restore(&rds, later(70)).await.expect("under way");
-        assert_eq!(restored.turn.steady_looks, 0);
-        assert!(rds.renames().is_empty());
-    }
-    let rds = Rds::with(&[pending_name(renamed_source("available"), "orders"), target("available")]);
-    restore(&rds, later(70)).await.expect("goes back already");
-    assert!(rds.renames().is_empty());
-}
-
-#[tokio::test]
-async fn while_the_target_is_between_two_names_none_goes_back() {
-    for status in ["renaming", "modifying"] {
-        let rds = Rds::with(&[renamed_source("available"), target(status)]);
-        restore(&rds, later(70)).await.expect(status);
-        assert!(rds.renames().is_empty(), "{status}");
-    }
-    let rds = Rds::with(&[renamed_source("available")]);
-    let restored = restore(&rds, later(70)).await.expect("hidden");
-    assert!(rds.renames().is_empty());
-    rds.put(renamed_target("renaming"));
-    assert!(restore(&rds, Some(restored)).await.expect("named").committed);
-}
-
-#[tokio::test]
-async fn a_target_that_stays_hidden_is_gone_and_the_name_goes_back() {
-    let rds = Rds::with(&[renamed_source("available")]);
-    restore(&rds, later(HIDDEN_SECONDS_MAX)).await.expect("asked for");
-    assert_eq!(rds.renames(), ["orders-unencrypted to orders"]);
-    // The count starts when it was last seen at rest.
-    let rds = Rds::with(&[renamed_source("maintenance"), target("available")]);
-    let seen = restore(&rds, later(400)).await.expect("busy");
-    rds.hide(TARGET);
-    rds.put(renamed_source("available"));
-    let waited = Restored { turn: waited(seen.turn, HIDDEN_SECONDS_MAX), ..seen };
-    restore(&rds, Some(waited)).await.expect("hidden for less");
-    assert!(rds.renames().is_empty());
-}
-
-#[tokio::test]
-async fn a_name_goes_back_without_a_target_too() {
-    let rds = Rds::with(&[renamed_source("available")]);
-    let request = Request::RestoreNames {
-        source_resource_id: SOURCE.into(),
-        target_resource_id: None,
-        instance_id: id("orders"),
-        unencrypted_instance_id: None,
-        previous: later(70),
-    };
-    handle(&rds.client(), request).await.expect("asked for");
-    assert_eq!(rds.renames(), ["orders-unencrypted to orders"]);
-}
-
-#[tokio::test]
-async fn a_source_that_somebody_else_renamed_is_left_alone() {
-    let rds = Rds::with(&[instance(SOURCE, "archive", "available"), target("available")]);
-    let error = restore(&rds, later(70)).await.expect_err("not ours");
-    assert!(error.to_string().contains("it is called `archive`"), "{error}");
-    assert!(rds.renames().is_empty());
-}
-
-#[tokio::test]
-async fn what_stands_in_the_way_of_a_name_for_a_while_is_waited_for() {
-    for code in ["DBInstanceAlreadyExists", "InvalidDBInstanceState", "DBInstanceNotFound"] {
-        let rds = Rds::with(&[renamed_source("available"), target("available")]).refusing(code);
-        assert!(!restore(&rds, later(70)).await.expect(code).turn.ready);
-    }
-    let rds = Rds::with(&[renamed_source("backing-up"), target("available")]).refusing("InvalidDBInstanceState");
-    restore(&rds, later(70)).await.expect("asked for all the same: the name answers nobody");
-    assert_eq!(rds.renames().len(), 1);
-    let rds = Rds::with(&[renamed_source("rebooting"), target("available")]);
-    restore(&rds, later(70)).await.expect("reboots");
-    assert!(rds.renames().is_empty());
-}
-
-#[tokio::test]
-async fn what_stays_in_the_way_of_a_name_is_named() {
-    let rds = Rds::with(&[renamed_source("available"), target("available")]).refusing("DBInstanceAlreadyExists");
-    let error = restore(&rds, later(HIDDEN_SECONDS_MAX + NAME_RELEASE_SECONDS)).await.expect_err("taken");
-    assert_eq!(error.name(), "NameConflict");
-    let rds = Rds::with(&[renamed_source("storage-full"), target("available")]);
-    let error = restore(&rds, later(70)).await.expect_err("failed");
-    assert_eq!(error.name(), "InstanceFailed");
-    let rds = Rds::with(&[target("available")]);
-    let error = restore(&rds, later(HIDDEN_SECONDS_MAX)).await.expect_err("gone");
-    assert_eq!(error.name(), "InstanceNotFound");
-    let rds = Rds::with(&[renamed_source("maintenance"), target("available")]);
-    let error = restore(&rds, later(48 * HOUR_SECONDS)).await.expect_err("late");
-    assert_eq!(error.name(), "WaitTimedOut");
-    assert!(error.to_string().contains("the name `orders` is not back"), "{error}");
 }

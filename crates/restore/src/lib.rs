@@ -1,6 +1,8 @@
-//! Restores the encrypted copy as the target instance, with every setting that a restore can take.
+//! Restores the encrypted copy as the target instance, with every setting that a restore can take, and behind
+//! the quarantine's security group alone, if there is one.
 //!
-//! AWS calls: RestoreDBInstanceFromDBSnapshot; DescribeDBInstances when the name is taken.
+//! AWS calls: DescribeDBSnapshots, since the snapshot's size decides what RDS takes; RestoreDBInstanceFromDBSnapshot;
+//! DescribeDBInstances when the name is taken.
 //!
 //! Repeating it is safe: an instance of that name that carries this execution's tag is the one an
 //! earlier attempt made. Any other is a `NameConflict`.
@@ -10,6 +12,7 @@ use aws_sdk_rds::types::DbInstance;
 use serde::Deserialize;
 use workflow::Error;
 use workflow::adopt::adopt_instance;
+use workflow::describe::find_snapshot;
 use workflow::ids::{InstanceId, SnapshotId};
 use workflow::look::Look;
 use workflow::owner::{Owner, TagPair};
@@ -21,14 +24,19 @@ pub struct Request {
     pub snapshot_id: SnapshotId,
     pub target_instance_id: InstanceId,
     pub settings: Settings,
+    pub quarantine_security_group_id: Option<String>,
     pub owner: Owner,
     pub tags: Vec<TagPair>,
 }
 
 pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
-    let Request { snapshot_id, target_instance_id, settings, owner, tags } = request;
+    let Request { snapshot_id, target_instance_id, settings, quarantine_security_group_id, owner, tags } = request;
+    let snapshot = find_snapshot(client, &snapshot_id).await?.ok_or_else(|| {
+        Error::SnapshotNotFound(format!("DB snapshot `{snapshot_id}` is gone before anything was restored from it"))
+    })?;
     let answer = settings
-        .for_restore()
+        .quarantined(quarantine_security_group_id.as_deref())
+        .for_restore(&snapshot)
         .db_snapshot_identifier(snapshot_id.as_str())
         .db_instance_identifier(target_instance_id.as_str())
         .set_tags(Some(owner.tags_with(&tags)))
@@ -55,11 +63,12 @@ mod tests {
     use super::*;
     use aws_sdk_rds::error::ErrorMetadata;
     use aws_sdk_rds::operation::describe_db_instances::DescribeDbInstancesOutput;
+    use aws_sdk_rds::operation::describe_db_snapshots::DescribeDbSnapshotsOutput;
     use aws_sdk_rds::operation::restore_db_instance_from_db_snapshot::{
         RestoreDBInstanceFromDBSnapshotError, RestoreDbInstanceFromDbSnapshotOutput,
     };
-    use aws_sdk_rds::types::VpcSecurityGroupMembership;
     use aws_sdk_rds::types::error::DbInstanceAlreadyExistsFault;
+    use aws_sdk_rds::types::{DbSnapshot, VpcSecurityGroupMembership};
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
     fn request() -> Request {
@@ -75,6 +84,7 @@ mod tests {
             snapshot_id: SnapshotId::parse("orders-encrypted").expect("legal"),
             target_instance_id: InstanceId::parse("orders-encrypted").expect("legal"),
             settings: Settings::capture(&source),
+            quarantine_security_group_id: None,
             owner: owner("arn:ours"),
             tags: vec![TagPair { key: "team".into(), value: "a".into() }],
         }
@@ -107,7 +117,17 @@ mod tests {
 
     async fn restore_over(instances: Vec<DbInstance>) -> Result<Look, Error> {
         let [restore, describe] = exists(instances);
-        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&restore, &describe]), request()).await
+        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshot_of(100), &restore, &describe]), request())
+            .await
+    }
+
+    fn snapshot_of(size_gib: i32) -> Rule {
+        mock!(Client::describe_db_snapshots)
+            .match_requests(|input| input.db_snapshot_identifier() == Some("orders-encrypted"))
+            .then_output(move || {
+                let snapshot = DbSnapshot::builder().allocated_storage(size_gib).build();
+                DescribeDbSnapshotsOutput::builder().db_snapshots(snapshot).build()
+            })
     }
 
     #[tokio::test]
@@ -122,7 +142,8 @@ mod tests {
                     && input.tags().iter().any(|tag| tag.key() == Some("team") && tag.value() == Some("a"))
             })
             .then_output(restored);
-        let look = handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&restore]), request()).await;
+        let look =
+            handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshot_of(100), &restore]), request()).await;
         let look = look.expect("restored");
         assert_eq!(look.status.as_deref(), Some("creating"));
         assert_eq!(look.resource_id.as_deref(), Some("db-TARGET"), "the undo deletes no other");
@@ -134,8 +155,44 @@ mod tests {
         let restore = mock!(Client::restore_db_instance_from_db_snapshot)
             .match_requests(|input| input.deletion_protection().is_none())
             .then_output(restored);
-        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&restore]);
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshot_of(100), &restore]);
         assert!(handle(&client, request()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_target_in_quarantine_is_reached_by_nobody_from_the_beginning() {
+        let restore = mock!(Client::restore_db_instance_from_db_snapshot)
+            .match_requests(|input| input.vpc_security_group_ids() == ["sg-quarantine"])
+            .then_output(restored);
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshot_of(100), &restore]);
+        let request = Request { quarantine_security_group_id: Some("sg-quarantine".into()), ..request() };
+        assert!(handle(&client, request).await.is_ok());
+    }
+
+    /// A resume can find a source that has grown since its snapshot.
+    #[tokio::test]
+    async fn the_snapshots_size_decides_what_the_storage_takes() {
+        let source = DbInstance::builder().engine("postgres").storage_type("gp3").allocated_storage(500);
+        let settings = Settings::capture(&source.iops(12_000).storage_throughput(500).build());
+        for (snapshot_gib, asked) in [(390, None), (400, Some(400))] {
+            let restore = mock!(Client::restore_db_instance_from_db_snapshot)
+                .match_requests(move |input| {
+                    input.allocated_storage() == asked && input.iops().is_some() == asked.is_some()
+                })
+                .then_output(restored);
+            let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshot_of(snapshot_gib), &restore]);
+            assert!(
+                handle(&client, Request { settings: settings.clone(), ..request() }).await.is_ok(),
+                "{snapshot_gib}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_gone_is_named() {
+        let nothing = mock!(Client::describe_db_snapshots).then_output(|| DescribeDbSnapshotsOutput::builder().build());
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&nothing]);
+        assert_eq!(handle(&client, request()).await.expect_err("gone").name(), "SnapshotNotFound");
     }
 
     #[tokio::test]
@@ -183,7 +240,7 @@ mod tests {
             let restore = mock!(Client::restore_db_instance_from_db_snapshot).then_error(move || {
                 RestoreDBInstanceFromDBSnapshotError::generic(ErrorMetadata::builder().code(code).build())
             });
-            let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&restore]);
+            let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshot_of(100), &restore]);
             let error = handle(&client, request()).await.expect_err(code);
             assert_eq!(error.name(), name, "{code}");
             let operation = "restore DB instance `orders-encrypted` from snapshot `orders-encrypted`: ";
@@ -199,7 +256,7 @@ mod tests {
             .times(2)
             .output(restored)
             .build();
-        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&restore]);
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&snapshot_of(100), &restore]);
         assert!(handle(&client, request()).await.is_ok());
         assert_eq!(restore.num_calls(), 3);
     }

@@ -1,20 +1,25 @@
-//! Reads source and target side by side. Only a target that is encrypted under the asked key, available
-//! and equal in every setting that was not announced to differ passes.
+//! Reads source and target side by side. Only a target that is encrypted under the asked key, at rest and equal in
+//! every setting that was not announced to differ passes.
+//!
+//! It is one look of a loop: what passes by itself is waited for, and named at the deadline. A difference that
+//! nothing on its way can mend ends the run at once.
 //!
 //! AWS calls: DescribeDBInstances.
 //!
 //! Repeating it is safe: it only reads.
 
 use aws_sdk_rds::Client;
-use aws_sdk_rds::types::{DbInstance, DbParameterGroupStatus};
+use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
-use workflow::describe::{find_target, has_pending_modifications};
+use workflow::describe::has_pending_modifications;
 use workflow::encryption::EncryptionClass;
 use workflow::ids::InstanceId;
 use workflow::options::Cutover;
-use workflow::settings::{BACKUPS, Field, Settings, TABLE, Travels};
-use workflow::wanted::Wanted;
+use workflow::settings::{BACKUPS, Difference, Field, Force, SECURITY_GROUPS, Settings, TABLE, Travels};
+use workflow::status::{self, Class};
+use workflow::wait::{self, Wait};
+use workflow::wanted::{Seen, Sight, Wanted};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,10 +29,25 @@ pub struct Request {
     pub kms_key_arn: String,
     /// As the plan saw it; the source is looked at again.
     pub wanted: Wanted,
+    pub previous: Option<Response>,
+    pub max_wait_seconds: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Response {
+    /// The loop is over: the proof is there.
+    pub ready: bool,
+    /// What the target lacks for its proof, and is waited for.
+    pub pending: Vec<String>,
+    pub seen: Seen,
+    pub wait: Wait,
+    #[serde(flatten)]
+    pub proof: Option<Proof>,
 }
 
 /// The short proof that the execution's output holds.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Proof {
     pub encryption: String,
     pub kms_key_arn: String,
@@ -36,6 +56,8 @@ pub struct Proof {
     /// Settings that are equal on both sides, tags and roles included.
     pub compared: Vec<String>,
     pub differs_on_purpose: Vec<String>,
+    /// Settings that are not equal and need not be, such as storage that grew, each with both values.
+    pub tolerated: Vec<String>,
     /// `key=value`: put there by others, or taken off the source, and left alone.
     pub tags_only_on_target: Vec<String>,
     /// What somebody changed at the source since the plan.
@@ -44,33 +66,79 @@ pub struct Proof {
     pub summary: String,
 }
 
-pub async fn handle(client: &Client, request: Request) -> Result<Proof, Error> {
-    let target = find_target(client, &request.target_instance_id, request.target_resource_id.as_deref()).await?;
-    let (wanted, changed_since_plan) = request.wanted.now(client).await?;
-    let mut problems = encryption_problems(&target, &request.kms_key_arn);
+pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
+    let Request { target_instance_id: id, target_resource_id, kms_key_arn, wanted, previous, max_wait_seconds } =
+        request;
+    // A proof that there is already is not this one's: the target has changed since.
+    let mut response = previous.filter(|previous| !previous.ready).unwrap_or_default();
+    let waited_seconds = response.wait.waited_seconds;
+    let sight = response.seen.look(client, waited_seconds, wanted, &id, target_resource_id.as_deref()).await?;
+    let (problems, pending) = match &sight {
+        Some(Sight { target, wanted, .. }) => look(target, wanted, &kms_key_arn),
+        None => (vec![], vec!["RDS leaves it or the source out of its answer".to_owned()]),
+    };
+    let not_proven =
+        |problems: &[String]| Error::NotProven(format!("DB instance `{id}` is not proven: {}", problems.join("; ")));
+    if !problems.is_empty() {
+        return Err(not_proven(&problems));
+    }
+    response.pending = pending;
+    match sight {
+        Some(Sight { target, wanted, changes }) if response.pending.is_empty() => {
+            response.ready = true;
+            response.proof = Some(proof(&target, &wanted, kms_key_arn, changes));
+        }
+        _ => {
+            response.wait = wait::next(Some(&response.wait), None, max_wait_seconds).map_err(|_| {
+                response.pending.push(format!("and so it stayed for {max_wait_seconds} s (max_wait_minutes)"));
+                not_proven(&response.pending)
+            })?;
+        }
+    }
+    Ok(response)
+}
+
+/// What speaks against the target for good, and what only for now.
+fn look(target: &DbInstance, wanted: &Wanted, kms_key_arn: &str) -> (Vec<String>, Vec<String>) {
+    let mut problems = encryption_problems(target, kms_key_arn);
+    let mut pending = vec![];
     if target.dbi_resource_id() == Some(wanted.source_resource_id.as_str()) {
         problems.push("the target is the source itself".to_owned());
     }
     let status = target.db_instance_status().unwrap_or_default();
-    if !workflow::status::serves_clients(status) {
-        problems.push(format!("its status is `{status}`, not `available`"));
+    match status::instance(status) {
+        Class::Failed { remedy } => problems.push(format!("it is `{status}`: {remedy}")),
+        _ if rests(status, wanted.cutover) => {}
+        _ => pending.push(format!("its status is `{status}`, not `available`")),
     }
-    if has_pending_modifications(&target) {
-        problems.push("modifications of it are pending".to_owned());
+    if has_pending_modifications(target) {
+        pending.push("modifications of it are pending".to_owned());
     }
-    problems.extend(parameter_group_problems(&target));
-    let settings = Settings::capture(&target);
-    problems.extend(wanted.settings.differences(&settings).iter().map(ToString::to_string));
+    for membership in Settings::not_in_force(target) {
+        match membership.force() {
+            Force::Failed | Force::NeedsReboot => problems.push(format!("{membership}, not in force")),
+            _ => pending.push(membership.to_string()),
+        }
+    }
+    let differences = wanted.settings.differences(&Settings::capture(target));
     let missing = wanted.missing_tags(target.tag_list());
-    problems.extend(missing.iter().map(|tag| format!("tag {tag} is missing on the target")));
-    if !problems.is_empty() {
-        return Err(Error::NotProven(format!(
-            "DB instance `{}` is not proven: {}",
-            request.target_instance_id,
-            problems.join("; ")
-        )));
+    let differences = differences
+        .iter()
+        .map(ToString::to_string)
+        .chain(missing.iter().map(|tag| format!("tag {tag} is missing on the target")));
+    // What is on its way can be what they lack.
+    if pending.is_empty() {
+        problems.extend(differences)
+    } else {
+        pending.extend(differences)
     }
-    Ok(proof(&target, &wanted, request.kms_key_arn, changed_since_plan))
+    (problems, pending)
+}
+
+/// Whether the target is as it will be handed over. Without a cutover clients can live with a backup, which takes
+/// hours; a rename would wait for its end, and so the proof does.
+fn rests(status: &str, cutover: Cutover) -> bool {
+    status::can_be_modified(status) || cutover == Cutover::None && status::serves_clients(status)
 }
 
 /// The class and the key, read back from the instance itself.
@@ -86,31 +154,26 @@ fn encryption_problems(target: &DbInstance, kms_key_arn: &str) -> Vec<String> {
     problems
 }
 
-/// A group that is the right one says nothing about the parameters that are in force.
-fn parameter_group_problems(target: &DbInstance) -> Vec<String> {
-    let groups = target.db_parameter_groups().iter();
-    let problem = |group: &DbParameterGroupStatus| {
-        let status = group.parameter_apply_status().unwrap_or("of unknown status");
-        let name = group.db_parameter_group_name().unwrap_or_default();
-        (status != "in-sync").then(|| format!("its parameter group `{name}` is {status}, not in-sync"))
-    };
-    groups.filter_map(problem).collect()
-}
-
 fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String, changed_since_plan: Vec<String>) -> Proof {
     // What comes last, after this proof, is read back when it is set.
-    let comes_last =
-        |field: &Field| field.travels == Travels::Last || wanted.cutover == Cutover::Rename && field.name == BACKUPS;
+    let comes_last = |field: &Field| {
+        let is_quarantined = wanted.quarantine_security_group_id.is_some() && field.setting == Some(SECURITY_GROUPS);
+        field.travels == Travels::Last || wanted.backups_wait() && field.name == BACKUPS || is_quarantined
+    };
+    let tolerated = wanted.settings.tolerated(&Settings::capture(target));
+    let is_tolerated = |setting: &&str| tolerated.iter().any(|difference| difference.field == *setting);
     let compared = TABLE
         .iter()
         .filter(|field| !comes_last(field))
         .filter_map(|field| field.setting)
-        .filter(|setting| wanted.settings.get(setting).is_some());
+        .filter(|setting| wanted.settings.get(setting).is_some() && !is_tolerated(setting));
     let compared: Vec<String> = compared.map(str::to_owned).chain(["Tags".to_owned()]).collect();
     let differs = TABLE.iter().filter(|field| field.travels == Travels::DiffersOnPurpose || comes_last(field));
     let differs_on_purpose: Vec<String> = differs.map(|field| field.name.to_owned()).collect();
+    let tolerated: Vec<String> = tolerated.iter().map(Difference::to_string).collect();
     let foreign = wanted.foreign_tags(target.tag_list());
     let tags_only_on_target: Vec<String> = foreign.iter().map(ToString::to_string).collect();
+    let quarantine = wanted.quarantine_security_group_id.iter();
     let mut summary = format!(
         "Proven: {}, key {kms_key_arn}. Equal on both sides ({}): {}. Different on purpose, or set later: {}.",
         EncryptionClass::of(target),
@@ -118,11 +181,15 @@ fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String, changed_sinc
         compared.join(", "),
         differs_on_purpose.join(", ")
     );
-    if !tags_only_on_target.is_empty() {
-        summary.push_str(&format!(" Tags that only the target has: {}.", tags_only_on_target.join(", ")));
-    }
-    if !changed_since_plan.is_empty() {
-        summary.push_str(&format!(" Changed at the source since the plan: {}.", changed_since_plan.join("; ")));
+    for (what, told) in [
+        (" In quarantine behind", quarantine.cloned().collect::<Vec<_>>().join(", ")),
+        (" Not equal, and need not be:", tolerated.join("; ")),
+        (" Tags that only the target has:", tags_only_on_target.join(", ")),
+        (" Changed at the source since the plan:", changed_since_plan.join("; ")),
+    ] {
+        if !told.is_empty() {
+            summary.push_str(&format!("{what} {told}."));
+        }
     }
     Proof {
         summary,
@@ -132,6 +199,7 @@ fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String, changed_sinc
         endpoint: target.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),
         compared,
         differs_on_purpose,
+        tolerated,
         tags_only_on_target,
         changed_since_plan,
     }
@@ -143,7 +211,10 @@ mod tests {
     use aws_sdk_rds::error::ErrorMetadata;
     use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
     use aws_sdk_rds::types::builders::DbInstanceBuilder;
-    use aws_sdk_rds::types::{Endpoint, PendingModifiedValues, StorageEncryptionType, Tag};
+    use aws_sdk_rds::types::{
+        DbInstanceRole, DbParameterGroupStatus, Endpoint, OptionGroupMembership, PendingModifiedValues,
+        StorageEncryptionType, Tag, VpcSecurityGroupMembership,
+    };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
     const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -154,6 +225,11 @@ mod tests {
             .multi_az(true)
             .preferred_maintenance_window("sun:01:00-sun:02:00")
             .deletion_protection(true)
+    }
+
+    /// As RDS reports it.
+    fn named(source: DbInstanceBuilder) -> DbInstance {
+        source.db_instance_identifier("orders").dbi_resource_id("db-SOURCE").build()
     }
 
     fn parameter_group(status: &str) -> DbParameterGroupStatus {
@@ -183,7 +259,7 @@ mod tests {
     }
 
     fn wanted(source: DbInstanceBuilder) -> Wanted {
-        Wanted::of(&source.dbi_resource_id("db-SOURCE").tag_list(team("a")).build(), Cutover::None)
+        Wanted::of(&named(source.tag_list(team("a"))), Cutover::None)
     }
 
     fn request() -> Request {
@@ -192,10 +268,12 @@ mod tests {
             target_resource_id: Some("db-TARGET".into()),
             kms_key_arn: KEY.into(),
             wanted: wanted(source()),
+            previous: None,
+            max_wait_seconds: 3_600,
         }
     }
 
-    /// Beside a source that is gone, so as the plan saw it.
+    /// Beside a source that is as good as gone, so as the plan saw it.
     async fn verify(target: DbInstanceBuilder, request: Request) -> Result<Proof, Error> {
         verify_beside(None, target, request).await
     }
@@ -205,6 +283,23 @@ mod tests {
         target: DbInstanceBuilder,
         request: Request,
     ) -> Result<Proof, Error> {
+        let response = look_beside(source, target, request).await?;
+        assert!(response.ready, "it waits: {response:?}");
+        Ok(response.proof.expect("a proof"))
+    }
+
+    /// What a target is found to lack for now.
+    async fn pending(target: DbInstanceBuilder, request: Request) -> Vec<String> {
+        let response = look_beside(None, target, request).await.expect("a look");
+        assert!(!response.ready && response.proof.is_none() && response.wait.wait_seconds > 0, "{response:?}");
+        response.pending
+    }
+
+    async fn look_beside(
+        source: Option<DbInstance>,
+        target: DbInstanceBuilder,
+        request: Request,
+    ) -> Result<Response, Error> {
         let target = target.build();
         let describe = mock!(Client::describe_db_instances)
             .match_requests(|input| input.db_instance_identifier() == Some("orders-encrypted"))
@@ -214,11 +309,10 @@ mod tests {
     }
 
     fn source_is(source: Option<DbInstance>) -> Rule {
+        let source = source.unwrap_or_else(|| named(self::source().db_instance_status("deleting")));
         mock!(Client::describe_db_instances)
             .match_requests(|input| input.filters().iter().any(|filter| filter.values() == ["db-SOURCE"]))
-            .then_output(move || {
-                DescribeDbInstancesOutput::builder().set_db_instances(Some(source.iter().cloned().collect())).build()
-            })
+            .then_output(move || DescribeDbInstancesOutput::builder().db_instances(source.clone()).build())
     }
 
     /// Everything that a target is found to lack.
@@ -253,7 +347,6 @@ mod tests {
 
     #[tokio::test]
     async fn each_problem_stops_the_run_by_its_name() {
-        let pending = PendingModifiedValues::builder().allocated_storage(200).build();
         for (target, problem) in [
             (
                 target().storage_encryption_type(StorageEncryptionType::Unencrypted).storage_encrypted(false),
@@ -264,9 +357,11 @@ mod tests {
                 "it is encrypted under an AWS-owned key (sse-rds)",
             ),
             (target().set_storage_encryption_type(None).storage_encrypted(false), "it is not encrypted"),
-            (target().db_instance_status("creating"), "its status is `creating`, not `available`"),
-            (target().db_instance_status("stopped"), "its status is `stopped`, not `available`"),
-            (target().pending_modified_values(pending), "modifications of it are pending"),
+            (
+                target().db_instance_status("storage-full"),
+                "it is `storage-full`: raise its allocated storage with `aws rds modify-db-instance`, and wait until \
+                 it is `available`",
+            ),
             (target().multi_az(false), "MultiAZ: true at the source, false at the target"),
             (
                 target().set_preferred_maintenance_window(None),
@@ -295,9 +390,159 @@ mod tests {
         };
         let (target, request) = with_group("pending-reboot");
         let said = problems(target, request).await;
-        assert_eq!(said, "its parameter group `tuned` is pending-reboot, not in-sync");
+        assert_eq!(said, "DBParameterGroups: `tuned` is pending-reboot, not in force");
+        let (target, request) = with_group("applying");
+        assert_eq!(pending(target, request).await, ["DBParameterGroups: `tuned` is applying"]);
         let (target, request) = with_group("in-sync");
         assert!(verify(target, request).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_membership_is_proof_once_it_is_in_force() {
+        let option_group =
+            |status: &str| OptionGroupMembership::builder().option_group_name("audit").status(status).build();
+        let role = |status: &str| DbInstanceRole::builder().role_arn("arn:1").feature_name("s3").status(status).build();
+        let group =
+            |status: &str| VpcSecurityGroupMembership::builder().vpc_security_group_id("sg-1").status(status).build();
+        let source = source()
+            .option_group_memberships(option_group("in-sync"))
+            .associated_roles(role("ACTIVE"))
+            .vpc_security_groups(group("active"));
+        let request = || Request { wanted: wanted(source.clone()), ..request() };
+        let target = |options: &str, assumed: &str, security: &str| {
+            let target = target().option_group_memberships(option_group(options)).associated_roles(role(assumed));
+            target.vpc_security_groups(group(security))
+        };
+        assert!(verify(target("in-sync", "ACTIVE", "active"), request()).await.is_ok());
+        assert_eq!(
+            pending(target("pending-apply", "PENDING", "adding"), request()).await,
+            [
+                "OptionGroupMemberships: `audit` is pending-apply",
+                "VpcSecurityGroups: `sg-1` is adding",
+                "AssociatedRoles: `arn:1` is PENDING",
+            ]
+        );
+        for (target, failed) in [
+            (target("failed", "ACTIVE", "active"), "OptionGroupMemberships: `audit` is failed, not in force"),
+            (target("in-sync", "INVALID", "active"), "AssociatedRoles: `arn:1` is INVALID, not in force"),
+        ] {
+            let said = problems(target, request()).await;
+            assert!(said.starts_with(failed), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_passes_by_itself_is_waited_for_and_named_at_the_deadline() {
+        let modification = PendingModifiedValues::builder().multi_az(true).build();
+        for (target, waits_for) in [
+            (target().db_instance_status("maintenance"), vec!["its status is `maintenance`, not `available`"]),
+            (target().db_instance_status("rebooting"), vec!["its status is `rebooting`, not `available`"]),
+            (
+                // It is what the difference waits for.
+                target().multi_az(false).pending_modified_values(modification),
+                vec!["modifications of it are pending", "MultiAZ: true at the source, false at the target"],
+            ),
+        ] {
+            assert_eq!(pending(target.clone(), request()).await, waits_for);
+            let late = Response { wait: Wait { waited_seconds: 3_600, ..Wait::default() }, ..Response::default() };
+            let said = problems(target, Request { previous: Some(late), ..request() }).await;
+            assert_eq!(said, format!("{}; and so it stayed for 3600 s (max_wait_minutes)", waits_for.join("; ")));
+        }
+        let unencrypted =
+            target().db_instance_status("maintenance").storage_encryption_type(StorageEncryptionType::Sse);
+        assert!(problems(unencrypted, request()).await.starts_with("it is encrypted under an AWS-owned key"));
+    }
+
+    /// They last for hours and days, and nothing is left to do.
+    #[tokio::test]
+    async fn what_clients_can_live_with_does_not_stand_in_the_way() {
+        for status in ["available", "storage-optimization", "storage-initialization"] {
+            for cutover in [Cutover::None, Cutover::Rename] {
+                let request = Request { wanted: Wanted { cutover, ..request().wanted }, ..request() };
+                assert!(verify(target().db_instance_status(status), request).await.is_ok(), "{status}");
+            }
+        }
+        let backing_up = || target().db_instance_status("backing-up");
+        assert!(verify(backing_up(), request()).await.is_ok());
+        // A rename asks for more.
+        let wanted = Wanted { cutover: Cutover::Rename, ..request().wanted };
+        assert_eq!(
+            pending(backing_up(), Request { wanted, ..request() }).await,
+            ["its status is `backing-up`, not `available`"]
+        );
+    }
+
+    #[tokio::test]
+    async fn one_empty_answer_is_no_reason_to_throw_the_target_away() {
+        let nothing = mock!(Client::describe_db_instances).then_output(|| DescribeDbInstancesOutput::builder().build());
+        let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&nothing]);
+        let response = handle(&client, request()).await.expect("a look");
+        assert_eq!(response.pending, ["RDS leaves it or the source out of its answer"]);
+        assert!(!response.ready && response.wait.wait_seconds > 0, "{response:?}");
+        let late = Response { wait: Wait { waited_seconds: 300, ..Wait::default() }, ..response };
+        let error = handle(&client, Request { previous: Some(late), ..request() }).await.expect_err("gone");
+        assert_eq!(error.name(), "InstanceNotFound");
+    }
+
+    #[tokio::test]
+    async fn a_look_goes_on_from_the_one_before_and_a_proof_begins_anew() {
+        let busy = || target().db_instance_status("maintenance");
+        let first = look_beside(None, busy(), request()).await.expect("a look");
+        let state = serde_json::to_value(&first).expect("a state");
+        assert_eq!(state.get("encryption"), None, "{state}");
+        let previous = serde_json::from_value(state).expect("a look");
+        let second =
+            look_beside(None, busy(), Request { previous: Some(previous), ..request() }).await.expect("a look");
+        assert!(second.wait.waited_seconds > first.wait.waited_seconds, "{second:?}");
+        let proven =
+            look_beside(None, target(), Request { previous: Some(second), ..request() }).await.expect("proven");
+        let state = serde_json::to_value(&proven).expect("a state");
+        assert_eq!((&state["ready"], &state["endpoint"]), (&true.into(), &"orders-encrypted.example".into()));
+        let previous = serde_json::from_value(state).expect("a proof");
+        let again = look_beside(None, busy(), Request { previous: Some(previous), ..request() }).await.expect("a look");
+        assert!(!again.ready && again.proof.is_none(), "{again:?}");
+        assert_eq!(again.wait.waited_seconds, again.wait.wait_seconds);
+    }
+
+    #[tokio::test]
+    async fn a_quarantine_is_proven_and_said_to_differ() {
+        let group = |id| VpcSecurityGroupMembership::builder().vpc_security_group_id(id).status("active").build();
+        let source = named(source().vpc_security_groups(group("sg-1")));
+        let quarantined = |group: Option<&str>| {
+            let wanted = Wanted::of(&source, Cutover::None);
+            Request { wanted: Wanted { quarantine_security_group_id: group.map(str::to_owned), ..wanted }, ..request() }
+        };
+        let target = |id| target().vpc_security_groups(group(id));
+        let proof = verify(target("sg-q"), quarantined(Some("sg-q"))).await.expect("proven");
+        let has = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
+        assert!(
+            has(&proof.differs_on_purpose, "VpcSecurityGroups") && !has(&proof.compared, SECURITY_GROUPS),
+            "{proof:?}"
+        );
+        assert!(proof.summary.contains("In quarantine behind sg-q."), "{proof:?}");
+        problems(target("sg-1"), quarantined(Some("sg-q"))).await;
+        let proof = verify(target("sg-1"), quarantined(None)).await.expect("proven");
+        assert!(
+            has(&proof.compared, SECURITY_GROUPS) && !has(&proof.differs_on_purpose, "VpcSecurityGroups"),
+            "{proof:?}"
+        );
+        problems(target("sg-q"), quarantined(None)).await;
+    }
+
+    #[tokio::test]
+    async fn storage_that_grew_is_told_and_not_claimed_to_be_equal() {
+        let wanted = wanted(source().allocated_storage(100));
+        let proof = verify(target().allocated_storage(120), Request { wanted, ..request() }).await.expect("proven");
+        assert_eq!(proof.tolerated, ["AllocatedStorage: 100 at the source, 120 at the target"]);
+        assert!(!proof.compared.iter().any(|name| name == "AllocatedStorage"), "{proof:?}");
+        assert!(proof.summary.contains("Not equal, and need not be: AllocatedStorage: 100 at the"), "{proof:?}");
+    }
+
+    #[tokio::test]
+    async fn a_source_that_somebody_renamed_proves_nothing() {
+        let renamed = source().db_instance_identifier("orders-old1").dbi_resource_id("db-SOURCE").build();
+        let error = look_beside(Some(renamed), target(), request()).await.expect_err("renamed");
+        assert_eq!(error.name(), "SourceRenamed");
     }
 
     #[tokio::test]
@@ -322,7 +567,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_changed_at_the_source_since_the_plan_is_a_difference() {
-        let changed = source().preferred_maintenance_window("mon:01:00-mon:02:00").tag_list(team("b")).build();
+        let changed = named(source().preferred_maintenance_window("mon:01:00-mon:02:00").tag_list(team("b")));
         let error = verify_beside(Some(changed.clone()), target(), request()).await.expect_err("they differ");
         let said = error.to_string();
         assert!(said.contains("PreferredMaintenanceWindow: \"mon:01:00-mon:02:00\" at the source"), "{said}");
@@ -335,7 +580,7 @@ mod tests {
 
     #[tokio::test]
     async fn backups_that_wait_for_the_cutover_are_not_claimed_to_be_equal() {
-        let source = source().dbi_resource_id("db-SOURCE").backup_retention_period(7).build();
+        let source = named(source().backup_retention_period(7));
         let proven = async |cutover, days| {
             let request = Request { wanted: Wanted::of(&source, cutover), ..request() };
             let proof = verify(target().backup_retention_period(days), request).await.expect("proven");
@@ -361,11 +606,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_first_backup_does_not_stand_in_the_way() {
-        assert!(verify(target().db_instance_status("backing-up"), request()).await.is_ok());
-    }
-
-    #[tokio::test]
     async fn another_instance_under_the_targets_name_is_named() {
         let error = verify(target().dbi_resource_id("db-ANOTHER"), request()).await.expect_err("another");
         assert_eq!(error.name(), "InstanceNotFound");
@@ -375,7 +615,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_rds_refuses_is_named() {
         for (code, name) in
-            [("DBInstanceNotFound", "InstanceNotFound"), ("Throttling", "Throttled"), ("AccessDenied", "AccessDenied")]
+            [("Throttling", "Throttled"), ("AccessDenied", "AccessDenied"), ("InternalFailure", "RequestRejected")]
         {
             let describe = mock!(Client::describe_db_instances)
                 .then_error(move || DescribeDBInstancesError::generic(ErrorMetadata::builder().code(code).build()));

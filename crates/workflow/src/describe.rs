@@ -5,6 +5,7 @@ use aws_sdk_rds::types::{DbInstance, DbSnapshot, Filter, PendingModifiedValues};
 
 use crate::error::{Error, invalid};
 use crate::ids::{InstanceId, SnapshotId};
+use crate::status;
 
 pub async fn find_instance(client: &Client, id: &InstanceId) -> Result<Option<DbInstance>, Error> {
     let answer = client.describe_db_instances().db_instance_identifier(id.as_str()).send().await;
@@ -24,26 +25,14 @@ pub async fn find_snapshot(client: &Client, id: &SnapshotId) -> Result<Option<Db
     }
 }
 
-/// The target, which must be there and be the instance that this execution restored.
-pub async fn find_target(client: &Client, id: &InstanceId, resource_id: Option<&str>) -> Result<DbInstance, Error> {
-    let target = find_instance(client, id).await?.ok_or_else(|| {
-        Error::InstanceNotFound(format!(
-            "DB instance `{id}` was restored by this execution and is gone: somebody deleted or renamed it"
-        ))
-    })?;
-    if resource_id.is_some() && target.dbi_resource_id() != resource_id {
-        return Err(Error::InstanceNotFound(format!(
-            "DB instance `{id}` is another instance now ({} instead of {}): somebody deleted or renamed ours",
-            target.dbi_resource_id().unwrap_or("without a resource id"),
-            resource_id.unwrap_or_default()
-        )));
-    }
-    Ok(target)
-}
-
 /// Whether a modification was accepted and is not in force yet.
 pub fn has_pending_modifications(instance: &DbInstance) -> bool {
     instance.pending_modified_values().is_some_and(|pending| *pending != PendingModifiedValues::builder().build())
+}
+
+/// Whether the instance can be modified now, and shows what it was asked for before.
+pub fn can_be_modified(instance: &DbInstance) -> bool {
+    status::can_be_modified(instance.db_instance_status().unwrap_or_default()) && !has_pending_modifications(instance)
 }
 
 /// The instance with this DbiResourceId, whatever it is called now; `None` while a rename hides it [A34].
@@ -65,6 +54,20 @@ pub async fn find_by_resource_id(client: &Client, resource_id: &str) -> Result<O
         }
     }
     Ok(None)
+}
+
+/// That the source is still called what the plan calls it. Under another name it is left alone: somebody
+/// renamed it, or a switchover did.
+pub fn is_called(source: &DbInstance, id: &InstanceId) -> Result<(), Error> {
+    let name = source.db_instance_identifier().unwrap_or_default();
+    if name == id.as_str() {
+        return Ok(());
+    }
+    Err(Error::SourceRenamed(format!(
+        "the source, DB instance {}, is called `{name}` now and not `{id}`: somebody renamed it, so it is left alone \
+         under its new name; start again with that",
+        source.dbi_resource_id().unwrap_or_default()
+    )))
 }
 
 /// The identifier that an instance is being renamed to.
@@ -186,20 +189,6 @@ mod tests {
             .then_output(move || DescribeDbSnapshotsOutput::builder().db_snapshots(found.clone()).build());
         let id = SnapshotId::parse("orders-encrypted").expect("legal");
         assert_eq!(find_snapshot(&client(&rule), &id).await.expect("read"), Some(snapshot));
-    }
-
-    #[tokio::test]
-    async fn the_target_must_be_there_and_be_ours() {
-        let here = named(Some(one()));
-        for resource_id in [Some("db-ONE"), None] {
-            assert_eq!(find_target(&client(&here), &orders(), resource_id).await.expect("ours"), one());
-        }
-        let error = find_target(&client(&here), &orders(), Some("db-TWO")).await.expect_err("another");
-        assert_eq!(error.name(), "InstanceNotFound");
-        assert!(error.to_string().contains("(db-ONE instead of db-TWO)"), "{error}");
-        let gone = refused("DBInstanceNotFound");
-        let error = find_target(&client(&gone), &orders(), None).await.expect_err("gone");
-        assert!(error.to_string().contains("is gone: somebody deleted or renamed it"), "{error}");
     }
 
     #[test]

@@ -43,8 +43,14 @@ pub enum Error {
     StaleReplicasNotAccepted(String),
     #[error("{0}")]
     NotResumable(String),
+    /// Another execution is to cut the same source over, or its undo still looks after that.
+    #[error("{0}")]
+    CutoverInProgress(String),
 
     // What a resource came to, or what it turned out to be.
+    /// Somebody gave the source another name, so that nothing more is done to it.
+    #[error("{0}")]
+    SourceRenamed(String),
     #[error("{0}")]
     InstanceNotFound(String),
     #[error("{0}")]

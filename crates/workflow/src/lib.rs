@@ -4,18 +4,26 @@
 //! state machine hands it, makes its AWS calls, and returns the few fields that it adds.
 
 pub mod adopt;
+pub mod commit;
 pub mod describe;
 pub mod encryption;
 pub mod error;
+pub mod fence;
+pub mod finish;
 pub mod ids;
 pub mod look;
 pub mod options;
 pub mod owner;
+pub mod protect;
+pub mod rename;
 pub mod serve;
 pub mod settings;
 pub mod status;
+pub mod sweep;
 pub mod turn;
-pub mod wait;
 pub mod wanted;
+pub mod writes;
 
 pub use error::Error;
+/// How long a loop sleeps.
+pub use waiting as wait;

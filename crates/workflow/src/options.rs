@@ -18,6 +18,8 @@ pub struct Options {
     pub accept_lost_writes: bool,
     /// Given to the source before the renames, so that nobody reaches it any more.
     pub isolation_security_group_id: Option<String>,
+    /// The target's only group until it is proven, so that what it does by itself reaches nobody.
+    pub quarantine_security_group_id: Option<String>,
     /// Wait for the lazy load of the target's storage before the cutover.
     pub wait_for_initialization: bool,
     pub accept_stale_replicas: bool,

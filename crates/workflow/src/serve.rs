@@ -17,9 +17,13 @@ pub fn environment(name: &str) -> Result<String, lambda_runtime::Error> {
     std::env::var(name).map_err(|_| format!("the environment variable {name} is not set: see template.yaml").into())
 }
 
+/// TLS by ring: aws-lc seeds itself with jitter entropy, which costs the first call some 60 ms.
+pub fn tls_provider() -> tls::Provider {
+    tls::Provider::Rustls(CryptoMode::Ring)
+}
+
 /// The SDK configuration of every function.
 ///
-/// TLS by ring: aws-lc seeds itself with jitter entropy, which costs the first call some 60 ms.
 /// `OPERATION_TIMEOUT_SECONDS` bounds a call with its retries; it is shorter than the function's own
 /// timeout, so that a call that hangs ends with a name of ours. Each call has three attempts, the SDK's
 /// default, unless AWS_MAX_ATTEMPTS says otherwise.
@@ -29,8 +33,7 @@ pub async fn aws_config() -> Result<SdkConfig, lambda_runtime::Error> {
         .operation_timeout(Duration::from_secs(seconds))
         .operation_attempt_timeout(Duration::from_secs(seconds) / 2)
         .build();
-    let http =
-        aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https();
+    let http = aws_smithy_http_client::Builder::new().tls_provider(tls_provider()).build_https();
     Ok(aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http).timeout_config(timeouts).load().await)
 }
 

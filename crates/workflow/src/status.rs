@@ -111,6 +111,11 @@ const SERVING: &[&str] = &[
     "storage-optimization",
 ];
 
+/// Statuses in which ModifyDBInstance, AddRoleToDBInstance and RebootDBInstance work. While storage is optimized
+/// "you can perform any other instance modifications" than of storage (re:Post, "RDS instance stuck in
+/// storage-optimization"); it takes up to a day. Of `storage-initialization` it is assumed [A7].
+const CAN_BE_MODIFIED: &[&str] = &["available", "storage-initialization", "storage-optimization"];
+
 /// CreateDBSnapshot: "must be in the `available` or `storage-optimization` state".
 const SNAPSHOT_CAN_BE_TAKEN: &[&str] = &["available", "storage-optimization"];
 
@@ -133,6 +138,11 @@ pub fn serves_clients(status: &str) -> bool {
 /// nobody knows.
 pub fn is_lost(status: &str) -> bool {
     LOST.contains(&status) || matches!(instance(status), Class::Pending { known: false })
+}
+
+/// Whether an instance with this status can be modified.
+pub fn can_be_modified(status: &str) -> bool {
+    CAN_BE_MODIFIED.contains(&status)
 }
 
 /// Whether an instance is on its way out, which whoever deletes it has only to wait for.
@@ -236,9 +246,11 @@ mod tests {
     fn an_instance_that_is_backed_up_serves_clients_and_cannot_be_modified() {
         assert!(serves_clients("backing-up"));
         assert_ne!(instance("backing-up"), Class::Ready);
-        for status in SERVING {
+        for status in SERVING.iter().chain(CAN_BE_MODIFIED) {
             assert!(!matches!(instance(status), Class::Failed { .. } | Class::Pending { known: false }), "{status}");
         }
+        assert!(CAN_BE_MODIFIED.iter().all(|status| serves_clients(status)));
+        assert!(!can_be_modified("backing-up"));
         for status in ["creating", "rebooting", "renaming", "stopped"] {
             assert!(!serves_clients(status), "{status}");
         }

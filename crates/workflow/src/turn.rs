@@ -10,14 +10,14 @@ use crate::error::{Error, invalid};
 use crate::wait::{self, Wait};
 
 /// An instance can say `available` shortly before it reboots, so one look does not prove it.
-const STEADY_LOOKS: u32 = 2;
+pub const STEADY_LOOKS: u32 = 2;
 /// A rename hides an instance for minutes. One that is not seen for this long is gone.
 pub const HIDDEN_SECONDS_MAX: u64 = 900;
 /// A call that Step Functions gave up on can land for as long as its function may run, which is 60 seconds
 /// (template.yaml). After this it cannot any more.
 pub const LATE_CALL_SECONDS: u64 = 70;
 /// Between two looks at an instance that has nothing left to do.
-const CONFIRM_SECONDS: u64 = 15;
+pub const CONFIRM_SECONDS: u64 = 15;
 /// While the target cannot take the name, the name answers nobody: better to give it, or its clients, back
 /// to the source. Counted from the fence, or the first rename, to the request of the second.
 pub const OUTAGE_SECONDS_MAX: u64 = 1_800;
@@ -44,6 +44,13 @@ pub struct Turn {
     pub wait: Wait,
 }
 
+/// What an earlier loop of a cutover says of the outage, whatever else it holds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct Outage {
+    pub outage_seconds: u64,
+}
+
 impl Turn {
     pub fn after(previous: Option<Self>) -> Self {
         Self { ready: false, ..previous.unwrap_or_default() }
@@ -51,8 +58,8 @@ impl Turn {
 
     /// Goes on with an outage that an earlier loop began, and counts what this turn has taken of it already:
     /// the attempts of Step Functions, and their sleeps, since it entered the state.
-    pub fn go_on_with_outage(&mut self, earlier: &[Option<Self>], entered_at: &str) -> Result<(), Error> {
-        let earlier = earlier.iter().flatten().map(|turn| turn.outage_seconds).max().unwrap_or_default();
+    pub fn go_on_with_outage(&mut self, earlier: &[Option<Outage>], entered_at: &str) -> Result<(), Error> {
+        let earlier = earlier.iter().flatten().map(|outage| outage.outage_seconds).max().unwrap_or_default();
         self.outage_seconds = self.outage_seconds.max(earlier);
         let entered_at = DateTime::from_str(entered_at, Format::DateTimeWithOffset)
             .map_err(|error| invalid("entered_at", error.to_string()))?;
@@ -210,10 +217,11 @@ mod tests {
         let mut fence = Turn::after(None);
         fence.begin_outage();
         let fence = fence.end_in_outage(false, "it is not done", 86_400).expect("time is left");
+        let fence: Outage = serde_json::from_value(serde_json::json!(fence)).expect("its outage");
         let mut rename = Turn::after(None);
         let mut turns = 0;
         let error = loop {
-            rename.go_on_with_outage(&[Some(fence.clone()), None], &now()).expect("a time");
+            rename.go_on_with_outage(&[Some(fence), None], &now()).expect("a time");
             match rename.clone().end_by(throttled(), "it is not done", 86_400) {
                 Ok(next) => rename = Turn::after(Some(next)),
                 Err(error) => break error,

@@ -1,4 +1,4 @@
-"""Every AWS call passes here: it is recorded, and the faults that were asked for befall it."""
+"""Every AWS call passes here: it is recorded and judged, and the faults that were asked for befall it."""
 
 import io
 import itertools
@@ -8,13 +8,15 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from moto.core.exceptions import ServiceException
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import determine_request_protocol
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
+
+import iam
 
 # Values that must not stand in a record that tests print.
 SECRET_PARAMETERS = {"MasterUserPassword", "TdeCredentialPassword"}
@@ -35,10 +37,7 @@ class Call:
         self.number = number
         self.service = _service(environ)
         self.operation = _operation(environ, body)
-        agents = environ.get("HTTP_X_AMZ_USER_AGENT", "") + " " + environ.get("HTTP_USER_AGENT", "")
-        app_id = re.search(r"(?:^|\s)app/(\S+)", agents)
-        # AWS_SDK_UA_APP_ID of the caller: which function made the call.
-        self.app_id = unquote(app_id.group(1)) if app_id else None
+        self.app_id = iam.app_id(environ.get("HTTP_X_AMZ_USER_AGENT", ""), environ.get("HTTP_USER_AGENT", ""))
         self.protocol = None
         self.parameters = {}
         with suppress(Exception):
@@ -103,11 +102,12 @@ class Reply:
 
 
 class Calls:
-    """WSGI middleware in front of moto: keeps the record of calls and applies the faults."""
+    """WSGI middleware in front of moto: keeps the record of calls, denies what IAM would, and applies the faults."""
 
-    def __init__(self, application, faults):
+    def __init__(self, application, faults, guard):
         self._application = application
         self._faults = faults
+        self._guard = guard
         self._numbers = itertools.count(1)
         self.record = []
 
@@ -121,8 +121,9 @@ class Calls:
         fault = self._faults.next_for(call)
         reply = self._befall(fault, "before", call, environ)
         if reply is None:
-            reply = self._answer(call, environ)
+            reply = self._deny(call) or self._answer(call, environ)
             reply = self._befall(fault, "after", call, environ) or reply
+        self._guard.look_after(call)
         call.finish(reply)
         return reply.send(start_response)
 
@@ -134,6 +135,17 @@ class Calls:
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             return call.error("InternalFailure", f"the fault rule {fault.number} could not be met: {error}", 500)
+
+    def _deny(self, call):
+        """IAM's denial, which comes before the service looks for what the call names [A25]."""
+        denial = self._guard.denial(call)
+        if denial is None:
+            return None
+        code, message = denial
+        if code:
+            return call.error(code, message)
+        # "Common errors" of the services' API references: 403 in the Query protocol, 400 in JSON.
+        return call.error(*(("AccessDenied", message, 403) if call.protocol == "query" else ("AccessDeniedException", message, 400)))
 
     def _answer(self, call, environ):
         captured = {}

@@ -40,6 +40,11 @@ class Cloud:
         # "If the snapshot is being copied, the copy operation is terminated" (API model): failed or gone.
         self.copy_of_deleted_source = "failed"
         self.publish_metrics = True
+        # "postgres 13.7", and "postgres 11" for majors past the end of their standard support.
+        self.retired_versions = []
+        self.majors_past_support = []
+        # See iam/tags.py.
+        self.tag_delay_seconds = 180
         # Results that tests gave operations, and the EventBridge events that RDS would have sent.
         self.replies = {}
         self.events = []

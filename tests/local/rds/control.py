@@ -7,7 +7,9 @@
                                              lifecycle.py); progress_shape (linear, stalled, stuck, falling, absent);
                                              quotas (DBInstances, ManualSnapshots, AllocatedStorage);
                                              undeletable_statuses; copy_of_deleted_source (failed or gone);
-                                             publish_metrics (DatabaseConnections, a datapoint a minute)
+                                             publish_metrics (DatabaseConnections, a datapoint a minute);
+                                             retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
+                                             tag_delay_seconds (until a tag counts for authorization)
     GET    /local/instances                  all of them, also hidden ones (/local/snapshots likewise)
     GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
     PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
@@ -26,6 +28,13 @@
     DELETE /local/faults[/<number>]          takes all rules away, or one
     GET    /local/calls?after=<number>       the AWS calls made, oldest first
     DELETE /local/calls                      forgets them
+    PUT    /local/roles                      what the functions' roles allow: {<AWS_SDK_UA_APP_ID>: {"principal":
+                                             ARN, "policies": [document, …]}}; whoever is not in it is not judged
+    GET    /local/roles                      {<AWS_SDK_UA_APP_ID>: {"unused": what of the role no call has needed,
+                                             "refused": what it does not allow, whatever tags there were}}
+    POST   /local/judgement                  whether a role allows {"app_id", "asks": [{"action", "resource",
+                                             "context": {…}, "denial": [code, message]}, …]}: {"denial": null or
+                                             [code or null, message]}
     GET    /local/events?after=<number>      the EventBridge events that RDS would have sent
     PUT    /local/replies/<operation>        the result (in botocore's shape) that an RDS operation gives from now on
     DELETE /local/replies/<operation>        back to its own
@@ -41,6 +50,8 @@ from urllib.parse import parse_qs
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.utils import get_service_model
 from moto.moto_api._internal.models import moto_api_backend
+
+from iam.asks import Ask
 
 from . import lifecycle, operations, seeds
 from .records import Instance, ServiceError, Snapshot
@@ -59,8 +70,8 @@ class BadRequest(Exception):
 class Control:
     """WSGI application for /local/; everything else goes on to `application`."""
 
-    def __init__(self, application, cloud, calls, faults):
-        self._application, self.cloud, self.calls, self.faults = application, cloud, calls, faults
+    def __init__(self, application, cloud, calls, faults, guard):
+        self._application, self.cloud, self.calls, self.faults, self.guard = application, cloud, calls, faults, guard
 
     def __call__(self, environ, start_response):
         if not environ["PATH_INFO"].startswith("/local/"):
@@ -186,7 +197,7 @@ class Control:
         data = storage.read(record) if storage is self.cloud.files else None
         return {"fields": lifecycle.describe(self.cloud, record), "data": data, "hidden": getattr(record, "hidden", False)}
 
-    # ---- faults, calls, events, replies
+    # ---- faults, calls
 
     def _get_faults(self):
         return [fault.describe() for fault in self.faults.rules]
@@ -205,6 +216,22 @@ class Control:
         self.calls.record.clear()
         return {}
 
+    # ---- roles
+
+    def _get_roles(self):
+        return {app_id: {"unused": sorted(role.unused), "refused": sorted(role.refused)} for app_id, role in self.guard.roles.items()}
+
+    def _put_roles(self, body):
+        self.guard.learn(body)
+        return {}
+
+    def _post_judgement(self, body):
+        role = self.guard.roles.get(body["app_id"])
+        asks = [Ask(ask["action"], ask["resource"], tuple(ask.get("context", {}).items()), tuple(ask.get("denial", ())) or None) for ask in body["asks"]]
+        return {"denial": role and role.denial(asks)}
+
+    # ---- events, replies
+
     def _get_events(self, after=0):
         return [event for event in self.cloud.events if event["number"] > after]
 
@@ -219,7 +246,10 @@ class Control:
         return {}
 
 
-CLOUD_SETTINGS = {"durations", "progress_shape", "undeletable_statuses", "copy_of_deleted_source", "publish_metrics"}
+CLOUD_SETTINGS = {
+    "durations", "progress_shape", "undeletable_statuses", "copy_of_deleted_source", "publish_metrics", "retired_versions", "majors_past_support",
+    "tag_delay_seconds",
+}
 
 
 def _check_fields(kind, fields):

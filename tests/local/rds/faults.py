@@ -112,7 +112,8 @@ class Fault:
 
     def _is_named_in(self, parameters):
         name = self.rule.get("naming")
-        texts = [value for value in parameters.values() if isinstance(value, str)]
+        # An ARN ends with the identifier.
+        texts = [value.rpartition(":")[2] for value in parameters.values() if isinstance(value, str)]
         return name is None or any(text == name or text.startswith(f"{name}-") for text in texts)
 
     def befall(self, moment, call, environ):

@@ -9,6 +9,7 @@ import threading
 import traceback
 
 from .records import Instance, utc_now
+from .refusals import STORAGE_PARAMETERS
 
 # AWS seconds. None of them was measured on AWS; they are of the size that small instances show.
 DEFAULT_DURATIONS = {
@@ -27,6 +28,10 @@ DEFAULT_DURATIONS = {
     # After ModifyDBInstance the status stays "available" for a moment.
     "modify_delay": 5,
     "modify": 60,
+    # After a change of storage the instance is "storage-optimization": for hours or a day on AWS.
+    "optimize": 600,
+    # ModifyDBInstance is refused for so long after monitoring was switched on [A10].
+    "monitoring_settles": 120,
     # After a rename neither name is found; then the new one is "renaming", looks "available", reboots [A9].
     "rename_hidden": 20,
     "rename": 30,
@@ -155,11 +160,12 @@ def copy_snapshot(hand, source):
 
 
 def modify_instance(hand):
-    """available for a moment → modifying → available, with the changes applied"""
+    """available for a moment → modifying → storage-optimization (after a change of storage) → available, with the changes applied"""
     hand.sleep("modify_delay")
     resets_password = set(hand.record.applying) == {"MasterUserPassword"}
     hand.become("resetting-master-credentials" if resets_password else "modifying")
     had_backups = hand.record.fields.get("BackupRetentionPeriod", 0) > 0
+    changes_storage = bool(STORAGE_PARAMETERS & set(hand.record.applying))
     with hand.during("modify"):
         apply_changes(hand.cloud, hand.record)
     if not had_backups and hand.record.fields.get("BackupRetentionPeriod", 0) > 0:
@@ -168,6 +174,9 @@ def modify_instance(hand):
         hand.sleep("restore_backup")
     # It may have taken over from a rename, whose reboot would have opened the new name.
     hand.cloud.ensure_endpoint(hand.record)
+    if changes_storage:
+        hand.become("storage-optimization")
+        hand.sleep("optimize")
     hand.become("available")
 
 

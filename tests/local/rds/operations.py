@@ -4,11 +4,13 @@ moto parses the requests and serializes the results by botocore's model; whateve
 (parameter, option and subnet groups, clusters, proxies, …) stays moto's. Error codes are the model's.
 """
 
+from datetime import timedelta
+
 import moto.rds.urls
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import get_service_model
 
-from . import lifecycle, restore, settings
+from . import calls, lifecycle, refusals, restore, settings
 from .records import Change, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
 from .requests import SNAPSHOT_STATUSES, RdsRequest, filtered, require
 
@@ -26,12 +28,6 @@ APPLIED_AT_ONCE = {
 APPLIED_SOON = {"MasterUserPassword", "ManageMasterUserPassword", "RotateMasterUserPassword", "MasterUserSecretKmsKeyId", "DBPortNumber"}
 # Names under which PendingModifiedValues shows a parameter, where they differ.
 PENDING_NAMES = {"DBPortNumber": "Port", "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled"}
-# Enough of the classes that one can order, for Plan's question whether a class can be encrypted.
-ORDERABLE_CLASSES = [
-    *(f"db.{family}.{size}" for family in ("m4", "m5", "m6g", "m7g", "r5", "r6g", "r7g") for size in ("large", "xlarge", "2xlarge")),
-    *(f"db.{family}.{size}" for family in ("t2", "t3", "t4g") for size in ("micro", "small", "medium", "large")),
-    "db.m1.small", "db.m1.medium", "db.m2.xlarge",
-]
 
 
 class LocalRds(RdsRequest):
@@ -77,15 +73,13 @@ class LocalRds(RdsRequest):
                 "KmsKeyId": snapshot.fields.get("KmsKeyId"),
             }
             engine = given.get("Engine") or source["Engine"]
-            if "DBName" in given and not engine.startswith(("oracle", "sqlserver")):
-                raise ServiceError("InvalidParameterCombination", f"DBName can't be specified for the engine {engine}.")
-            # "Applies to RDS for Oracle only" (API model, ManageMasterUserPassword).
-            if given.get("ManageMasterUserPassword") and not engine.startswith("oracle"):
-                raise ServiceError("InvalidParameterCombination", f"ManageMasterUserPassword can't be specified at a restore for the engine {engine}.")
-            if given.get("AllocatedStorage", source["AllocatedStorage"]) < source["AllocatedStorage"]:
-                raise ServiceError("InvalidParameterValue", "The allocated storage can't be less than that of the snapshot.")
+            refusals.check_restore(self.cloud, given, source, engine)
             resource_id = new_resource_id()
             fields = restore.restored_fields(source, self.region, resource_id, self.default_network())
+            is_past_support = f"{engine} {settings.major_version(engine, source['EngineVersion'])}" in self.cloud.majors_past_support
+            if is_past_support and given.get("EngineLifecycleSupport") == "open-source-rds-extended-support-disabled":
+                # "RDS automatically upgrades your restored DB instance to a higher engine version" (API model).
+                fields["EngineVersion"] = settings.by_engine(settings.ENGINE_VERSIONS, engine)
             instance = self._new_instance(identifier, resource_id, fields, given, source_port=snapshot.fields.get("Port"))
             # Given: only those. None: those of the snapshot.
             if "Tags" not in given:
@@ -118,18 +112,24 @@ class LocalRds(RdsRequest):
         with self.records.lock:
             instance = self.records.instance(given.pop("DBInstanceIdentifier"))
             require(instance, MODIFY_STATUSES)
+            if self.cloud.clock.now() < instance.monitored_at + self.cloud.durations["monitoring_settles"]:
+                raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is configuring its monitoring.")  # [A10]
             at_once = given.pop("ApplyImmediately", False)
             new_identifier = given.pop("NewDBInstanceIdentifier", None)
             if new_identifier:
                 new_identifier = self.records.new_instance_name(new_identifier, "NewDBInstanceIdentifier")
-            if given.get("AllocatedStorage", instance.fields["AllocatedStorage"]) < instance.fields["AllocatedStorage"]:
-                raise ServiceError("InvalidParameterCombination", "The allocated storage can't be less than it is.")
-            self._check_storage({"StorageType": instance.fields.get("StorageType"), "AllocatedStorage": instance.fields["AllocatedStorage"]} | given, instance.fields["Engine"])
+            refusals.check_modify(given, instance.fields)
+            refusals.check_storage({"StorageType": instance.fields.get("StorageType"), "AllocatedStorage": instance.fields["AllocatedStorage"]} | given, instance.fields["Engine"])
+            refusals.check_backups(instance.fields | ({"SecondaryAvailabilityZone": None} if given.get("MultiAZ") is False else {}) | given)
+            refusals.check_certificate_authority(given)
+            if given.get("EnablePerformanceInsights") or given.get("MonitoringInterval"):
+                instance.monitored_at = self.cloud.clock.now()
             changed_now = _applied_at_once(given, instance.fields)
             fields = self._fields(changed_now, instance.fields)
-            # A secret and its key are one change.
+            # A secret and its key are one change, and so is what tells of a domain.
             key = {name: value for name, value in given.items() if name == "MasterUserSecretKmsKeyId"}
-            later = {name: Change(self._fields({name: value} | key, instance.fields), _shown_as_pending(name, value), name, value)
+            domain = {name: value for name, value in given.items() if name in settings.DOMAIN_PARAMETERS}
+            later = {name: Change(self._fields({name: value} | (domain if name in domain else key), instance.fields), _shown_as_pending(name, value), name, value)
                      for name, value in given.items() if name not in changed_now}
             instance.fields |= fields
             instance.pending |= later
@@ -337,6 +337,13 @@ class LocalRds(RdsRequest):
             raise ServiceError("DBProxyNotFoundFault", f"DBProxy {self._given()['DBProxyName']} not found.")
         return ask_moto()
 
+    def describe_db_parameters(self):
+        name = self._given()["DBParameterGroupName"]
+        calls.touch(self.arn_of("pg", name))
+        # Nobody can change a default group (RDS User Guide, "Overview of parameter groups"), and of the others moto
+        # knows what was set: both are what Source=user asks for.
+        return ActionResult({"Parameters": []}) if name.startswith("default.") else super().describe_db_parameters()
+
     def describe_valid_db_instance_modifications(self):
         with self.records.lock:
             instance = self.records.instance(self._given()["DBInstanceIdentifier"])
@@ -344,11 +351,39 @@ class LocalRds(RdsRequest):
         storage = [{"StorageType": kind, "StorageSize": [{"From": size, "To": 65536, "Step": 1}], "SupportsStorageAutoscaling": True} for kind in ("gp2", "gp3", "io1", "io2")]
         return ActionResult({"ValidDBInstanceModificationsMessage": {"Storage": storage, "ValidProcessorFeatures": [], "SupportsDedicatedLogVolume": True}})
 
+    def describe_certificates(self):
+        return self._paged("Certificates", [{
+            "CertificateIdentifier": name, "CertificateType": "CA", "ValidFrom": utc_now() - timedelta(365), "ValidTill": utc_now() + timedelta(36500),
+        } for name in refusals.CERTIFICATE_AUTHORITIES])
+
+    def describe_db_engine_versions(self):
+        """The one version that is asked for, and the default one where none is."""
+        given = self._given()
+        engine = given["Engine"]
+        version = given.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine)
+        is_retired = f"{engine} {version}" in self.cloud.retired_versions
+        return self._paged("DBEngineVersions", [{
+            "Engine": engine, "EngineVersion": version, "MajorEngineVersion": settings.major_version(engine, version),
+            "Status": "deprecated" if is_retired else "available", "ValidUpgradeTarget": [],
+        }] if version and (given.get("IncludeAll") or not is_retired) else [])
+
+    def describe_db_major_engine_versions(self):
+        given = self._given()
+        engine, major = given["Engine"], given["MajorEngineVersion"]
+        is_past = f"{engine} {major}" in self.cloud.majors_past_support
+        end = utc_now() + timedelta(-365 if is_past else 3650)
+        return self._paged("DBMajorEngineVersions", [{"Engine": engine, "MajorEngineVersion": major, "SupportedEngineLifecycles": [
+            {"LifecycleSupportName": "open-source-rds-standard-support", "LifecycleSupportStartDate": end - timedelta(1825), "LifecycleSupportEndDate": end},
+            {"LifecycleSupportName": "open-source-rds-extended-support", "LifecycleSupportStartDate": end, "LifecycleSupportEndDate": end + timedelta(1095)},
+        ]}])
+
     def describe_orderable_db_instance_options(self):
         given = self._given()
         engine = given["Engine"]
         version = given.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine)
-        classes = [one for one in ORDERABLE_CLASSES if given.get("DBInstanceClass", one) == one]
+        if f"{engine} {version}" in self.cloud.retired_versions:
+            raise refusals.combination(f"Cannot find version {version} for {engine}")
+        classes = [one for one in refusals.ORDERABLE_CLASSES if given.get("DBInstanceClass", one) == one]
         return self._paged("OrderableDBInstanceOptions", [{
             "Engine": engine,
             "EngineVersion": version,
@@ -360,7 +395,7 @@ class LocalRds(RdsRequest):
             "Vpc": True,
             "SupportsStorageEncryption": _can_encrypt(engine, instance_class),
             "SupportsIAMDatabaseAuthentication": engine.startswith(("postgres", "mysql", "mariadb")),
-        } for instance_class in classes if version for storage_type in ("gp2", "gp3", "io1")])
+        } for instance_class in classes if version for storage_type in refusals.ORDERABLE_STORAGE_TYPES])
 
 
 def install(cloud):

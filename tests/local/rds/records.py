@@ -16,6 +16,7 @@ from . import calls
 DEFAULT_QUOTAS = {"DBInstances": 40, "ManualSnapshots": 100, "AllocatedStorage": 100_000}
 # "Tag quotas": 50 tags for a resource; the prefix aws: is reserved.
 MOST_TAGS = 50
+INACCESSIBLE_KEY = "The specified KMS key [{}] does not exist, is not enabled or you do not have permissions to access it."
 
 
 class Record:
@@ -74,6 +75,8 @@ class Instance(Record):
         self.connections = 0
         # When the lazy load after a restore began, in AWS seconds.
         self.initialize_start = None
+        # When its monitoring was last switched on, likewise.
+        self.monitored_at = float("-inf")
         # Changes by parameter name: waiting for the maintenance window, and about to be applied.
         self.pending = {}
         self.applying = {}

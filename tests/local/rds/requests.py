@@ -8,14 +8,11 @@ from moto.kms.models import kms_backends
 from moto.rds.exceptions import DBParameterGroupNotFoundError, OptionGroupNotFoundFaultError
 from moto.rds.responses import RDSResponse
 
-from . import calls, lifecycle, settings
-from .records import Instance, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
+from . import calls, lifecycle, refusals, settings
+from .records import INACCESSIBLE_KEY, Instance, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
 
 # CreateDBSnapshot: "the DB instance must be in the available or storage-optimization state" (RDS User Guide).
 SNAPSHOT_STATUSES = {"available", "storage-optimization"}
-# "can't specify IOPS or storage throughput for engine … less than 400" (RDS User Guide, "gp3 storage") [A33].
-GP3_THRESHOLD_GIBIBYTES = {"oracle": 200, "sqlserver": 0}
-GP3_DEFAULT_THRESHOLD_GIBIBYTES = 400
 # What an account answers that does not use the feature; moto does not have these operations.
 WITHOUT_THE_FEATURE = {
     "DescribeIntegrations": {"Integrations": []},
@@ -91,7 +88,8 @@ class RdsRequest(RDSResponse):
         if given.get("Iops"):
             fields["StorageType"] = "io1"
         engine = given.get("Engine") or fields["Engine"]
-        self._check_storage({"AllocatedStorage": fields["AllocatedStorage"], "StorageType": fields["StorageType"]} | given, engine)
+        refusals.check_storage({"AllocatedStorage": fields["AllocatedStorage"], "StorageType": fields["StorageType"]} | given, engine)
+        refusals.check_certificate_authority(given)
         fields |= self._fields(given, fields) | {
             "DBInstanceIdentifier": identifier,
             "DBInstanceArn": self.arn_of("db", identifier),
@@ -107,6 +105,7 @@ class RdsRequest(RDSResponse):
             fields["MultiAZ"] = True
         if fields["MultiAZ"]:
             fields["SecondaryAvailabilityZone"] = settings.zone(self.region, resource_id, fields["AvailabilityZone"])
+        refusals.check_backups(fields)
         instance = Instance(fields)
         instance.port = given.get("Port") or source_port or settings.by_engine(settings.ENGINE_PORTS, fields["Engine"]) or 5432
         self.records.add(instance)
@@ -178,28 +177,30 @@ class RdsRequest(RDSResponse):
             fields["EnabledCloudwatchLogsExports"] = sorted(set(enabled) - set(logs.get("DisableLogTypes", [])))
         if given.get("ManageMasterUserPassword"):
             secret = f"arn:{self.partition}:secretsmanager:{self.region}:{self.current_account}:secret:rds!{new_resource_id().lower()}"
-            key = self._key_arn(given.get("MasterUserSecretKmsKeyId", "alias/aws/secretsmanager"))
+            key = self._named_key_arn(given, "MasterUserSecretKmsKeyId") or self._key_arn("alias/aws/secretsmanager")
             fields["MasterUserSecret"] = {"SecretArn": secret, "SecretStatus": "active", "KmsKeyId": key}
         elif given.get("ManageMasterUserPassword") is False:
             fields["MasterUserSecret"] = None
-        if key := given.get("PerformanceInsightsKMSKeyId"):
-            fields["PerformanceInsightsKMSKeyId"] = self._key_arn(key)
+        if given.get("EnablePerformanceInsights"):
+            # "uses your default KMS key" (API model, PerformanceInsightsKMSKeyId).
+            default = current.get("PerformanceInsightsKMSKeyId") or self._key_arn("alias/aws/rds")
+            fields["PerformanceInsightsKMSKeyId"] = self._named_key_arn(given, "PerformanceInsightsKMSKeyId") or default
+        # "To turn off storage autoscaling, set it to the allocated storage" (RDS User Guide), and it is not shown.
+        if given.get("MaxAllocatedStorage") == current.get("AllocatedStorage", 0):
+            fields["MaxAllocatedStorage"] = None
         return fields
-
-    def _check_storage(self, given, engine):
-        """What a storage type allows and demands (RDS User Guide, "Amazon RDS DB instance storage")."""
-        kind = given.get("StorageType") or "gp3"
-        provisions = {"Iops", "StorageThroughput"} & {name for name, value in given.items() if value}
-        threshold = GP3_THRESHOLD_GIBIBYTES.get(engine.split("-")[0], GP3_DEFAULT_THRESHOLD_GIBIBYTES)
-        if kind == "gp3" and provisions and given["AllocatedStorage"] < threshold:
-            raise ServiceError("InvalidParameterCombination", f"You can't specify IOPS or storage throughput for engine {engine} and a storage size less than {threshold}.")
-        if kind in ("gp2", "standard") and provisions:
-            raise ServiceError("InvalidParameterCombination", f"You can't specify IOPS or storage throughput for storage type {kind}.")
-        if kind in ("io1", "io2") and "StorageThroughput" in provisions:
-            raise ServiceError("InvalidParameterCombination", f"You can't specify storage throughput for storage type {kind}.")
 
     def _encryption(self, key):
         return {"StorageEncrypted": True, "StorageEncryptionType": "sse-kms", "KmsKeyId": self._key_arn(key)}
+
+    def _named_key_arn(self, given, parameter):
+        """The customer managed key that the parameter names, if it is given: AWS's own are what leaving it out means [A16]."""
+        if parameter not in given:
+            return None
+        arn = self._key_arn(given[parameter])
+        if kms_backends[self.current_account][self.region].describe_key(arn).key_manager == "AWS":
+            raise ServiceError("InvalidParameterCombination", f"{parameter} can't name a key that AWS manages.")
+        return arn
 
     def _key_arn(self, reference):
         """The ARN of a key that RDS can encrypt with."""
@@ -208,7 +209,7 @@ class RdsRequest(RDSResponse):
             with contextlib.suppress(AttributeError, KeyError):
                 key = kms_backends[self.current_account][self.region].describe_key(reference)
         if key is None or key.key_state != "Enabled" or key.key_spec != "SYMMETRIC_DEFAULT":
-            raise ServiceError("KMSKeyNotAccessibleFault", f"The specified KMS key [{reference}] does not exist, is not enabled or you do not have permissions to access it.")
+            raise ServiceError("KMSKeyNotAccessibleFault", INACCESSIBLE_KEY.format(reference))
         return key.arn
 
     def network(self, name):
@@ -248,7 +249,7 @@ def provisioned(fields):
         return {"StorageThroughput": 0}
     if fields.get("Iops"):
         return {}
-    threshold = GP3_THRESHOLD_GIBIBYTES.get(fields["Engine"].split("-")[0]) or GP3_DEFAULT_THRESHOLD_GIBIBYTES
+    threshold = refusals.GP3_THRESHOLD_GIBIBYTES.get(fields["Engine"].split("-")[0]) or refusals.GP3_DEFAULT_THRESHOLD_GIBIBYTES
     striped = fields["AllocatedStorage"] >= threshold and not fields["Engine"].startswith("sqlserver")
     return {"Iops": 12000, "StorageThroughput": 500} if striped else {"Iops": 3000, "StorageThroughput": 125}
 

@@ -8,8 +8,8 @@ from . import settings
 
 # Fields that the restored instance has in common with the source at snapshot time.
 INHERITED = {
-    # The data and what describes it come with the snapshot.
-    "Engine", "EngineVersion", "MasterUsername", "AllocatedStorage", "CharacterSetName", "NcharCharacterSetName", "Timezone", "MultiTenant",
+    # The data and what describes it come with the snapshot, and so do its volumes [A4].
+    "Engine", "EngineVersion", "MasterUsername", "AllocatedStorage", "AdditionalStorageVolumes", "CharacterSetName", "NcharCharacterSetName", "Timezone", "MultiTenant",
     # The database stays in the data; DBName cannot be given for these engines (API model, DBName).
     "DBName",
     # "Default: Same as the source" (API model: LicenseModel; DBInstanceClass and Port likewise).
@@ -43,7 +43,7 @@ OMITTED = (
     ("EngineLifecycleSupport", lambda region, resource_id, source: "open-source-rds-extended-support"),
     # The model is silent about inheritance: CACertificateIdentifier, DedicatedLogVolume, NetworkType, ProcessorFeatures,
     # PubliclyAccessible, AutoMinorVersionUpgrade, CopyTagsToSnapshot, EnableCloudwatchLogsExports, Domain…,
-    # AdditionalStorageVolumes and CustomIamInstanceProfile start as on a new instance, which is the harsher reading.
+    # and CustomIamInstanceProfile start as on a new instance, which is the harsher reading.
     # No parameters of a restore (API model): MonitoringInterval, MonitoringRoleArn, Performance and Database Insights,
     # MaxAllocatedStorage, AssociatedRoles, ReplicaMode and activity streams start as on a new instance.
 )

@@ -1,11 +1,15 @@
 """Records that no request made: what the control API seeds (see control.py)."""
 
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.security_groups import SecurityGroup
 from moto.rds.models import OptionGroup
 
 from . import lifecycle, settings
 from .records import Instance, new_resource_id, utc_now
 from .requests import provisioned
+
+# In the default VPC: EC2 would give a new group an id by chance, and tests name these.
+ISOLATING_SECURITY_GROUPS = ("sg-0f00ba44", "sg-0fe7ce", "sg-0c1a1a")
 
 
 def instance(request, identifier, fields, port, master_password):
@@ -62,7 +66,7 @@ def open_maintenance_window(request, instance):
 
 
 def _make_groups(request, fields, engine, version):
-    """The parameter, option and subnet groups that a seeded instance names, in moto."""
+    """The parameter, option and subnet groups that a seeded instance names, in moto, and groups to isolate it with."""
     for group in fields.get("DBParameterGroups", []):
         name = group["DBParameterGroupName"]
         if not name.startswith("default.") and name not in request.backend.db_parameter_groups:
@@ -72,6 +76,10 @@ def _make_groups(request, fields, engine, version):
         name = group["OptionGroupName"]
         if not name.startswith("default:") and name not in request.backend.option_groups:
             request.backend.option_groups[name] = OptionGroup(request.backend, name, engine, settings.major_version(engine, version), "seeded", [])
+    ec2 = ec2_backends[request.current_account][request.region]
+    vpc = ec2.get_default_vpc().id
+    for group in ISOLATING_SECURITY_GROUPS:
+        ec2.groups[vpc].setdefault(group, SecurityGroup(ec2, group, group, "seeded", vpc))
     name = fields.get("DBSubnetGroup", {}).get("DBSubnetGroupName", "default")
     if name != "default" and name not in request.backend.subnet_groups:
         subnets = ec2_backends[request.current_account][request.region].get_default_subnets()

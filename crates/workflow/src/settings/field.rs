@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::Settings;
+use super::membership::{self, Force, Membership};
 
 pub(super) type Restore = RestoreDbInstanceFromDbSnapshotInputBuilder;
 pub(super) type Modify = ModifyDbInstanceInputBuilder;
@@ -22,12 +23,38 @@ pub struct Field {
     pub travels: Travels,
     /// One sentence for the plan; empty where the columns say it all.
     pub remark: &'static str,
+    pub refused: Refused,
     pub(super) read: Read,
     pub(super) condition: Option<Condition>,
     pub(super) restore: Option<Parameter<Restore>>,
     pub(super) modify: Option<Parameter<Modify>>,
-    pub(super) same: fn(&Value, &Value) -> bool,
+    /// Whether the two sides' values may differ, which is told and not mended.
+    pub(super) may_differ: fn(&Settings, &Settings) -> bool,
+    /// For what RDS reports with a status of its own.
+    pub(super) memberships: Option<membership::Read>,
     pub(super) note: Option<fn(&DbInstance) -> Option<Remark>>,
+}
+
+/// When RDS refuses a setting that the source has, and how that is known before anything is created.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refused {
+    /// What one instance of this account and Region has, another may have.
+    Never,
+    /// A rule of the table keeps it from being asked for.
+    Settled(&'static str),
+    /// The plan asks AWS, by this action, and refuses with the remedy.
+    Asked { when: &'static str, action: &'static str },
+}
+
+impl Refused {
+    /// In words, for the plan's table.
+    pub fn sentence(self) -> Option<String> {
+        match self {
+            Self::Never => None,
+            Self::Settled(rule) => Some(rule.to_owned()),
+            Self::Asked { when, action } => Some(format!("Refused {when} (asked of {action}).")),
+        }
+    }
 }
 
 /// How a field gets to the target.
@@ -129,7 +156,7 @@ pub(super) enum Set<B> {
     /// A flag that only some engines take, and that is off where it is not passed.
     FlagIfOn(fn(B, Option<bool>) -> B),
     Texts(fn(B, Option<Vec<String>>) -> B),
-    /// Looks at the other settings of the source and of the target (which has none at restore), and
+    /// Looks at the other settings of the source and of the target (at restore: of the snapshot), and
     /// answers `None` if this request cannot set the field.
     With(fn(B, &Settings, &Settings) -> Option<B>),
 }
@@ -168,11 +195,14 @@ impl Field {
         self.read.fits(value)
     }
 
-    pub(super) fn is_same(&self, source: Option<&Value>, target: Option<&Value>) -> bool {
-        match (source, target) {
-            (Some(source), Some(target)) => (self.same)(source, target),
-            (source, target) => source == target,
-        }
+    /// What of this field is not in force on the instance.
+    pub(super) fn not_in_force(&self, instance: &DbInstance) -> Vec<Membership> {
+        let Some(read) = self.memberships else { return vec![] };
+        let membership = |(name, status): (String, Option<&str>)| {
+            Some(Membership { field: self.name, name, status: status?.to_owned() })
+        };
+        let memberships = read(instance).into_iter().filter_map(membership);
+        memberships.filter(|membership| membership.force() != Force::InForce).collect()
     }
 
     const fn new(travels: Travels, name: &'static str, read: Read, remark: &'static str) -> Self {
@@ -181,11 +211,13 @@ impl Field {
             setting: None,
             travels,
             remark,
+            refused: Refused::Never,
             read,
             condition: None,
             restore: None,
             modify: None,
-            same: equal_in_any_order,
+            may_differ: |_, _| false,
+            memberships: None,
             note: None,
         }
     }
@@ -238,8 +270,21 @@ impl Field {
         Self { modify: Some(Parameter { names, set }), ..self }
     }
 
-    pub(super) const fn same_if(self, same: fn(&Value, &Value) -> bool) -> Self {
-        Self { same, ..self }
+    pub(super) const fn settled(self, rule: &'static str) -> Self {
+        Self { refused: Refused::Settled(rule), ..self }
+    }
+
+    /// `when` reads on after "Refused".
+    pub(super) const fn asked(self, when: &'static str, action: &'static str) -> Self {
+        Self { refused: Refused::Asked { when, action }, ..self }
+    }
+
+    pub(super) const fn may_differ_if(self, may_differ: fn(&Settings, &Settings) -> bool) -> Self {
+        Self { may_differ, ..self }
+    }
+
+    pub(super) const fn with_status(self, memberships: membership::Read) -> Self {
+        Self { memberships: Some(memberships), ..self }
     }
 
     pub(super) const fn noting(self, note: fn(&DbInstance) -> Option<Remark>) -> Self {
@@ -248,8 +293,8 @@ impl Field {
 }
 
 /// RDS promises no order for the lists that it reports.
-fn equal_in_any_order(source: &Value, target: &Value) -> bool {
-    match (source.as_array(), target.as_array()) {
+pub(super) fn equal_in_any_order(source: Option<&Value>, target: Option<&Value>) -> bool {
+    match (source.and_then(Value::as_array), target.and_then(Value::as_array)) {
         (Some(source), Some(target)) => {
             let sorted = |values: &[Value]| {
                 let mut texts: Vec<String> = values.iter().map(Value::to_string).collect();

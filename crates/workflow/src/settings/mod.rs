@@ -6,7 +6,10 @@
 //! `apply-settings` mends whatever then still differs ([`Settings::changes`],
 //! [`Settings::roles_to_add`]), which makes repeating it safe; `verify` shows that nothing is left
 //! ([`Settings::differences`]); and what would have been in the way comes last
-//! ([`Settings::protection`]).
+//! ([`Settings::protection`]). The source may change meanwhile: what the target can follow it follows, and the
+//! rest is told ([`Settings::as_far_as_followed`], [`Settings::tolerated`]).
+//!
+//! What RDS refuses is settled by the table's rules, or asked and refused by the plan ([`Refused`]).
 //!
 //! # Automated backups
 //!
@@ -22,11 +25,13 @@
 //!   rename. Going from 0 to a period restarts the instance (User Guide, "Settings for DB
 //!   instances"), and until LatestRestorableTime appears, the encrypted snapshot is the only
 //!   recovery point: the plan, the approval and the output have to say both, and the snapshot stays
-//!   until then.
+//!   until then. A SQL Server that is Multi-AZ cannot do without backups: they stay on, and the run
+//!   waits for the first one before its cutover.
 //!
 //! Once the last setting is in place, `backing-up` is as good as `available`.
 
 mod field;
+mod membership;
 mod notes;
 mod rules;
 mod table;
@@ -39,25 +44,35 @@ use std::fmt;
 
 use aws_sdk_rds::operation::modify_db_instance::builders::ModifyDbInstanceInputBuilder;
 use aws_sdk_rds::operation::restore_db_instance_from_db_snapshot::builders::RestoreDbInstanceFromDbSnapshotInputBuilder;
-use aws_sdk_rds::types::DbInstance;
+use aws_sdk_rds::types::{DbInstance, DbSnapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::options::Cutover;
+use field::equal_in_any_order;
 
-pub use field::{Field, Travels};
+pub use field::{Field, Refused, Travels};
+pub use membership::{Force, Membership};
 pub use table::TABLE;
 
-/// What the plan, the approval and the output say of a run that restores [`Settings::without_backups`].
-pub const BACKUPS_WAIT_FOR_CUTOVER: &str = "Automated backups are switched on after the cutover, which restarts the \
+const BACKUPS_WAIT_FOR_CUTOVER: &str = "Automated backups are switched on after the cutover, which restarts the \
     instance. Until its first backup is done (LatestRestorableTime appears), the encrypted snapshot is the only \
     recovery point: keep it.";
+const BACKUPS_DO_NOT_WAIT: &str = "A SQL Server that is Multi-AZ cannot do without automated backups, so the target \
+    takes its first backup before the cutover, which waits for it: for hours, if the instance is large, in which \
+    the target falls further behind the source.";
 
 /// Waits for a cutover; see the module.
 pub const BACKUPS: &str = "BackupRetentionPeriod";
+pub const SECURITY_GROUPS: &str = "VpcSecurityGroupIds";
 const PROTECTION: &str = "DeletionProtection";
-/// Size, kind and performance, which RDS changes together.
-const STORAGE: &[&str] = &["AllocatedStorage", "StorageType", "Iops", "StorageThroughput", "AdditionalStorageVolumes"];
+/// What a restored target does not follow: size, kind and performance, which RDS changes together, and the zone.
+const STAYS: &[&str] =
+    &["AllocatedStorage", "StorageType", "Iops", "StorageThroughput", "AdditionalStorageVolumes", "AvailabilityZone"];
+/// Keys cannot be changed once they are in use.
+const STAYS_IF_SET: &[&str] = &[rules::INSIGHTS_KEY, rules::SECRET_KEY];
+/// Beside the settings: the keys among them that AWS manages, as the plan has found out.
+const AWS_MANAGED_KEYS: &str = "AwsManagedKeys";
 
 /// The settings of an instance that travel or are compared, by name; what is off may be absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -105,6 +120,9 @@ pub struct Row {
     pub value: Value,
     pub travels: Travels,
     pub remark: &'static str,
+    /// When RDS refuses it, and how that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 impl Settings {
@@ -116,8 +134,32 @@ impl Settings {
     /// The same with automated backups off, for a target whose first backup waits for the cutover.
     pub fn without_backups(&self) -> Self {
         let mut settings = self.clone();
-        settings.0.insert(BACKUPS, 0.into());
+        if !rules::needs_backups(self) {
+            settings.0.insert(BACKUPS, 0.into());
+        }
         settings
+    }
+
+    /// What a cutover means for the backups of an instance with these settings; the plan, the approval and the
+    /// output say it.
+    pub fn backups_in_a_cutover(&self) -> Option<&'static str> {
+        self.number(BACKUPS).filter(|days| *days > 0)?;
+        Some(if rules::needs_backups(self) { BACKUPS_DO_NOT_WAIT } else { BACKUPS_WAIT_FOR_CUTOVER })
+    }
+
+    /// The same behind that group alone.
+    pub fn quarantined(mut self, group: Option<&str>) -> Self {
+        if let Some(group) = group {
+            self.0.insert(SECURITY_GROUPS, vec![group].into());
+        }
+        self
+    }
+
+    /// Notes that AWS manages this key, which is then not named to RDS.
+    pub fn note_aws_managed(&mut self, key: &str) {
+        let mut keys = self.texts(AWS_MANAGED_KEYS).unwrap_or_default();
+        keys.push(key.to_owned());
+        self.0.insert(AWS_MANAGED_KEYS, keys.into());
     }
 
     /// A value as it was captured.
@@ -143,13 +185,15 @@ impl Settings {
         Some(values.filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
-    /// The settings that RestoreDBInstanceFromDBSnapshot takes; identifiers and tags are still to be set.
-    pub fn for_restore(&self) -> RestoreDbInstanceFromDbSnapshotInputBuilder {
-        let nothing_yet = Self::default();
+    /// The settings that RestoreDBInstanceFromDBSnapshot takes for this snapshot; identifiers and tags are still
+    /// to be set.
+    pub fn for_restore(&self, snapshot: &DbSnapshot) -> RestoreDbInstanceFromDbSnapshotInputBuilder {
+        let size_gib = snapshot.allocated_storage().map(|size_gib| ("AllocatedStorage", size_gib.into()));
+        let snapshot = Self(size_gib.into_iter().collect());
         TABLE.iter().fold(RestoreDbInstanceFromDbSnapshotInputBuilder::default(), |request, field| {
             match (&field.restore, field.setting) {
                 (Some(parameter), Some(setting)) if self.get(setting).is_some() => {
-                    parameter.set.apply(request.clone(), setting, self, &nothing_yet).unwrap_or(request)
+                    parameter.set.apply(request.clone(), setting, self, &snapshot).unwrap_or(request)
                 }
                 _ => request,
             }
@@ -170,24 +214,24 @@ impl Settings {
         self.modification(target, |field| (field.travels == Travels::Last || waited(field)) && is_off(field))
     }
 
-    /// What is another one than in these earlier settings, in words. See [`crate::wanted`] about storage.
+    /// What is another one than in these earlier settings, in words.
     pub fn changed_since(&self, earlier: &Self) -> Vec<String> {
         let text = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
         let changed = TABLE.iter().filter_map(|field| {
             let setting = field.setting?;
             let (was, is) = (earlier.get(setting), self.get(setting));
-            let is_storage = STORAGE.contains(&setting);
-            let is_same = if is_storage { was == is } else { field.is_same(was, is) };
-            let remark = if is_storage { ", which the target does not follow" } else { "" };
-            (!is_same).then(|| format!("{setting}: {}, was {}{remark}", text(is), text(was)))
+            let stays = STAYS.contains(&setting) || STAYS_IF_SET.contains(&setting) && was.is_some();
+            let remark = if stays { ", which the target does not follow" } else { "" };
+            (!equal_in_any_order(was, is)).then(|| format!("{setting}: {}, was {}{remark}", text(is), text(was)))
         });
         changed.collect()
     }
 
-    /// The same with the storage of these others.
-    pub fn with_storage_of(mut self, others: &Self) -> Self {
-        for &setting in STORAGE {
-            match others.get(setting) {
+    /// The same but for what a target, restored with what was planned, does not follow.
+    pub fn as_far_as_followed(mut self, planned: &Self) -> Self {
+        let stays_if_set = STAYS_IF_SET.iter().filter(|setting| planned.get(setting).is_some());
+        for &setting in STAYS.iter().chain(stays_if_set).chain([&AWS_MANAGED_KEYS]) {
+            match planned.get(setting) {
                 Some(value) => self.0.insert(setting, value.clone()),
                 None => self.0.remove(setting),
             };
@@ -211,6 +255,7 @@ impl Settings {
         let target = Self::capture(target);
         let input = ModifyDbInstanceInputBuilder::default().apply_immediately(true);
         let mut changes = Changes { input, settings: Vec::new() };
+        let is_due = |field: &Field| is_due(field) && !(field.may_differ)(self, &target);
         for (field, setting) in self.differing(&target).filter(|(field, _)| is_due(field)) {
             let Some(parameter) = &field.modify else { continue };
             if let Some(input) = parameter.set.apply(changes.input.clone(), setting, self, &target) {
@@ -235,9 +280,18 @@ impl Settings {
     /// Everything that has to be equal and is not. Deletion protection, which comes after the proof,
     /// is left to [`Settings::protection`].
     pub fn differences(&self, target: &Self) -> Vec<Difference> {
+        self.differences_that(target, |field| !(field.may_differ)(self, target))
+    }
+
+    /// What is not equal and need not be: storage that grew on one side, for example.
+    pub fn tolerated(&self, target: &Self) -> Vec<Difference> {
+        self.differences_that(target, |field| (field.may_differ)(self, target))
+    }
+
+    fn differences_that(&self, target: &Self, is_meant: impl Fn(&Field) -> bool) -> Vec<Difference> {
         let side = |settings: &Self, setting| settings.get(setting).cloned().unwrap_or_default();
         self.differing(target)
-            .filter(|(field, _)| field.travels != Travels::Last)
+            .filter(|(field, _)| field.travels != Travels::Last && is_meant(field))
             .map(|(_, setting)| Difference {
                 field: setting,
                 source: side(self, setting),
@@ -248,19 +302,29 @@ impl Settings {
 
     fn differing<'a>(&'a self, target: &'a Self) -> impl Iterator<Item = (&'static Field, &'static str)> + 'a {
         let carried = TABLE.iter().filter_map(|field| Some((field, field.setting?)));
-        carried.filter(|(field, setting)| !field.is_same(self.get(setting), target.get(setting)))
+        carried.filter(|(_, setting)| !equal_in_any_order(self.get(setting), target.get(setting)))
+    }
+
+    /// The groups, roles and directories of an instance that are not in force on it.
+    pub fn not_in_force(instance: &DbInstance) -> Vec<Membership> {
+        TABLE.iter().flat_map(|field| field.not_in_force(instance)).collect()
     }
 
     /// What is impossible or needs a human, and what to do about it.
     pub fn notes(source: &DbInstance) -> Vec<Note> {
-        let note = |field: &Field| {
-            let (message, refuse) = match (field.note?)(source)? {
-                field::Remark::Warn(message) => (message, false),
-                field::Remark::Refuse(message) => (message, true),
-            };
-            Some(Note { field: field.name, message, refuse })
+        let notes = |field: &'static Field| {
+            let lost = field.not_in_force(source).into_iter();
+            let lost: Vec<_> = lost.filter(|one| matches!(one.force(), Force::Leaving | Force::Failed)).collect();
+            let remarks = [field.note.and_then(|note| note(source)), notes::lost_memberships(&lost)];
+            remarks.into_iter().flatten().map(|remark| {
+                let (message, refuse) = match remark {
+                    field::Remark::Warn(message) => (message, false),
+                    field::Remark::Refuse(message) => (message, true),
+                };
+                Note { field: field.name, message, refuse }
+            })
         };
-        TABLE.iter().filter_map(note).collect()
+        TABLE.iter().flat_map(notes).collect()
     }
 
     /// Every field that the source has, and what becomes of it. A setting that is to be another one
@@ -275,7 +339,7 @@ impl Settings {
                 }
                 _ => (field.travels, field.remark),
             };
-            Some(Row { field: field.name, value, travels, remark })
+            Some(Row { field: field.name, value, travels, remark, refused: field.refused.sentence() })
         };
         TABLE.iter().filter_map(row).collect()
     }
@@ -286,6 +350,9 @@ impl TryFrom<BTreeMap<String, Value>> for Settings {
 
     fn try_from(values: BTreeMap<String, Value>) -> Result<Self, InvalidSettings> {
         let parse = |(name, value): (String, Value)| {
+            if name == AWS_MANAGED_KEYS && value.as_array().is_some_and(|keys| keys.iter().all(Value::is_string)) {
+                return Ok((AWS_MANAGED_KEYS, value));
+            }
             let field = TABLE.iter().find(|field| field.setting == Some(name.as_str()));
             let (field, setting) =
                 field.and_then(|field| Some((field, field.setting?))).ok_or(InvalidSettings::Unknown(name))?;
@@ -317,6 +384,11 @@ mod tests {
         DbInstance::builder().engine("postgres").storage_type("gp3").allocated_storage(100)
     }
 
+    /// One that says nothing of its own.
+    fn no_snapshot() -> DbSnapshot {
+        DbSnapshot::builder().build()
+    }
+
     fn security_group(id: &str, status: &str) -> VpcSecurityGroupMembership {
         VpcSecurityGroupMembership::builder().vpc_security_group_id(id).status(status).build()
     }
@@ -328,24 +400,25 @@ mod tests {
     }
 
     #[test]
-    fn all_active_security_groups_are_passed() {
-        let groups = [("sg-1", "active"), ("sg-2", "removing"), ("sg-3", "active")];
+    fn all_security_groups_that_stay_are_passed() {
+        let groups = [("sg-1", "active"), ("sg-2", "removing"), ("sg-3", "adding")];
         let groups = groups.map(|(id, status)| security_group(id, status)).to_vec();
         let source = postgres().set_vpc_security_groups(Some(groups));
-        let request = Settings::capture(&source.clone().build()).for_restore();
+        let request = Settings::capture(&source.clone().build()).for_restore(&no_snapshot());
         assert_eq!(request.get_vpc_security_group_ids().as_deref(), Some(&["sg-1".to_owned(), "sg-3".to_owned()][..]));
-        assert!(notes_about("VpcSecurityGroups", source)[0].message.contains("sg-2"));
+        let notes = notes_about("VpcSecurityGroups", source);
+        assert_eq!(notes[0].message, "Not in force at the source, so it does not travel: `sg-2` (removing).");
     }
 
     #[test]
     fn a_zone_is_passed_only_for_a_single_az_instance() {
         let single = postgres().availability_zone("eu-central-1a").multi_az(false).build();
-        let request = Settings::capture(&single).for_restore();
+        let request = Settings::capture(&single).for_restore(&no_snapshot());
         assert_eq!(request.get_availability_zone().as_deref(), Some("eu-central-1a"));
-        assert_eq!(*request.get_multi_az(), Some(false));
+        assert_eq!(*request.get_multi_az(), None, "SQL Server refuses `false`");
 
         let multi = postgres().availability_zone("eu-central-1a").multi_az(true).build();
-        let request = Settings::capture(&multi).for_restore();
+        let request = Settings::capture(&multi).for_restore(&no_snapshot());
         assert_eq!((request.get_availability_zone(), *request.get_multi_az()), (&None, Some(true)));
     }
 
@@ -357,50 +430,77 @@ mod tests {
             .availability_zone("eu-central-1a")
             .secondary_availability_zone("eu-central-1b")
             .build();
-        let request = Settings::capture(&mirrored).for_restore();
+        let request = Settings::capture(&mirrored).for_restore(&no_snapshot());
         assert_eq!((request.get_availability_zone(), *request.get_multi_az()), (&None, Some(true)));
     }
 
+    /// What a restore from a snapshot of that size names of the storage: size, IOPS, throughput.
+    fn storage_at_restore(source: DbInstanceBuilder, snapshot_gib: i32) -> (Option<i32>, Option<i32>, Option<i32>) {
+        let snapshot = DbSnapshot::builder().allocated_storage(snapshot_gib).build();
+        let request = Settings::capture(&source.build()).for_restore(&snapshot);
+        (*request.get_allocated_storage(), *request.get_iops(), *request.get_storage_throughput())
+    }
+
     #[test]
-    fn performance_of_gp3_is_passed_from_the_threshold_of_the_engine_on() {
+    fn performance_of_gp3_is_passed_with_the_size_from_the_threshold_of_the_engine_on() {
         for (engine, size_gib, is_passed) in [
             ("postgres", 399, false),
             ("postgres", 400, true),
             ("db2-se", 399, false),
             ("oracle-ee", 199, false),
             ("oracle-ee", 200, true),
-            ("sqlserver-se", 20, true),
         ] {
-            let source = DbInstance::builder()
-                .engine(engine)
-                .storage_type("gp3")
-                .allocated_storage(size_gib)
-                .iops(3000)
-                .storage_throughput(125);
-            let request = Settings::capture(&source.build()).for_restore();
-            assert_eq!(request.get_storage_type().as_deref(), Some("gp3"));
-            let expected = if is_passed { (Some(3000), Some(125)) } else { (None, None) };
-            assert_eq!((*request.get_iops(), *request.get_storage_throughput()), expected, "{engine} {size_gib} GiB");
+            let source = postgres().engine(engine).allocated_storage(size_gib).iops(3000).storage_throughput(125);
+            let expected = if is_passed { (Some(size_gib), Some(3000), Some(125)) } else { (None, None, None) };
+            assert_eq!(storage_at_restore(source, size_gib), expected, "{engine} {size_gib} GiB");
         }
     }
 
     #[test]
-    fn provisioned_iops_are_passed_without_throughput() {
-        for storage_type in ["io1", "io2"] {
-            let source = postgres().storage_type(storage_type).iops(1000).storage_throughput(0).build();
-            let request = Settings::capture(&source).for_restore();
-            assert_eq!((*request.get_iops(), *request.get_storage_throughput()), (Some(1000), None));
+    fn a_snapshot_that_is_older_than_the_sources_growth_decides_what_is_passed() {
+        let grown = || postgres().allocated_storage(500).iops(12_000).storage_throughput(500);
+        assert_eq!(storage_at_restore(grown(), 400), (Some(400), Some(12_000), Some(500)));
+        assert_eq!(storage_at_restore(grown(), 390), (None, None, None));
+        let provisioned = grown().storage_type("io2");
+        assert_eq!(storage_at_restore(provisioned, 390), (Some(390), Some(12_000), None));
+    }
+
+    #[test]
+    fn sql_server_gets_its_storage_after_the_restore() {
+        let source = postgres().engine("sqlserver-se").allocated_storage(20).iops(4000).storage_throughput(250);
+        assert_eq!(storage_at_restore(source.clone(), 20), (None, None, None));
+        let settings = Settings::capture(&source.clone().build());
+        assert_eq!(*settings.for_restore(&no_snapshot()).get_storage_type(), None);
+        let restored = source.clone().storage_type("gp2").set_iops(None).set_storage_throughput(None).build();
+        let changes = settings.changes(&restored).expect("changes");
+        assert_eq!(changes.settings, ["StorageType"]);
+        let input = changes.input;
+        assert_eq!(input.get_storage_type().as_deref(), Some("gp3"));
+        assert_eq!((*input.get_allocated_storage(), *input.get_iops()), (Some(20), Some(4000)), "with its performance");
+    }
+
+    #[test]
+    fn a_sql_server_that_is_mirrored_keeps_its_backups_through_a_cutover() {
+        let source = |engine: &str, multi_az| {
+            Settings::capture(&postgres().engine(engine).multi_az(multi_az).backup_retention_period(7).build())
+        };
+        for (engine, multi_az, days) in [("sqlserver-ee", true, 7), ("sqlserver-ee", false, 0), ("postgres", true, 0)] {
+            let settings = source(engine, multi_az);
+            assert_eq!(settings.without_backups().number(BACKUPS), Some(days), "{engine}");
+            let said = settings.backups_in_a_cutover().expect("backups are on");
+            assert_eq!(said.contains("before the cutover"), days > 0, "{said}");
         }
+        assert_eq!(Settings::capture(&postgres().build()).backups_in_a_cutover(), None);
     }
 
     #[test]
     fn the_port_is_the_endpoint_s() {
         let source = postgres().endpoint(Endpoint::builder().port(5433).build()).db_instance_port(0).build();
-        assert_eq!(*Settings::capture(&source).for_restore().get_port(), Some(5433));
+        assert_eq!(*Settings::capture(&source).for_restore(&no_snapshot()).get_port(), Some(5433));
     }
 
     #[test]
-    fn an_option_group_on_its_way_out_stays() {
+    fn an_option_group_on_its_way_out_does_not_travel() {
         let membership = |name, status| OptionGroupMembership::builder().option_group_name(name).status(status).build();
         let source = postgres()
             .option_group_memberships(membership("old", "pending-removal"))
@@ -440,7 +540,7 @@ mod tests {
     fn deletion_protection_comes_only_with_the_protection() {
         let source = postgres().deletion_protection(true).build();
         let settings = Settings::capture(&source);
-        assert_eq!(*settings.for_restore().get_deletion_protection(), None);
+        assert_eq!(*settings.for_restore(&no_snapshot()).get_deletion_protection(), None);
         let target = postgres().build();
         assert!(settings.changes(&target).is_none());
         assert_eq!(settings.differences(&Settings::capture(&target)), []);
@@ -474,6 +574,58 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_in_force_is_told_with_its_status() {
+        let option_group = OptionGroupMembership::builder().option_group_name("audit").status("applying").build();
+        let group = DbParameterGroupStatus::builder().db_parameter_group_name("tuned");
+        let role = DbInstanceRole::builder().role_arn("arn:1").feature_name("s3Import").status("INVALID").build();
+        let target = postgres()
+            .db_parameter_groups(group.parameter_apply_status("pending-reboot").build())
+            .option_group_memberships(option_group)
+            .vpc_security_groups(security_group("sg-1", "active"))
+            .vpc_security_groups(security_group("sg-2", "removing"))
+            .associated_roles(role)
+            .build();
+        let told = Settings::not_in_force(&target).into_iter().map(|one| (one.to_string(), one.force()));
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                ("DBParameterGroups: `tuned` is pending-reboot".to_owned(), Force::NeedsReboot),
+                ("OptionGroupMemberships: `audit` is applying".to_owned(), Force::OnItsWay),
+                ("VpcSecurityGroups: `sg-2` is removing".to_owned(), Force::Leaving),
+                ("AssociatedRoles: `arn:1` is INVALID".to_owned(), Force::Failed),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_that_aws_manages_is_not_named() {
+        let source = postgres()
+            .performance_insights_enabled(true)
+            .performance_insights_kms_key_id("arn:insights")
+            .master_user_secret(MasterUserSecret::builder().kms_key_id("arn:secret").build());
+        let mut settings = Settings::capture(&source.clone().build());
+        let keys = |settings: &Settings, target: &DbInstance| {
+            let input = settings.changes(target).expect("changes").input;
+            (input.get_performance_insights_kms_key_id().clone(), input.get_master_user_secret_kms_key_id().clone())
+        };
+        let target = postgres().build();
+        assert_eq!(keys(&settings, &target), (Some("arn:insights".into()), Some("arn:secret".into())));
+        settings.note_aws_managed("arn:insights");
+        assert_eq!(keys(&settings, &target), (None, Some("arn:secret".into())));
+        settings.note_aws_managed("arn:secret");
+        assert_eq!(keys(&settings, &target), (None, None));
+        // They are compared all the same, and the note travels with the state.
+        assert_eq!(settings.differences(&Settings::capture(&source.build())), []);
+        let json = serde_json::to_value(&settings).expect("json");
+        assert_eq!(serde_json::from_value::<Settings>(json).expect("settings"), settings);
+        // Where RDS does not say which key it is, it is the default.
+        let unnamed = postgres().master_user_secret(MasterUserSecret::builder().secret_arn("arn:old").build());
+        let changes = Settings::capture(&unnamed.build()).changes(&target).expect("changes");
+        assert_eq!(*changes.input.get_manage_master_user_password(), Some(true));
+        assert_eq!(*changes.input.get_master_user_secret_kms_key_id(), None);
+    }
+
+    #[test]
     fn lists_are_compared_in_any_order() {
         let groups = |ids: [&str; 2]| {
             let groups = ids.map(|id| security_group(id, "active")).to_vec();
@@ -497,19 +649,117 @@ mod tests {
         assert_eq!(expected.to_string(), "MaxAllocatedStorage: 500 at the source, not set at the target");
     }
 
-    #[test]
-    fn a_target_that_grew_is_not_a_difference_and_one_that_stayed_behind_is() {
-        let sized = |size_gib| Settings::capture(&postgres().allocated_storage(size_gib).build());
-        assert_eq!(sized(100).differences(&sized(110)), []);
-        assert_eq!(sized(110).differences(&sized(100)).len(), 1);
+    /// What a target lacks that cannot lack it, and what is told of it.
+    fn compared(source: DbInstanceBuilder, target: DbInstanceBuilder) -> (Vec<&'static str>, Vec<&'static str>) {
+        let (source, target) = (Settings::capture(&source.build()), Settings::capture(&target.build()));
+        let names = |differences: Vec<Difference>| differences.into_iter().map(|one| one.field).collect();
+        (names(source.differences(&target)), names(source.tolerated(&target)))
     }
 
     #[test]
-    fn performance_that_the_source_leaves_to_rds_is_not_asked_for() {
-        let sized = |size_gib, iops| postgres().allocated_storage(size_gib).iops(iops).build();
-        let settings = Settings::capture(&sized(390, 3000));
-        // The target grew past the threshold, where RDS gives gp3 more.
-        assert!(settings.changes(&sized(400, 12_000)).is_none());
+    fn storage_that_grew_on_either_side_is_told() {
+        let sized = |size_gib| postgres().allocated_storage(size_gib);
+        for (source, target) in [(100, 110), (110, 100)] {
+            assert_eq!(compared(sized(source), sized(target)), (vec![], vec!["AllocatedStorage"]));
+        }
+        assert!(Settings::capture(&sized(110).build()).changes(&sized(100).build()).is_none(), "it is not followed");
+        // Past the threshold RDS gives gp3 more.
+        let large = || sized(400).iops(12_000).storage_throughput(500);
+        let small = || sized(390).iops(3000).storage_throughput(125);
+        let told = vec!["AllocatedStorage", "Iops", "StorageThroughput"];
+        for (source, target) in [(large(), small()), (small(), large())] {
+            assert_eq!(compared(source.clone(), target.clone()), (vec![], told.clone()));
+            assert!(Settings::capture(&source.build()).changes(&target.build()).is_none());
+        }
+        let slower = large().iops(15_000);
+        assert_eq!(compared(slower, large()), (vec!["Iops"], vec![]));
+    }
+
+    #[test]
+    fn a_source_that_grew_to_its_limit_does_not_leave_the_target_without_autoscaling() {
+        let sized =
+            |size_gib, limit_gib| postgres().allocated_storage(size_gib).set_max_allocated_storage(limit_gib).build();
+        for (source, target, set) in [
+            // Grown to its limit since the snapshot.
+            ((110, Some(110)), (100, None), Some(110)),
+            ((110, Some(110)), (100, Some(200)), Some(110)),
+            ((110, Some(110)), (100, Some(110)), None),
+            // Off, or as far as RDS lets it be asked for.
+            ((100, None), (100, Some(200)), Some(100)),
+            ((100, None), (100, None), None),
+            ((100, Some(109)), (100, None), None),
+            ((100, Some(110)), (100, None), Some(110)),
+        ] {
+            let settings = Settings::capture(&sized(source.0, source.1));
+            let changes = settings.changes(&sized(target.0, target.1));
+            let asked = changes.and_then(|changes| *changes.input.get_max_allocated_storage());
+            assert_eq!(asked, set, "{source:?} {target:?}");
+        }
+        let near = || postgres().allocated_storage(100).max_allocated_storage(109);
+        assert_eq!(compared(near(), postgres()), (vec![], vec!["MaxAllocatedStorage"]));
+        assert!(notes_about("MaxAllocatedStorage", near())[0].message.contains("grows up to 109 GiB"));
+        assert_eq!(notes_about("MaxAllocatedStorage", near().max_allocated_storage(110)), []);
+    }
+
+    #[test]
+    fn a_minor_upgrade_of_the_source_is_told_and_no_other_version_is() {
+        let version = |version: &str| postgres().engine_version(version);
+        for (source, target, is_told) in [
+            ("15.10", "15.9", true),
+            ("8.0.40", "8.0.39", true),
+            ("19.0.0.0.ru-2024-10.rur-2024-10.r1", "19.0.0.0.ru-2024-07.rur-2024-07.r1", true),
+            ("15.00.4410.1.v1", "15.00.4395.2.v1", true),
+            ("15.9", "15.10", false),
+            ("16.1", "15.9", false),
+        ] {
+            let told = vec!["EngineVersion"];
+            let expected = if is_told { (vec![], told) } else { (told, vec![]) };
+            assert_eq!(compared(version(source), version(target)), expected, "{source} {target}");
+        }
+    }
+
+    #[test]
+    fn what_the_target_cannot_follow_is_told_with_the_settings_that_changed() {
+        let source = |size_gib, zone: &str, key: &str, window: &str| {
+            let secret = MasterUserSecret::builder().kms_key_id(key).build();
+            let source = postgres().allocated_storage(size_gib).availability_zone(zone).master_user_secret(secret);
+            Settings::capture(&source.preferred_backup_window(window).build())
+        };
+        let planned = source(100, "eu-central-1a", "arn:1", "01:00-02:00");
+        let now = source(120, "eu-central-1b", "arn:2", "03:00-04:00");
+        let stays = ", which the target does not follow";
+        let mut told = now.changed_since(&planned);
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                format!("AllocatedStorage: 120, was 100{stays}"),
+                format!("AvailabilityZone: \"eu-central-1b\", was \"eu-central-1a\"{stays}"),
+                format!("MasterUserSecretKmsKeyId: \"arn:2\", was \"arn:1\"{stays}"),
+                "PreferredBackupWindow: \"03:00-04:00\", was \"01:00-02:00\"".to_owned(),
+            ]
+        );
+        let followed = now.as_far_as_followed(&planned);
+        assert_eq!(followed, source(100, "eu-central-1a", "arn:1", "03:00-04:00"));
+    }
+
+    #[test]
+    fn a_quarantine_is_one_group_alone() {
+        let settings = Settings::capture(&postgres().vpc_security_groups(security_group("sg-1", "active")).build());
+        assert_eq!(settings.clone().quarantined(None), settings);
+        let request = settings.quarantined(Some("sg-q")).for_restore(&no_snapshot());
+        assert_eq!(request.get_vpc_security_group_ids().as_deref(), Some(&["sg-q".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_container_with_many_tenants_is_restored_without_a_name_or_a_password_of_its_own() {
+        let passed = |many| {
+            let secret = MasterUserSecret::builder().kms_key_id("arn:1").build();
+            let source = postgres().engine("oracle-ee-cdb").db_name("ORDERS").multi_tenant(many);
+            let request = Settings::capture(&source.master_user_secret(secret).build()).for_restore(&no_snapshot());
+            (request.get_db_name().is_some(), request.get_manage_master_user_password().is_some())
+        };
+        assert_eq!((passed(true), passed(false)), ((false, false), (true, true)));
     }
 
     #[test]
@@ -526,7 +776,12 @@ mod tests {
         assert!(serde_json::from_value::<Settings>(json!({ "DBInstanceIdentifier": "a" })).is_err());
         let error = serde_json::from_value::<Settings>(json!({ "Iops": "many" })).expect_err("wrong type");
         assert_eq!(error.to_string(), "the setting `Iops` cannot be \"many\"");
-        for wrong in [json!({ "VpcSecurityGroupIds": [1] }), json!({ "Domain": "d-1" }), json!({ "MultiAZ": null })] {
+        for wrong in [
+            json!({ "VpcSecurityGroupIds": [1] }),
+            json!({ "Domain": "d-1" }),
+            json!({ "MultiAZ": null }),
+            json!({ "AwsManagedKeys": "arn" }),
+        ] {
             assert!(serde_json::from_value::<Settings>(wrong.clone()).is_err(), "{wrong}");
         }
     }
@@ -607,5 +862,16 @@ mod tests {
         assert_eq!(travels(&settings, "Timezone"), None, "the instance has none");
         assert_eq!(travels(&settings, "BackupRetentionPeriod"), Some("at restore"));
         assert_eq!(travels(&settings.without_backups(), "BackupRetentionPeriod"), Some("last"));
+        let refused = |field: &str| {
+            settings.table(&source).into_iter().find(|row| row.field == field).and_then(|row| row.refused)
+        };
+        assert_eq!(
+            refused("StorageType").as_deref(),
+            Some(
+                "Refused if it cannot be ordered for the engine version (asked of rds:DescribeOrderableDBInstanceOptions)."
+            )
+        );
+        assert_eq!(refused("MultiAZ").as_deref(), Some("Named only if on: SQL Server refuses `false`."));
+        assert_eq!(refused("NetworkType"), None);
     }
 }

@@ -3,6 +3,7 @@
 use aws_sdk_rds::types::DbInstance;
 
 use super::field::Remark::{self, Refuse, Warn};
+use super::membership::Membership;
 use super::rules;
 
 fn warn_if(holds: bool, message: impl Into<String>) -> Option<Remark> {
@@ -34,6 +35,13 @@ pub(super) fn classic_security_groups(instance: &DbInstance) -> Option<Remark> {
         !instance.db_security_groups().is_empty(),
         "The instance has DB security groups, which only EC2-Classic knew. Move it into a VPC first.",
     )
+}
+
+/// What is not the instance's, or will not be much longer.
+pub(super) fn lost_memberships(lost: &[Membership]) -> Option<Remark> {
+    let names: Vec<String> =
+        lost.iter().map(|membership| format!("`{}` ({})", membership.name, membership.status)).collect();
+    warn_if(!names.is_empty(), format!("Not in force at the source, so it does not travel: {}.", names.join(", ")))
 }
 
 pub(super) fn tenant_databases(instance: &DbInstance) -> Option<Remark> {
@@ -68,36 +76,17 @@ pub(super) fn performance_below_threshold(instance: &DbInstance) -> Option<Remar
     )
 }
 
-pub(super) fn inactive_security_groups(instance: &DbInstance) -> Option<Remark> {
-    let active = rules::active_security_groups(instance);
-    let names = instance.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id());
-    let inactive: Vec<&str> = names.filter(|name| !active.iter().any(|active| active == name)).collect();
+/// Its own growth may have brought it there.
+pub(super) fn storage_limit_is_near(instance: &DbInstance) -> Option<Remark> {
+    let (limit_gib, size_gib) = (instance.max_allocated_storage()?, instance.allocated_storage()?);
     warn_if(
-        !inactive.is_empty(),
-        format!("These security groups of the source are not active and do not travel: {}.", inactive.join(", ")),
-    )
-}
-
-pub(super) fn expired_certificate_authority(instance: &DbInstance) -> Option<Remark> {
-    let authority = instance.ca_certificate_identifier()?;
-    warn_if(
-        matches!(authority, "rds-ca-2015" | "rds-ca-2019"),
+        !rules::has_room(limit_gib, size_gib),
         format!(
-            "The certificate authority `{authority}` has expired, and RDS may refuse to restore with it \
-             (CertificateNotFound). Choose a current one for the source first: `aws rds modify-db-instance \
-             --ca-certificate-identifier rds-ca-rsa2048-g1`."
+            "The source has {size_gib} GiB and grows up to {limit_gib} GiB, but RDS takes no limit less than 10 % above \
+             the size: the target does not grow by itself. Raise the limit of the source first (`aws rds \
+             modify-db-instance --max-allocated-storage`)."
         ),
     )
-}
-
-pub(super) fn failed_domain_membership(instance: &DbInstance) -> Option<Remark> {
-    let mut memberships = instance.domain_memberships().iter();
-    let failed = memberships.find(|membership| !rules::is_member(membership.status()))?;
-    Some(Warn(format!(
-        "The source's membership in the domain `{}` is `{}` and does not travel.",
-        failed.fqdn().or(failed.domain()).unwrap_or_default(),
-        failed.status().unwrap_or_default()
-    )))
 }
 
 pub(super) fn log_groups(instance: &DbInstance) -> Option<Remark> {
@@ -123,15 +112,6 @@ pub(super) fn new_master_user_secret(instance: &DbInstance) -> Option<Remark> {
          the readers of {} to it, and give it the same rotation schedule, resource policy and replicas.",
         secret.secret_arn().unwrap_or("the old secret")
     )))
-}
-
-pub(super) fn unusable_roles(instance: &DbInstance) -> Option<Remark> {
-    let unusable = instance.associated_roles().iter().filter(|role| role.status() == Some("INVALID"));
-    let names: Vec<&str> = unusable.filter_map(|role| role.role_arn()).collect();
-    warn_if(
-        !names.is_empty(),
-        format!("RDS cannot assume these roles of the source, and they do not travel: {}.", names.join(", ")),
-    )
 }
 
 pub(super) fn pending_modifications(instance: &DbInstance) -> Option<Remark> {

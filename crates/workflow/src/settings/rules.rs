@@ -3,13 +3,14 @@
 
 use aws_sdk_rds::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_rds::types::{
-    AdditionalStorageVolume, CloudwatchLogsExportConfiguration, DbInstance, Endpoint, ModifyAdditionalStorageVolume,
-    PendingModifiedValues, ProcessorFeature,
+    CloudwatchLogsExportConfiguration, DbInstance, Endpoint, ModifyAdditionalStorageVolume, PendingModifiedValues,
+    ProcessorFeature,
 };
 use serde_json::{Map, Value, json};
 
-use super::Settings;
 use super::field::{Modify, Restore};
+use super::membership::stays;
+use super::{AWS_MANAGED_KEYS, Settings};
 
 // Engines.
 
@@ -17,8 +18,19 @@ pub(super) fn is_oracle(engine: &str) -> bool {
     engine.starts_with("oracle-")
 }
 
-fn is_sql_server(engine: &str) -> bool {
+pub(super) fn is_sql_server(engine: &str) -> bool {
     engine.starts_with("sqlserver-")
+}
+
+/// A minor version that the source was upgraded to after its snapshot. Another major version, or one newer
+/// than the source's, is no twin.
+pub(super) fn version_is_of_an_earlier_day(source: &Settings, target: &Settings) -> bool {
+    let numbers = |settings: &Settings| -> Vec<u64> {
+        let version = settings.text("EngineVersion").unwrap_or_default();
+        version.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+    };
+    let (source, target) = (numbers(source), numbers(target));
+    source.first() == target.first() && target < source
 }
 
 /// EngineLifecycleSupport "applies only to RDS for MySQL and RDS for PostgreSQL".
@@ -26,10 +38,13 @@ pub(super) fn has_extended_support(instance: &DbInstance) -> bool {
     matches!(instance.engine(), Some("mysql" | "postgres"))
 }
 
-/// "This parameter only applies to RDS for Oracle and RDS for SQL Server."
+/// "This parameter only applies to RDS for Oracle and RDS for SQL Server." Of an Oracle container with many
+/// tenants a restore brings back all ("RestoreDBInstanceFromDBSnapshot … you restore all its tenant databases",
+/// API reference of DescribeDBSnapshotTenantDatabases), and none of them is the instance's.
 pub(super) fn restore_db_name(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
     let engine = source.text("Engine")?;
-    (is_oracle(&engine) || is_sql_server(&engine)).then_some(request.db_name(source.text("DBName")?))
+    let has_one = (is_oracle(&engine) || is_sql_server(&engine)) && source.flag("MultiTenant") != Some(true);
+    has_one.then_some(request.db_name(source.text("DBName")?))
 }
 
 // Storage.
@@ -66,53 +81,92 @@ pub(super) fn takes_throughput(instance: &DbInstance) -> bool {
     is_gp3(instance) && has_adjustable_gp3(instance.engine(), instance.allocated_storage())
 }
 
-/// A source that grew after the snapshot is followed by the target. A target that is larger cannot
-/// shrink, and grew by storage autoscaling.
-pub(super) fn target_is_not_smaller(source: &Value, target: &Value) -> bool {
-    target.as_i64() >= source.as_i64()
+/// The target has the size of the snapshot, and may grow by autoscaling. A source that grew after the snapshot
+/// is not followed; see [`crate::wanted`].
+pub(super) fn size_is_the_snapshots(_: &Settings, _: &Settings) -> bool {
+    true
+}
+
+/// One side is too small for it, or has another storage type, which is a difference of its own.
+pub(super) fn iops_are_rdss(source: &Settings, target: &Settings) -> bool {
+    source.number("Iops").is_none() || target.number("Iops").is_none()
+}
+
+pub(super) fn throughput_is_rdss(source: &Settings, target: &Settings) -> bool {
+    source.number("StorageThroughput").is_none() || target.number("StorageThroughput").is_none()
 }
 
 pub(super) const STORAGE_PARAMETERS: &[&str] = &["StorageType", "Iops", "StorageThroughput", "AllocatedStorage"];
 
-/// What the target's storage comes to. RDS rounds growth up to 10 %, but the source grew by the same
-/// rule.
-fn size_to_be_gib(source: &Settings, target: &Settings) -> Option<i32> {
-    source.number("AllocatedStorage").max(target.number("AllocatedStorage"))
+/// AWS's own CloudFormation provider for RDS passes storage parameters for every engine but this one, and sets
+/// them afterwards [A1].
+fn takes_storage_at_restore(source: &Settings) -> bool {
+    !source.text("Engine").is_some_and(|engine| is_sql_server(&engine))
+}
+
+/// Whether storage of that size takes the performance that the source has.
+fn fits_performance(source: &Settings, size_gib: Option<i32>) -> bool {
+    source.text("StorageType").as_deref() != Some("gp3")
+        || has_adjustable_gp3(source.text("Engine").as_deref(), size_gib)
+}
+
+/// The snapshot's, which a resume finds smaller than the source has become.
+fn restored_size_gib(source: &Settings, snapshot: &Settings) -> Option<i32> {
+    snapshot.number("AllocatedStorage").or(source.number("AllocatedStorage"))
+}
+
+pub(super) fn restore_storage_type(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
+    takes_storage_at_restore(source).then_some(request.storage_type(source.text("StorageType")?))
+}
+
+/// With the allocated storage beside them, as AWS's own CloudFormation provider passes them [A23].
+pub(super) fn restore_iops(request: Restore, source: &Settings, snapshot: &Settings) -> Option<Restore> {
+    let size_gib = restored_size_gib(source, snapshot);
+    (takes_storage_at_restore(source) && fits_performance(source, size_gib))
+        .then_some(request.iops(source.number("Iops")?).set_allocated_storage(size_gib))
+}
+
+pub(super) fn restore_throughput(request: Restore, source: &Settings, snapshot: &Settings) -> Option<Restore> {
+    (takes_storage_at_restore(source) && fits_performance(source, restored_size_gib(source, snapshot)))
+        .then_some(request.storage_throughput(source.number("StorageThroughput")?))
 }
 
 /// The storage type takes its IOPS with it, and more IOPS take the allocated storage, which may be
 /// the current one.
 pub(super) fn modify_storage(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
-    let size_gib = size_to_be_gib(source, target);
-    let iops = source.number("Iops");
-    let is_resized = size_gib != target.number("AllocatedStorage");
+    let size_gib = target.number("AllocatedStorage");
+    let fits = fits_performance(source, size_gib);
+    let iops = source.number("Iops").filter(|_| fits);
     Some(
         request
-            .set_allocated_storage(size_gib.filter(|_| is_resized || iops.is_some()))
+            .set_allocated_storage(size_gib.filter(|_| iops.is_some()))
             .set_storage_type(source.text("StorageType"))
             .set_iops(iops)
-            .set_storage_throughput(source.number("StorageThroughput")),
+            .set_storage_throughput(source.number("StorageThroughput").filter(|_| fits)),
     )
 }
 
-/// IOPS and throughput that the source leaves to RDS cannot be asked for.
-pub(super) fn modify_storage_performance(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
-    source.number("Iops")?;
-    modify_storage(request, source, target)
+/// The limit of storage autoscaling, where an instance of that size can have it: RDS asks for 10 % more than is
+/// allocated ("The maximum allocated storage must be increased by at least 10 percent", its error).
+fn storage_limit_gib(settings: &Settings, size_gib: i32) -> Option<i32> {
+    settings.number("MaxAllocatedStorage").filter(|limit_gib| has_room(*limit_gib, size_gib))
 }
 
-/// At or below the allocated storage there is nothing to scale to: RDS treats it as off.
-pub(super) fn max_allocated_storage(instance: &DbInstance) -> Option<i32> {
-    instance.max_allocated_storage().filter(|maximum| Some(*maximum) > instance.allocated_storage())
+pub(super) fn has_room(limit_gib: i32, size_gib: i32) -> bool {
+    i64::from(limit_gib) * 10 >= i64::from(size_gib) * 11
 }
 
-/// A maximum that is the allocated storage switches storage autoscaling off.
-pub(super) fn modify_max_allocated_storage(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
-    let size_gib = size_to_be_gib(source, target)?;
-    match source.number("MaxAllocatedStorage") {
-        None => Some(request.max_allocated_storage(size_gib)),
-        Some(maximum_gib) => (maximum_gib > size_gib).then_some(request.max_allocated_storage(maximum_gib)),
-    }
+/// A source that grew up to its limit still has it, and a target of the size before is to grow as far. No
+/// limit, one that is reached and one that is too near are the same: the instance cannot grow.
+pub(super) fn storage_limits_are_alike(source: &Settings, target: &Settings) -> bool {
+    let size_gib = target.number("AllocatedStorage").unwrap_or_default();
+    storage_limit_gib(source, size_gib) == storage_limit_gib(target, size_gib)
+}
+
+/// A limit that is the allocated storage switches storage autoscaling off.
+pub(super) fn modify_storage_limit(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
+    let size_gib = target.number("AllocatedStorage")?;
+    Some(request.max_allocated_storage(storage_limit_gib(source, size_gib).unwrap_or(size_gib)))
 }
 
 pub(super) fn additional_volumes(instance: &DbInstance) -> Vec<Value> {
@@ -131,19 +185,16 @@ pub(super) fn additional_volumes(instance: &DbInstance) -> Vec<Value> {
     instance.additional_storage_volumes().iter().map(volume).collect()
 }
 
-pub(super) fn restore_additional_volumes(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
-    let volume = |volume: &Value| {
-        AdditionalStorageVolume::builder()
-            .set_volume_name(text(volume, "VolumeName"))
-            .set_storage_type(text(volume, "StorageType"))
-            .set_allocated_storage(number(volume, "AllocatedStorage"))
-            .set_max_allocated_storage(number(volume, "MaxAllocatedStorage"))
-            .set_iops(number(volume, "IOPS"))
-            .set_storage_throughput(number(volume, "StorageThroughput"))
-            .build()
+/// Each volume of the source is there, of the size that the snapshot has.
+pub(super) fn volumes_are_the_snapshots(source: &Settings, target: &Settings) -> bool {
+    let volumes = |settings: &Settings| -> Vec<Value> {
+        let mut volumes =
+            settings.get("AdditionalStorageVolumes").and_then(Value::as_array).cloned().unwrap_or_default();
+        volumes.iter_mut().filter_map(Value::as_object_mut).for_each(|volume| drop(volume.remove("AllocatedStorage")));
+        volumes
     };
-    let volumes = source.get("AdditionalStorageVolumes")?.as_array()?.iter().map(volume).collect();
-    Some(request.set_additional_storage_volumes(Some(volumes)))
+    let there = volumes(target);
+    volumes(source).iter().all(|volume| there.contains(volume))
 }
 
 /// Changes the volumes that the target has. A missing one misses its data and cannot be mended here.
@@ -200,6 +251,17 @@ pub(super) fn multi_az(instance: &DbInstance) -> Option<bool> {
     Some(instance.multi_az() == Some(true) || instance.secondary_availability_zone().is_some())
 }
 
+/// One side has a zone of its own choosing no more.
+pub(super) fn zone_is_rdss(source: &Settings, target: &Settings) -> bool {
+    [source, target].iter().any(|settings| settings.get("AvailabilityZone").is_none())
+}
+
+/// A SQL Server that is Multi-AZ is mirrored or in an availability group, for which RDS asks for automated
+/// backups from the restore on [A2].
+pub(super) fn needs_backups(settings: &Settings) -> bool {
+    settings.text("Engine").is_some_and(|engine| is_sql_server(&engine)) && settings.flag("MultiAZ") == Some(true)
+}
+
 pub(super) fn is_single_az(instance: &DbInstance) -> bool {
     multi_az(instance) == Some(false)
 }
@@ -223,8 +285,8 @@ pub(super) fn modify_subnet_group(request: Modify, source: &Settings, _: &Settin
     )
 }
 
-pub(super) fn active_security_groups(instance: &DbInstance) -> Vec<String> {
-    let groups = instance.vpc_security_groups().iter().filter(|group| matches!(group.status(), None | Some("active")));
+pub(super) fn security_groups(instance: &DbInstance) -> Vec<String> {
+    let groups = instance.vpc_security_groups().iter().filter(|group| stays(group.status()));
     groups.filter_map(|group| group.vpc_security_group_id().map(str::to_owned)).collect()
 }
 
@@ -236,14 +298,13 @@ pub(super) fn classic_security_groups(instance: &DbInstance) -> Vec<String> {
 // Groups of parameters and options.
 
 pub(super) fn parameter_group(instance: &DbInstance) -> Option<&str> {
-    instance.db_parameter_groups().first()?.db_parameter_group_name()
+    instance.db_parameter_groups().iter().find(|group| stays(group.parameter_apply_status()))?.db_parameter_group_name()
 }
 
 /// While one option group replaces another, both are reported.
 pub(super) fn option_group(instance: &DbInstance) -> Option<&str> {
-    let is_leaving = |status: &str| status == "removing" || status.ends_with("-removal");
     let mut memberships = instance.option_group_memberships().iter();
-    memberships.find(|membership| !membership.status().is_some_and(is_leaving))?.option_group_name()
+    memberships.find(|membership| stays(membership.status()))?.option_group_name()
 }
 
 // Directory, logs, backups.
@@ -257,7 +318,7 @@ pub(super) const DOMAIN_CHANGES: &[&str] =
 /// RDS reports more of a membership than it takes: an AWS Managed Microsoft AD is joined by its
 /// directory id and an IAM role, a self-managed one by its name, unit, secret and DNS servers.
 pub(super) fn domain(instance: &DbInstance) -> Option<Value> {
-    let membership = instance.domain_memberships().iter().find(|membership| is_member(membership.status()))?;
+    let membership = instance.domain_memberships().iter().find(|membership| stays(membership.status()))?;
     let list = |texts: &[String]| (!texts.is_empty()).then(|| json!(texts));
     Some(if membership.auth_secret_arn().is_some() {
         object([
@@ -272,12 +333,6 @@ pub(super) fn domain(instance: &DbInstance) -> Option<Value> {
             ("DomainIAMRoleName", membership.iam_role_name().map(Value::from)),
         ])
     })
-}
-
-/// Every status that is neither a failure nor a farewell (User Guide, "Understanding Domain membership").
-pub(super) fn is_member(status: Option<&str>) -> bool {
-    let status = status.unwrap_or_default();
-    !["fail", "remov", "disabl"].iter().any(|word| status.contains(word))
 }
 
 macro_rules! join_domain {
@@ -357,6 +412,8 @@ pub(super) const INSIGHTS_PARAMETERS: &[&str] = &[
     "DatabaseInsightsMode",
 ];
 
+pub(super) const INSIGHTS_KEY: &str = "PerformanceInsightsKMSKeyId";
+
 pub(super) const INSIGHTS_OFF: &str = "Performance Insights is off.";
 
 pub(super) fn has_insights(instance: &DbInstance) -> bool {
@@ -378,8 +435,13 @@ pub(super) fn modify_insights(request: Modify, source: &Settings, target: &Setti
             .enable_performance_insights(is_on)
             .set_database_insights_mode(mode.map(|mode| mode.as_str().into()))
             .set_performance_insights_retention_period(source.number("PerformanceInsightsRetentionPeriod"))
-            .set_performance_insights_kms_key_id(source.text("PerformanceInsightsKMSKeyId").filter(|_| is_key_open)),
+            .set_performance_insights_kms_key_id(customer_key(source, INSIGHTS_KEY).filter(|_| is_key_open)),
     )
+}
+
+/// The source has switched it off since the plan.
+pub(super) fn has_no_insights(source: &Settings, _: &Settings) -> bool {
+    source.flag("PerformanceInsightsEnabled") != Some(true)
 }
 
 pub(super) fn modify_insights_key(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
@@ -389,31 +451,50 @@ pub(super) fn modify_insights_key(request: Modify, source: &Settings, target: &S
 
 // Secrets, roles, streams.
 
-/// The setting is the key, since the secret itself is new; without one RDS takes its default key, which
-/// may be named as well [A16].
+/// Keys that AWS manages are the defaults, and are not named: of Secrets Manager's the API reference says that
+/// leaving the parameter out means it, and nothing of naming it [A16].
+fn customer_key(source: &Settings, setting: &str) -> Option<String> {
+    let managed = source.texts(AWS_MANAGED_KEYS).unwrap_or_default();
+    source.text(setting).filter(|key| !key.starts_with("alias/aws/") && !managed.contains(key))
+}
+
+pub(super) const SECRET_KEY: &str = "MasterUserSecretKmsKeyId";
+
+/// The setting is the key, since the secret itself is new; without one RDS takes its default key.
 pub(super) fn master_user_secret_key(instance: &DbInstance) -> Option<&str> {
     Some(instance.master_user_secret()?.kms_key_id().unwrap_or("alias/aws/secretsmanager"))
 }
 
-/// "Applies to RDS for Oracle only."
+/// "Applies to RDS for Oracle only", and not to many tenants, whose passwords are their own.
 pub(super) fn restore_master_user_secret(request: Restore, source: &Settings, _: &Settings) -> Option<Restore> {
-    let key = source.text("MasterUserSecretKmsKeyId")?;
-    is_oracle(&source.text("Engine")?)
-        .then_some(request.manage_master_user_password(true).master_user_secret_kms_key_id(key))
+    let is_taken = is_oracle(&source.text("Engine")?) && source.flag("MultiTenant") != Some(true);
+    is_taken.then_some(
+        request.manage_master_user_password(true).set_master_user_secret_kms_key_id(customer_key(source, SECRET_KEY)),
+    )
 }
 
 /// A secret that is there keeps its key, and is given up only for a password, which nobody here
 /// knows. ModifyDBInstance refuses the multi-tenant configuration.
 pub(super) fn modify_master_user_secret(request: Modify, source: &Settings, target: &Settings) -> Option<Modify> {
-    let key = source.text("MasterUserSecretKmsKeyId")?;
-    let is_open = target.get("MasterUserSecretKmsKeyId").is_none() && source.flag("MultiTenant") != Some(true);
-    is_open.then_some(request.manage_master_user_password(true).master_user_secret_kms_key_id(key))
+    source.text(SECRET_KEY)?;
+    let is_open = target.get(SECRET_KEY).is_none() && source.flag("MultiTenant") != Some(true);
+    is_open.then_some(
+        request.manage_master_user_password(true).set_master_user_secret_kms_key_id(customer_key(source, SECRET_KEY)),
+    )
 }
 
 /// A role that RDS cannot assume (`INVALID`) does not count.
 pub(super) fn roles(instance: &DbInstance) -> Vec<Value> {
-    let roles = instance.associated_roles().iter().filter(|role| role.status() != Some("INVALID"));
+    let roles = instance.associated_roles().iter().filter(|role| stays(role.status()));
     roles.map(|role| json!({ "RoleArn": role.role_arn(), "FeatureName": role.feature_name() })).collect()
+}
+
+/// What was taken off the source since the target got it is told, and stays.
+pub(super) fn has_all_roles(source: &Settings, target: &Settings) -> bool {
+    let roles =
+        |settings: &Settings| settings.get("AssociatedRoles").and_then(Value::as_array).cloned().unwrap_or_default();
+    let there = roles(target);
+    roles(source).iter().all(|role| there.contains(role))
 }
 
 pub(super) fn activity_stream(instance: &DbInstance) -> Option<&str> {

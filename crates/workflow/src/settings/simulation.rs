@@ -6,14 +6,14 @@
 use aws_sdk_rds::operation::modify_db_instance::ModifyDbInstanceInput;
 use aws_sdk_rds::operation::restore_db_instance_from_db_snapshot::RestoreDbInstanceFromDbSnapshotInput;
 use aws_sdk_rds::types::{
-    AdditionalStorageVolumeOutput, DbInstance, DbInstanceRole, DbParameterGroupStatus, DbSubnetGroup, DomainMembership,
-    Endpoint, MasterUserSecret, OptionGroupMembership, ProcessorFeature, VpcSecurityGroupMembership,
+    AdditionalStorageVolumeOutput, DbInstance, DbInstanceRole, DbParameterGroupStatus, DbSnapshot, DbSubnetGroup,
+    DomainMembership, Endpoint, MasterUserSecret, OptionGroupMembership, ProcessorFeature, VpcSecurityGroupMembership,
 };
 use proptest::prelude::*;
 
 use crate::options::Cutover;
 
-use super::{Settings, TABLE, Travels};
+use super::{BACKUPS, Settings, TABLE, Travels};
 
 const ENGINES: [&str; 13] = [
     "postgres",
@@ -142,9 +142,18 @@ macro_rules! domain {
     }};
 }
 
+fn is_sql_server(instance: &DbInstance) -> bool {
+    instance.engine().is_some_and(|engine| engine.starts_with("sqlserver"))
+}
+
 /// RestoreDBInstanceFromDBSnapshot from a snapshot of `source` [A32].
 fn restored(source: &DbInstance, request: &RestoreDbInstanceFromDbSnapshotInput) -> Outcome {
     let mut target = with_the_data_of(source);
+    if is_sql_server(source) {
+        let named = [request.iops, request.storage_throughput, request.allocated_storage].iter().any(Option::is_some);
+        refuse_if(named || request.storage_type.is_some(), "SQL Server takes no storage parameters at restore [A1]")?;
+        refuse_if(request.multi_az == Some(false), "SQL Server wants MultiAZ absent [A3]")?;
+    }
     let multi_az = request.multi_az.unwrap_or_default();
     refuse_if(multi_az && request.availability_zone.is_some(), "MultiAZ and AvailabilityZone exclude each other")?;
     target.multi_az = Some(multi_az);
@@ -157,8 +166,15 @@ fn restored(source: &DbInstance, request: &RestoreDbInstanceFromDbSnapshotInput)
         request.db_name.is_some() && !engine.starts_with("oracle") && !engine.starts_with("sqlserver"),
         "DBName only applies to Oracle and SQL Server",
     )?;
-    refuse_if(request.allocated_storage.is_some() && engine.starts_with("sqlserver"), "AllocatedStorage isn't valid")?;
+    refuse_if(
+        request.allocated_storage.is_some_and(|gib| Some(gib) != source.allocated_storage),
+        "the allocated storage is the snapshot's",
+    )?;
     let kind = request.storage_type.as_deref().unwrap_or(if request.iops.is_some() { "io1" } else { "gp3" });
+    refuse_if(
+        kind == "gp3" && request.iops.is_some() && request.allocated_storage.is_none(),
+        "IOPS of gp3 take AllocatedStorage beside them [A23]",
+    )?;
     set_storage(&mut target, kind, request.iops, request.storage_throughput)?;
     target.db_parameter_groups = parameter_group(request.db_parameter_group_name().unwrap_or("default.engine"));
     target.option_group_memberships = option_group(request.option_group_name().unwrap_or("default:engine"));
@@ -204,20 +220,27 @@ fn restored(source: &DbInstance, request: &RestoreDbInstanceFromDbSnapshotInput)
     target.deletion_protection = Some(request.deletion_protection.unwrap_or_default());
     target.domain_memberships = domain!(request);
     refuse_if(request.manage_master_user_password.is_some() && !is_oracle(source), "Applies to RDS for Oracle only")?;
+    refuse_if(
+        request.manage_master_user_password.is_some() && source.multi_tenant == Some(true),
+        "use ModifyTenantDatabase instead",
+    )?;
     target.master_user_secret =
         request.manage_master_user_password.and(secret(request.master_user_secret_kms_key_id()));
-    let volume = |volume: &aws_sdk_rds::types::AdditionalStorageVolume| {
-        AdditionalStorageVolumeOutput::builder()
-            .set_volume_name(volume.volume_name.clone())
-            .set_storage_type(volume.storage_type.clone())
-            .set_allocated_storage(volume.allocated_storage)
-            .set_max_allocated_storage(volume.max_allocated_storage)
-            .set_iops(volume.iops)
-            .set_storage_throughput(volume.storage_throughput)
-            .build()
-    };
-    target.additional_storage_volumes = Some(request.additional_storage_volumes().iter().map(volume).collect());
-    Ok(target)
+    refuse_if(
+        !request.additional_storage_volumes().is_empty(),
+        "the volumes are in the snapshot, and these would be created [A4]",
+    )?;
+    target.additional_storage_volumes = source.additional_storage_volumes.clone();
+    backed_up(target)
+}
+
+/// [A2]
+fn backed_up(instance: DbInstance) -> Outcome {
+    refuse_if(
+        is_sql_server(&instance) && instance.multi_az == Some(true) && instance.backup_retention_period == Some(0),
+        "mirroring takes automated backups",
+    )?;
+    Ok(instance)
 }
 
 /// ModifyDBInstance, applied immediately.
@@ -289,8 +312,12 @@ fn modified(before: &DbInstance, request: &ModifyDbInstanceInput) -> Outcome {
         set_storage(&mut target, kind, request.iops, request.storage_throughput)?;
     }
     if let Some(maximum_gib) = request.max_allocated_storage {
-        refuse_if(Some(maximum_gib) < target.allocated_storage, "below the allocated storage")?;
-        target.max_allocated_storage = Some(maximum_gib).filter(|maximum| Some(*maximum) > target.allocated_storage);
+        let size_gib = target.allocated_storage().unwrap_or_default();
+        refuse_if(
+            maximum_gib != size_gib && maximum_gib * 10 < size_gib * 11,
+            "The maximum allocated storage must be increased by at least 10 percent",
+        )?;
+        target.max_allocated_storage = Some(maximum_gib).filter(|maximum_gib| *maximum_gib > size_gib);
     }
     if let Some(volumes) = &mut target.additional_storage_volumes {
         for change in request.additional_storage_volumes() {
@@ -351,7 +378,7 @@ fn modified(before: &DbInstance, request: &ModifyDbInstanceInput) -> Outcome {
         refuse_if(before.master_user_secret.is_some(), "the key of the secret cannot be changed")?;
         target.master_user_secret = secret(request.master_user_secret_kms_key_id());
     }
-    Ok(target)
+    backed_up(target)
 }
 
 /// AddRoleToDBInstance.
@@ -414,7 +441,8 @@ fn instance(engine: &str, choices: &mut Choices) -> DbInstance {
         _ => (None, None),
     };
     set_storage(&mut source, kind, iops, throughput).expect("legal storage");
-    let room_gib = choices.one_of(&[None, Some(0), Some(200)]);
+    // Off, grown to its limit, nearly so, and with room.
+    let room_gib = choices.one_of(&[None, Some(0), Some(1), Some(200)]);
     source.max_allocated_storage = room_gib.and_then(|room_gib| Some(source.allocated_storage? + room_gib));
     source.dedicated_log_volume = Some(is_open_source && choices.flag());
     if is_oracle || is_sql_server {
@@ -487,7 +515,8 @@ fn instance(engine: &str, choices: &mut Choices) -> DbInstance {
         ]);
     }
 
-    source.backup_retention_period = Some(choices.byte() % 36);
+    let needs_backups = is_sql_server && (multi_az || is_mirrored);
+    source.backup_retention_period = Some((choices.byte() % 36).max(i32::from(needs_backups)));
     source.preferred_backup_window = choices.name("01:00");
     source.backup_target = Some(choices.one_of(&["region", "local"]).to_owned());
     source.preferred_maintenance_window = choices.name("sun:01:00");
@@ -537,7 +566,20 @@ fn apply(changes: super::Changes, target: &DbInstance) -> DbInstance {
 }
 
 fn restore(source: &DbInstance, settings: &Settings) -> DbInstance {
-    assert_accepted(restored(source, &settings.for_restore().build().expect("input")))
+    let snapshot = DbSnapshot::builder().set_allocated_storage(source.allocated_storage).build();
+    assert_accepted(restored(source, &settings.for_restore(&snapshot).build().expect("input")))
+}
+
+/// The same instance otherwise, with the data of that source.
+fn take_the_data_of(source: &DbInstance, other: &mut DbInstance) {
+    let data = with_the_data_of(source);
+    other.engine_version = data.engine_version;
+    other.master_username = data.master_username;
+    other.db_name = data.db_name;
+    other.character_set_name = data.character_set_name;
+    other.nchar_character_set_name = data.nchar_character_set_name;
+    other.timezone = data.timezone;
+    other.multi_tenant = data.multi_tenant;
 }
 
 /// What `apply-settings` does.
@@ -561,7 +603,8 @@ proptest! {
         prop_assert_eq!(restored.deletion_protection(), Some(false), "the undo is not blocked");
         for difference in settings.differences(&Settings::capture(&restored)) {
             let field = TABLE.iter().find(|field| field.setting == Some(difference.field)).expect("a field");
-            prop_assert!(field.travels != Travels::AtRestore, "mended only after the restore: {difference}");
+            let is_late = is_sql_server(&source) && super::rules::STORAGE_PARAMETERS.contains(&difference.field);
+            prop_assert!(field.travels != Travels::AtRestore || is_late, "mended only after the restore: {difference}");
         }
         let target = mend(&settings, restored);
         prop_assert_eq!(settings.differences(&Settings::capture(&target)), vec![]);
@@ -583,7 +626,9 @@ proptest! {
         let before_cutover = settings.without_backups();
 
         let target = mend(&before_cutover, restore(&source, &before_cutover));
-        prop_assert_eq!(target.backup_retention_period(), Some(0));
+        let waits = before_cutover.number(BACKUPS) == Some(0);
+        prop_assert!(waits || is_sql_server(&source));
+        prop_assert_eq!(target.backup_retention_period(), before_cutover.number(BACKUPS));
         prop_assert_eq!(before_cutover.differences(&Settings::capture(&target)), vec![]);
 
         let target = match settings.protection(&target, Cutover::Rename) {
@@ -610,14 +655,7 @@ proptest! {
         other.allocated_storage = source.allocated_storage.map(|gib| if has_grown { gib * 10 / 11 } else { gib });
         let kind = if has_grown { "standard" } else { "gp3" };
         set_storage(&mut other, kind, None, None).expect("legal storage");
-        let data = with_the_data_of(&source);
-        other.engine_version = data.engine_version;
-        other.master_username = data.master_username;
-        other.db_name = data.db_name;
-        other.character_set_name = data.character_set_name;
-        other.nchar_character_set_name = data.nchar_character_set_name;
-        other.timezone = data.timezone;
-        other.multi_tenant = data.multi_tenant;
+        take_the_data_of(&source, &mut other);
 
         let target = mend(&settings, other);
         let again = settings.changes(&target).map(|changes| changes.settings);
@@ -632,6 +670,38 @@ proptest! {
         ];
         for difference in settings.differences(&Settings::capture(&target)) {
             prop_assert!(unmendable.contains(&difference.field), "{difference}");
+        }
+    }
+
+    /// Whatever somebody makes of the source while the target is restored.
+    #[test]
+    fn what_the_source_becomes_arrives_or_is_told(
+        engine in any_engine(),
+        choices in any_choices(),
+        later_choices in any_choices(),
+    ) {
+        let source = instance(engine, &mut Choices(choices.iter()));
+        let planned = Settings::capture(&source);
+        let target = mend(&planned, restore(&source, &planned));
+
+        let mut later = instance(engine, &mut Choices(later_choices.iter()));
+        take_the_data_of(&source, &mut later);
+        later.backup_target = source.backup_target.clone();
+        later.allocated_storage = later.allocated_storage.max(source.allocated_storage);
+        later.master_user_secret = later.master_user_secret.filter(|_| later.multi_tenant != Some(true));
+        let now = Settings::capture(&later);
+        let followed = now.clone().as_far_as_followed(&planned);
+        let target = mend(&followed, target);
+        let there = Settings::capture(&target);
+        prop_assert_eq!(followed.differences(&there), vec![]);
+        prop_assert!(followed.changes(&target).is_none(), "repeating it changes nothing");
+
+        let changed = now.changed_since(&planned);
+        let tolerated = followed.tolerated(&there);
+        for difference in now.differences(&there) {
+            let is_told = tolerated.iter().any(|told| told.field == difference.field)
+                || changed.iter().any(|told| told.starts_with(&format!("{}: ", difference.field)));
+            prop_assert!(is_told, "{difference}");
         }
     }
 

@@ -9,31 +9,37 @@ use serde_json::json;
 
 use super::field::Read::{Flag, Json, Number, Records, Text, Texts};
 use super::field::{Field, Modify, Restore, Set};
-use super::{notes, rules};
+use super::{SECURITY_GROUPS, membership, notes, rules};
+
+const NOT_ORDERABLE: &str = "if it cannot be ordered for the engine version";
 
 /// How every field of a DB instance travels.
 pub const TABLE: &[Field] = &[
     // The data, and what is part of it.
-    Field::in_snapshot("EngineVersion", Text(DbInstance::engine_version), ""),
+    Field::in_snapshot("EngineVersion", Text(DbInstance::engine_version), "")
+        .asked("if the version is retired", "rds:DescribeDBEngineVersions")
+        .may_differ_if(rules::version_is_of_an_earlier_day),
     Field::in_snapshot("MasterUsername", Text(DbInstance::master_username), ""),
     Field::in_snapshot("CharacterSetName", Text(DbInstance::character_set_name), ""),
     Field::in_snapshot("NcharCharacterSetName", Text(DbInstance::nchar_character_set_name), ""),
     Field::in_snapshot("Timezone", Text(DbInstance::timezone), ""),
     Field::in_snapshot("MultiTenant", Flag(DbInstance::multi_tenant), "").noting(notes::tenant_databases),
-    Field::in_snapshot(
-        "AllocatedStorage",
-        Number(DbInstance::allocated_storage),
-        "Storage cannot shrink; if the source grows meanwhile, the target grows after it.",
-    )
-    .same_if(rules::target_is_not_smaller)
-    .modify(rules::STORAGE_PARAMETERS, Set::With(rules::modify_storage)),
+    Field::in_snapshot("AllocatedStorage", Number(DbInstance::allocated_storage), "The snapshot's.")
+        .settled("Named only beside IOPS; storage cannot shrink, and a source that grows meanwhile is not followed.")
+        .may_differ_if(rules::size_is_the_snapshots),
+    Field::in_snapshot("AdditionalStorageVolumes", Records(rules::additional_volumes), "")
+        .settled("Not named at the restore, which takes volumes to create.")
+        .modify(&["AdditionalStorageVolumes"], Set::With(rules::modify_additional_volumes))
+        .may_differ_if(rules::volumes_are_the_snapshots),
     // What RestoreDBInstanceFromDBSnapshot takes.
     Field::at_restore("Engine", Text(DbInstance::engine), "")
         .restore(&["Engine"], Set::Text(Restore::set_engine))
         .noting(notes::custom_engine),
     Field::at_restore("DBName", Text(DbInstance::db_name), "Passed for Oracle and SQL Server, else in the snapshot.")
+        .settled("Refused from other engines, and of a container with many tenants.")
         .restore(&["DBName"], Set::With(rules::restore_db_name)),
     Field::at_restore("DBInstanceClass", Text(DbInstance::db_instance_class), "")
+        .asked(NOT_ORDERABLE, "rds:DescribeOrderableDBInstanceOptions")
         .restore(&["DBInstanceClass"], Set::Text(Restore::set_db_instance_class))
         .modify(&["DBInstanceClass"], Set::Text(Modify::set_db_instance_class)),
     Field::at_restore("ProcessorFeatures", Json(rules::processor_features), "")
@@ -44,6 +50,7 @@ pub const TABLE: &[Field] = &[
         .modify(&["LicenseModel"], Set::Text(Modify::set_license_model)),
     Field::at_restore("EngineLifecycleSupport", Text(DbInstance::engine_lifecycle_support), "")
         .only_if(rules::has_extended_support, "Only MySQL and PostgreSQL have a choice.")
+        .asked("if extended support is off and standard support over", "rds:DescribeDBMajorEngineVersions")
         .restore(&["EngineLifecycleSupport"], Set::Text(Restore::set_engine_lifecycle_support))
         .modify(&["EngineLifecycleSupport"], Set::Text(Modify::set_engine_lifecycle_support)),
     Field::at_restore("AutoMinorVersionUpgrade", Flag(DbInstance::auto_minor_version_upgrade), "")
@@ -52,46 +59,57 @@ pub const TABLE: &[Field] = &[
     // MySQL's time zone is one of the parameters [A18].
     Field::at_restore("DBParameterGroups", Text(rules::parameter_group), "")
         .carried_as("DBParameterGroupName")
+        .with_status(membership::parameter_groups)
         .restore(&["DBParameterGroupName"], Set::Text(Restore::set_db_parameter_group_name))
         .modify(&["DBParameterGroupName"], Set::Text(Modify::set_db_parameter_group_name))
         .noting(notes::parameters_pending_reboot),
     Field::at_restore("OptionGroupMemberships", Text(rules::option_group), "")
         .carried_as("OptionGroupName")
+        .with_status(membership::option_groups)
         .restore(&["OptionGroupName"], Set::Text(Restore::set_option_group_name))
         .modify(&["OptionGroupName"], Set::Text(Modify::set_option_group_name)),
-    Field::at_restore("StorageType", Text(DbInstance::storage_type), "")
-        .restore(&["StorageType"], Set::Text(Restore::set_storage_type))
+    Field::at_restore("StorageType", Text(DbInstance::storage_type), "SQL Server takes it only after the restore.")
+        .asked(NOT_ORDERABLE, "rds:DescribeOrderableDBInstanceOptions")
+        .restore(&["StorageType"], Set::With(rules::restore_storage_type))
         .modify(rules::STORAGE_PARAMETERS, Set::With(rules::modify_storage)),
-    Field::at_restore("Iops", Number(DbInstance::iops), "")
+    Field::at_restore("Iops", Number(DbInstance::iops), "SQL Server takes them only after the restore.")
         .only_if(rules::takes_iops, rules::IOPS_NOT_TAKEN)
-        .restore(&["Iops"], Set::Number(Restore::set_iops))
-        .modify(rules::STORAGE_PARAMETERS, Set::With(rules::modify_storage_performance))
+        .settled("Named with the allocated storage, where the snapshot is large enough.")
+        .restore(&["Iops", "AllocatedStorage"], Set::With(rules::restore_iops))
+        .modify(rules::STORAGE_PARAMETERS, Set::With(rules::modify_storage))
+        .may_differ_if(rules::iops_are_rdss)
         .noting(notes::performance_below_threshold),
-    Field::at_restore("StorageThroughput", Number(DbInstance::storage_throughput), "")
-        .only_if(rules::takes_throughput, rules::THROUGHPUT_NOT_TAKEN)
-        .restore(&["StorageThroughput"], Set::Number(Restore::set_storage_throughput))
-        .modify(rules::STORAGE_PARAMETERS, Set::With(rules::modify_storage_performance)),
+    Field::at_restore(
+        "StorageThroughput",
+        Number(DbInstance::storage_throughput),
+        "SQL Server takes it only after the restore.",
+    )
+    .only_if(rules::takes_throughput, rules::THROUGHPUT_NOT_TAKEN)
+    .settled("Named where the snapshot is large enough.")
+    .restore(&["StorageThroughput"], Set::With(rules::restore_throughput))
+    .modify(rules::STORAGE_PARAMETERS, Set::With(rules::modify_storage))
+    .may_differ_if(rules::throughput_is_rdss),
     Field::at_restore("DedicatedLogVolume", Flag(DbInstance::dedicated_log_volume), "")
         .restore(&["DedicatedLogVolume"], Set::FlagIfOn(Restore::set_dedicated_log_volume))
         .modify(&["DedicatedLogVolume"], Set::Flag(Modify::set_dedicated_log_volume)),
-    Field::at_restore("AdditionalStorageVolumes", Records(rules::additional_volumes), "")
-        .restore(&["AdditionalStorageVolumes"], Set::With(rules::restore_additional_volumes))
-        .modify(&["AdditionalStorageVolumes"], Set::With(rules::modify_additional_volumes)),
     Field::at_restore("MultiAZ", Flag(rules::multi_az), "")
-        .restore(&["MultiAZ"], Set::Flag(Restore::set_multi_az))
+        .settled("Named only if on: SQL Server refuses `false`.")
+        .restore(&["MultiAZ"], Set::FlagIfOn(Restore::set_multi_az))
         .modify(&["MultiAZ"], Set::Flag(Modify::set_multi_az)),
     Field::at_restore("AvailabilityZone", Text(DbInstance::availability_zone), "")
         .only_if(rules::is_single_az, "RDS takes no zone for a Multi-AZ instance and chooses both.")
-        .restore(&["AvailabilityZone"], Set::Text(Restore::set_availability_zone)),
+        .settled("Refused with Multi-AZ, and not named then.")
+        .restore(&["AvailabilityZone"], Set::Text(Restore::set_availability_zone))
+        .may_differ_if(rules::zone_is_rdss),
     Field::at_restore("DBSubnetGroup", Text(rules::subnet_group), "")
         .carried_as("DBSubnetGroupName")
         .restore(&["DBSubnetGroupName"], Set::Text(Restore::set_db_subnet_group_name))
         .modify(&["DBSubnetGroupName", "VpcSecurityGroupIds"], Set::With(rules::modify_subnet_group)),
-    Field::at_restore("VpcSecurityGroups", Texts(rules::active_security_groups), "All active ones.")
-        .carried_as("VpcSecurityGroupIds")
+    Field::at_restore("VpcSecurityGroups", Texts(rules::security_groups), "All but those that are being removed.")
+        .carried_as(SECURITY_GROUPS)
+        .with_status(membership::security_groups)
         .restore(&["VpcSecurityGroupIds"], Set::Texts(Restore::set_vpc_security_group_ids))
-        .modify(&["VpcSecurityGroupIds"], Set::Texts(Modify::set_vpc_security_group_ids))
-        .noting(notes::inactive_security_groups),
+        .modify(&["VpcSecurityGroupIds"], Set::Texts(Modify::set_vpc_security_group_ids)),
     Field::at_restore("NetworkType", Text(DbInstance::network_type), "")
         .restore(&["NetworkType"], Set::Text(Restore::set_network_type))
         .modify(&["NetworkType"], Set::Text(Modify::set_network_type)),
@@ -106,14 +124,14 @@ pub const TABLE: &[Field] = &[
         .restore(&["EnableCustomerOwnedIp"], Set::FlagIfOn(Restore::set_enable_customer_owned_ip))
         .modify(&["EnableCustomerOwnedIp"], Set::Flag(Modify::set_enable_customer_owned_ip)),
     Field::at_restore("CACertificateIdentifier", Text(DbInstance::ca_certificate_identifier), "")
+        .asked("if the certificate authority has expired or is gone", "rds:DescribeCertificates")
         .restore(&["CACertificateIdentifier"], Set::Text(Restore::set_ca_certificate_identifier))
-        .modify(&["CACertificateIdentifier"], Set::Text(Modify::set_ca_certificate_identifier))
-        .noting(notes::expired_certificate_authority),
+        .modify(&["CACertificateIdentifier"], Set::Text(Modify::set_ca_certificate_identifier)),
     Field::at_restore("DomainMemberships", Json(rules::domain), "The target joins as a computer of its own.")
         .carried_as("Domain")
+        .with_status(membership::domains)
         .restore(rules::DOMAIN, Set::With(rules::restore_domain))
-        .modify(rules::DOMAIN_CHANGES, Set::With(rules::modify_domain))
-        .noting(notes::failed_domain_membership),
+        .modify(rules::DOMAIN_CHANGES, Set::With(rules::modify_domain)),
     Field::at_restore(
         "IAMDatabaseAuthenticationEnabled",
         Flag(DbInstance::iam_database_authentication_enabled),
@@ -129,6 +147,7 @@ pub const TABLE: &[Field] = &[
         .restore(&["CopyTagsToSnapshot"], Set::Flag(Restore::set_copy_tags_to_snapshot))
         .modify(&["CopyTagsToSnapshot"], Set::Flag(Modify::set_copy_tags_to_snapshot)),
     Field::at_restore("BackupRetentionPeriod", Number(DbInstance::backup_retention_period), "")
+        .settled("Never 0 for a SQL Server that is Multi-AZ.")
         .restore(&["BackupRetentionPeriod"], Set::Number(Restore::set_backup_retention_period))
         .modify(&["BackupRetentionPeriod"], Set::Number(Modify::set_backup_retention_period))
         .noting(notes::first_backup),
@@ -140,8 +159,11 @@ pub const TABLE: &[Field] = &[
     // What only ModifyDBInstance takes.
     Field::after_restore("PreferredMaintenanceWindow", Text(DbInstance::preferred_maintenance_window), "")
         .modify(&["PreferredMaintenanceWindow"], Set::Text(Modify::set_preferred_maintenance_window)),
-    Field::after_restore("MaxAllocatedStorage", Number(rules::max_allocated_storage), "")
-        .modify(&["MaxAllocatedStorage"], Set::With(rules::modify_max_allocated_storage)),
+    Field::after_restore("MaxAllocatedStorage", Number(DbInstance::max_allocated_storage), "")
+        .settled("Refused below 110 % of the allocated storage, and not set then.")
+        .modify(&["MaxAllocatedStorage"], Set::With(rules::modify_storage_limit))
+        .may_differ_if(rules::storage_limits_are_alike)
+        .noting(notes::storage_limit_is_near),
     Field::after_restore("MonitoringInterval", Number(rules::monitoring_interval), "")
         .modify(&["MonitoringInterval", "MonitoringRoleArn"], Set::With(rules::modify_monitoring)),
     Field::after_restore("MonitoringRoleArn", Text(DbInstance::monitoring_role_arn), "")
@@ -153,9 +175,11 @@ pub const TABLE: &[Field] = &[
         "Its history stays with the source.",
     )
     .modify(rules::INSIGHTS_PARAMETERS, Set::With(rules::modify_insights)),
-    Field::after_restore("PerformanceInsightsKMSKeyId", Text(DbInstance::performance_insights_kms_key_id), "")
+    Field::after_restore(rules::INSIGHTS_KEY, Text(DbInstance::performance_insights_kms_key_id), "")
         .only_if(rules::has_insights, rules::INSIGHTS_OFF)
-        .modify(rules::INSIGHTS_PARAMETERS, Set::With(rules::modify_insights_key)),
+        .asked("if the key cannot be used", "kms:DescribeKey")
+        .modify(rules::INSIGHTS_PARAMETERS, Set::With(rules::modify_insights_key))
+        .may_differ_if(rules::has_no_insights),
     Field::after_restore(
         "PerformanceInsightsRetentionPeriod",
         Number(DbInstance::performance_insights_retention_period),
@@ -170,14 +194,16 @@ pub const TABLE: &[Field] = &[
         Text(rules::master_user_secret_key),
         "A new secret with a new password; Oracle gets it at restore.",
     )
-    .carried_as("MasterUserSecretKmsKeyId")
+    .carried_as(rules::SECRET_KEY)
+    .asked("if the key cannot be used", "kms:DescribeKey")
     .restore(&["ManageMasterUserPassword", "MasterUserSecretKmsKeyId"], Set::With(rules::restore_master_user_secret))
     .modify(&["ManageMasterUserPassword", "MasterUserSecretKmsKeyId"], Set::With(rules::modify_master_user_secret))
     .noting(notes::new_master_user_secret),
     // What has an API of its own.
     Field::by_its_own_api("AssociatedRoles", Records(rules::roles), "AddRoleToDBInstance.")
         .carried_as("AssociatedRoles")
-        .noting(notes::unusable_roles),
+        .with_status(membership::roles)
+        .may_differ_if(rules::has_all_roles),
     Field::by_its_own_api(
         "TagList",
         Json(|instance| {
@@ -365,7 +391,7 @@ const NEVER_RESTORED: &[(&str, &str)] = &[
     ("DBInstanceIdentifier", "the step names the target"),
     ("DBSnapshotIdentifier", "the step names the snapshot"),
     ("Tags", "the step passes the user's and its own"),
-    ("AllocatedStorage", "the snapshot's: storage cannot shrink, and SQL Server refuses the parameter"), // [A1]
+    ("AdditionalStorageVolumes", "volumes to create; those of the source are in the snapshot [A4]"),
     ("UseDefaultProcessorFeatures", "the default where no ProcessorFeatures are passed"),
     ("DeletionProtection", "comes last, since it blocks the undo"),
     ("DBCapacityReservationIdentifier", "the source holds the reserved unit"),

@@ -13,7 +13,7 @@
 //! until enough further percent have come as predicted.
 //!
 //! The constants are the ones with which [`simulation`] keeps every limit that its tests state;
-//! `cargo run -p workflow --example waiting` prints its table.
+//! `cargo run -p waiting --example waiting` prints its table.
 
 pub mod simulation;
 

@@ -6,5 +6,5 @@ fn main() {
     println!(
         "Waits of 90 to 100 % of the time given. Overshoot: from the end of what is waited for to the look that sees it.\n"
     );
-    print!("{}", workflow::wait::simulation::table());
+    print!("{}", waiting::simulation::table());
 }

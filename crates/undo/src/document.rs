@@ -1,0 +1,128 @@
+//! What the undo reads of an execution's state document, also of one that an earlier version wrote: fields that
+//! it does not know are left alone.
+
+use serde::Deserialize;
+use serde_json::Value;
+use workflow::Error;
+use workflow::finish::Finishing;
+use workflow::ids::{InstanceId, SnapshotId};
+use workflow::options::{Cutover, OnFailure, Snapshots};
+use workflow::owner::{Owner, TagPair};
+use workflow::serve::decode;
+use workflow::settings::Settings;
+use workflow::wanted::Wanted;
+
+use crate::Response;
+use crate::failure::Caught;
+
+/// How far an execution has got.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    #[default]
+    Planning,
+    Preparing,
+    /// The source may have other security groups or another name.
+    Cutover,
+    /// The target is proven and, with a cutover, has the name.
+    Committed,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Document {
+    #[serde(default)]
+    pub(crate) phase: Phase,
+    #[serde(default)]
+    pub(crate) instance_id: Option<String>,
+    /// What the failed step's Catch caught.
+    #[serde(default)]
+    pub(crate) error: Option<Caught>,
+    #[serde(default)]
+    pub(crate) undo: Option<Response>,
+    /// Only where an undo from outside looks after another execution.
+    #[serde(default)]
+    pub(crate) recovery: Option<Recovery>,
+    /// `None` if the execution failed before its plan was made: then there is nothing of it.
+    #[serde(skip)]
+    pub(crate) planned: Option<Planned>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Recovery {
+    pub(crate) execution: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Planned {
+    pub(crate) owner: Owner,
+    pub(crate) instance_id: InstanceId,
+    pub(crate) no_encrypted_snapshot_id: SnapshotId,
+    pub(crate) encrypted_snapshot_id: SnapshotId,
+    pub(crate) encrypted_instance_id: InstanceId,
+    pub(crate) unencrypted_instance_id: InstanceId,
+    pub(crate) options: Chosen,
+    pub(crate) final_settings: Settings,
+    pub(crate) tags: Vec<TagPair>,
+    #[serde(default)]
+    pub(crate) target: Target,
+    #[serde(default)]
+    pub(crate) fenced: Option<Fenced>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Chosen {
+    pub(crate) on_failure: OnFailure,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) cutover: Cutover,
+    pub(crate) isolation_security_group_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) resource_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Fenced {
+    pub(crate) security_groups_before: Option<Vec<String>>,
+}
+
+impl Document {
+    pub(crate) fn read(state: &Value) -> Result<Self, Error> {
+        let mut document: Self = decode(state.clone())?;
+        if state.get("owner").is_some() {
+            document.planned = Some(decode(state.clone())?);
+        }
+        Ok(document)
+    }
+
+    pub(crate) fn recovered_execution(&self) -> Option<&str> {
+        self.recovery.as_ref()?.execution.as_deref()
+    }
+}
+
+impl Planned {
+    pub(crate) fn finishing(&self) -> Finishing {
+        Finishing {
+            owner: self.owner.clone(),
+            no_encrypted_snapshot_id: self.no_encrypted_snapshot_id.clone(),
+            encrypted_snapshot_id: self.encrypted_snapshot_id.clone(),
+            encrypted_instance_id: self.encrypted_instance_id.clone(),
+            unencrypted_instance_id: self.unencrypted_instance_id.clone(),
+            target_resource_id: self.target.resource_id.clone(),
+            snapshots: self.options.snapshots,
+            cutover: self.options.cutover,
+        }
+    }
+
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            source_resource_id: self.owner.source_resource_id.clone(),
+            instance_id: self.instance_id.to_string(),
+            cutover: self.options.cutover,
+            quarantine_security_group_id: None,
+            settings: self.final_settings.clone(),
+            tags: self.tags.clone(),
+        }
+    }
+}

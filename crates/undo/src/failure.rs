@@ -1,0 +1,138 @@
+//! What a failed execution says: the first error's name, its cause in plain words, what still exists.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use workflow::options::OnFailure;
+use workflow::sweep::still_there;
+
+use crate::Response;
+use crate::document::{Document, Planned};
+
+/// What a Catch puts into the state.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Caught {
+    #[serde(rename = "Error")]
+    pub error: String,
+    /// Text, or the JSON in which Lambda wraps an error of ours; a time-out can come without one.
+    #[serde(rename = "Cause", default)]
+    pub cause: String,
+}
+
+/// What the Fail state and the mail take.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    pub error: String,
+    pub cause: String,
+    /// Of the mail.
+    pub subject: String,
+}
+
+/// For an execution that failed before its plan was made.
+pub(crate) fn nothing_was_created(document: &Document) -> Response {
+    let (error, cause) = first_error(document);
+    let instance = document.instance_id.as_deref().unwrap_or("an instance");
+    // An execution that cannot be read leaves nobody knows what.
+    let whole = document.recovery.as_ref().is_none_or(|recovery| recovery.execution.is_some());
+    let result = if whole { "failed" } else { "needs you" };
+    let failure = Failure { error, cause, subject: format!("rds-encrypt: {instance} {result}") };
+    Response { ready: true, whole, failure: Some(failure), ..Response::default() }
+}
+
+pub(crate) fn compose(document: &Document, planned: &Planned, response: &Response, execution: &str) -> Failure {
+    let (error, mut cause) = first_error(document);
+    if let Some(stuck) = &response.stuck {
+        let what = if response.past_commit_point { "NOT finished" } else { "NOT put back" };
+        cause.push_str(&format!(" {what}: {stuck}."));
+    }
+    for note in &response.notes {
+        cause.push_str(&format!(" {note}"));
+    }
+    let cause = format!("{cause} {}", outcome(planned, response, execution));
+    let result = match document.recovery {
+        None => "failed",
+        Some(_) if !response.whole => "needs you",
+        Some(_) if response.past_commit_point => "was finished",
+        Some(_) if planned.options.on_failure == OnFailure::Keep => "was kept",
+        Some(_) => "was undone",
+    };
+    Failure { error, cause, subject: format!("rds-encrypt: {} {result}", planned.instance_id) }
+}
+
+/// The name and the sentence of what went wrong first.
+fn first_error(document: &Document) -> (String, String) {
+    let Some(caught) = &document.error else {
+        return ("StepFailed".to_owned(), "The state holds no error.".to_owned());
+    };
+    let error = public_name(&caught.error);
+    // A time-out comes without a cause.
+    let original = Some(caught.error.clone()).filter(|original| *original != error);
+    let said = Some(plain(&caught.cause)).filter(|said| !said.is_empty());
+    let mut cause = original.into_iter().chain(said).collect::<Vec<_>>().join(": ");
+    if !cause.ends_with('.') {
+        cause.push('.');
+    }
+    (error, cause)
+}
+
+/// Step Functions refuses a Fail state's error name that begins with `States.`.
+fn public_name(error: &str) -> String {
+    match error {
+        "States.Timeout" | "Sandbox.Timedout" => "StepTimedOut",
+        reserved if reserved.starts_with("States.") => "StepFailed",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// Lambda hands an error over as `{"errorType": …, "errorMessage": …}`; a time-out is plain text.
+fn plain(cause: &str) -> String {
+    let wrapped: Option<Value> = serde_json::from_str(cause).ok();
+    let message = wrapped.as_ref().and_then(|wrapped| wrapped.get("errorMessage")).and_then(Value::as_str);
+    message.unwrap_or(cause).trim().to_owned()
+}
+
+fn outcome(planned: &Planned, response: &Response, execution: &str) -> String {
+    let Response { deleted, kept, remaining, .. } = response;
+    let left = (!remaining.is_empty()).then(|| format!("NOT deleted: {}", still_there(remaining)));
+    if response.stuck.is_some() {
+        return match kept.as_slice() {
+            [] => format!("Nothing that this execution made exists.{}", by_hand(execution)),
+            kept => format!("Left as it is: {}.{}", kept.join(", "), by_hand(execution)),
+        };
+    }
+    if response.past_commit_point {
+        let finished =
+            format!("The target is proven and stays; what was left to do is done. Kept: {}.", kept.join(", "));
+        let deleted = (!deleted.is_empty()).then(|| format!("Deleted: {}.", deleted.join(", ")));
+        return [Some(finished), deleted, left].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    }
+    if planned.options.on_failure == OnFailure::Keep {
+        return match kept.as_slice() {
+            [] => "Nothing of this execution exists.".to_owned(),
+            kept => format!("Left as it is: {}.{}", kept.join(", "), resume(execution)),
+        };
+    }
+    let undone = (!deleted.is_empty()).then(|| format!("Undone: deleted {}.", deleted.join(", ")));
+    match (undone, left) {
+        (None, None) => "Nothing of this execution was there to delete.".to_owned(),
+        (undone, left) => undone.into_iter().chain(left).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// No plan can go on with it: the source has another name, or the name leads to the target.
+fn by_hand(execution: &str) -> String {
+    format!(
+        " The state machine undo-instance does what is left to do: it starts by itself when an execution fails, and \
+         again by hand, once the reason is gone, with {{\"executionArn\":\"{execution}\"}}."
+    )
+}
+
+fn resume(execution: &str) -> String {
+    let Some((machine, _)) = execution.rsplit_once(':') else { return String::new() };
+    let machine = machine.replacen(":execution:", ":stateMachine:", 1);
+    format!(
+        " To go on with it, give the first input again and name this execution: aws stepfunctions start-execution \
+         --state-machine-arn {machine} --input '{{…, \"resume\": \"{execution}\"}}'"
+    )
+}
