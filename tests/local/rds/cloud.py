@@ -2,15 +2,27 @@
 
 import itertools
 
-from . import lifecycle
+from . import deployment, lifecycle
 from .clock import Clock
 from .endpoints import Endpoints
-from .records import DEFAULT_QUOTAS, Instance, Records, utc_now
+from .records import DEFAULT_QUOTAS, Deployment, Instance, Records, Snapshot, utc_now
 from .storage import FileStorage
 
 # Statuses from which a request is refused although AWS's documentation names no list; settable,
 # since what AWS really does differs between engines and years.
 DEFAULT_UNDELETABLE_STATUSES = ["creating", "deleting", "renaming", "rebooting"]
+# Of an event's id, where it is not "creation" (RDS User Guide, "Amazon RDS event categories and event messages").
+EVENT_CATEGORIES = {
+    **dict.fromkeys(("RDS-EVENT-0003", "RDS-EVENT-0246"), "deletion"),
+    **dict.fromkeys(("RDS-EVENT-0247", "RDS-EVENT-0248", "RDS-EVENT-0250", "RDS-EVENT-0251"), "notification"),
+    **dict.fromkeys(("RDS-EVENT-0245", "RDS-EVENT-0249", "RDS-EVENT-0252"), "failure"),
+}
+# The same chapter: an event's detail-type and SourceType.
+EVENT_SOURCES = {
+    Instance: ("RDS DB Instance Event", "DB_INSTANCE"),
+    Snapshot: ("RDS DB Snapshot Event", "SNAPSHOT"),
+    Deployment: ("RDS Blue Green Deployment Event", "BLUE_GREEN_DEPLOYMENT"),
+}
 
 
 class Cloud:
@@ -45,6 +57,7 @@ class Cloud:
         self.majors_past_support = []
         # See iam/tags.py.
         self.tag_delay_seconds = 180
+        self.blue_green = dict(deployment.PLAYS)
         # Results that tests gave operations, and the EventBridge events that RDS would have sent.
         self.replies = {}
         self.events = []
@@ -80,22 +93,27 @@ class Cloud:
 
     def drop(self, record):
         """Ends the server and removes the data of a record that is gone."""
+        if isinstance(record, Deployment):
+            return
+        storage = self.storage_of(record)
         if isinstance(record, Instance):
             self.close_endpoint(record)
-        self.storage_of(record).delete(record)
+            for instance in [*record.followers, record]:
+                storage.detach(instance)
+        storage.delete(record)
 
     def tell(self, record, event_id, message):
         """Queues an EventBridge event as RDS sends it (RDS User Guide, "Amazon RDS event categories")."""
-        kind = "INSTANCE" if isinstance(record, Instance) else "SNAPSHOT"
+        detail_type, source_type = EVENT_SOURCES[type(record)]
         self.events.append({
             "number": next(self._event_numbers),
             "source": "aws.rds",
-            "detail-type": f"RDS DB {kind.title()} Event",
+            "detail-type": detail_type,
             "resources": [record.arn],
             "time": utc_now().isoformat(timespec="milliseconds"),
             "detail": {
-                "EventCategories": ["deletion" if event_id == "RDS-EVENT-0003" else "creation"],
-                "SourceType": "DB_INSTANCE" if kind == "INSTANCE" else "SNAPSHOT",
+                "EventCategories": [EVENT_CATEGORIES.get(event_id, "creation")],
+                "SourceType": source_type,
                 "SourceArn": record.arn,
                 "Date": utc_now().isoformat(timespec="milliseconds"),
                 "Message": message,
@@ -107,8 +125,7 @@ class Cloud:
     def reset(self):
         """Back to an empty cloud with the default settings; the time scale stays."""
         with self.records.lock:
-            records = [*self.records.instances.values(), *self.records.snapshots.values()]
-            for record in records:
+            for record in self.records.all():
                 self.discard(record)
             self.records.quotas = dict(DEFAULT_QUOTAS)
         self.reset_settings()

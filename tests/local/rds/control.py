@@ -7,18 +7,19 @@
                                              lifecycle.py); progress_shape (linear, stalled, stuck, falling, absent);
                                              quotas (DBInstances, ManualSnapshots, AllocatedStorage);
                                              undeletable_statuses; copy_of_deleted_source (failed or gone);
-                                             publish_metrics (DatabaseConnections, a datapoint a minute);
+                                             publish_metrics (a datapoint a minute);
                                              retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
-                                             tag_delay_seconds (until a tag counts for authorization)
-    GET    /local/instances                  all of them, also hidden ones (/local/snapshots likewise)
+                                             tag_delay_seconds (until a tag counts for authorization); blue_green (PLAYS in deployment.py)
+    GET    /local/instances                  all of them, also hidden ones (/local/snapshots, /local/deployments too)
     GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
     PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
                                              {"fields": any of DBInstance, "port", "master_password"}.
-                                             Groups that it names are made too. 409 if it is there.
+                                             Groups that it names are made too, and it becomes a replica of the
+                                             instance that it names as its source. 409 if it is there.
     PUT    /local/snapshots/<id>             makes a snapshot likewise; DBInstanceIdentifier in the fields names
                                              an instance whose data and settings it takes, as of now
-    PATCH  /local/instances/<id>             sets {"fields", "connections"}; a status set here stays until a request
-                                             changes it; connections are clients for DatabaseConnections to count
+    PATCH  /local/instances/<id>             sets {"fields", "connections", "free_storage_bytes", "lag_seconds"}; a status
+                                             set here stays until a request changes it; the others are for CloudWatch
     DELETE /local/instances/<id>             takes it away at once
     PUT    /local/instances/<id>/data        {"data": text}: a client's write to a file-backed instance
     POST   /local/instances/<id>/maintenance applies what waits for the maintenance window
@@ -53,10 +54,10 @@ from moto.moto_api._internal.models import moto_api_backend
 
 from iam.asks import Ask
 
-from . import lifecycle, operations, seeds
-from .records import Instance, ServiceError, Snapshot
+from . import deployment, lifecycle, operations, seeds
+from .records import Deployment, Instance, ServiceError, Snapshot
 
-KINDS = {"instances": Instance, "snapshots": Snapshot}
+KINDS = {"instances": Instance, "snapshots": Snapshot, "deployments": Deployment}
 
 
 class BadRequest(Exception):
@@ -123,7 +124,7 @@ class Control:
     def _patch_settings(self, body):
         known = self._get_settings()
         _check_keys(body, known, "setting")
-        for name in ("durations", "quotas"):
+        for name in ("blue_green", "durations", "quotas"):
             _check_keys(body.get(name, {}), known[name], name)
         if body.get("progress_shape", "linear") not in lifecycle.PROGRESS_SHAPES:
             raise BadRequest(f"progress_shape is one of {', '.join(lifecycle.PROGRESS_SHAPES)}")
@@ -132,7 +133,8 @@ class Control:
         with self.cloud.records.lock:
             self.cloud.records.quotas |= body.get("quotas", {})
             self.cloud.durations |= body.get("durations", {})
-            for name in CLOUD_SETTINGS - {"durations"}:
+            self.cloud.blue_green |= body.get("blue_green", {})
+            for name in CLOUD_SETTINGS - {"blue_green", "durations"}:
                 setattr(self.cloud, name, body.get(name, known[name]))
         return self._get_settings()
 
@@ -156,12 +158,14 @@ class Control:
         maker = operations.outside_request(self.cloud)
         if kind is Instance:
             record = seeds.instance(maker, identifier, fields, body.get("port"), body.get("master_password", "seeded-password"))
-        else:
+        elif kind is Snapshot:
             record = seeds.snapshot(maker, identifier, fields)
+        else:
+            raise BadRequest("a deployment is made by CreateBlueGreenDeployment")
         return self._show(record)
 
     def _patch_record(self, kind, identifier, body):
-        _check_keys(body, {"fields", "connections"}, "key")
+        _check_keys(body, {"fields", *(MEASURED if kind is Instance else ())}, "key")
         fields = body.get("fields", {})
         _check_fields(kind, fields)
         record = self._record(kind, identifier)
@@ -169,7 +173,8 @@ class Control:
             if kind.STATUS in fields:
                 lifecycle.halt(self.cloud, record)
             record.fields |= fields
-            record.connections = body.get("connections", getattr(record, "connections", None))
+            for name in MEASURED & set(body):
+                setattr(record, name, body[name])
         return self._show(record)
 
     def _delete_record(self, kind, identifier):
@@ -193,6 +198,8 @@ class Control:
         return record
 
     def _show(self, record):
+        if isinstance(record, Deployment):
+            return {"fields": deployment.describe(record, self.cloud.records)}
         storage = self.cloud.storage_of(record)
         data = storage.read(record) if storage is self.cloud.files else None
         return {"fields": lifecycle.describe(self.cloud, record), "data": data, "hidden": getattr(record, "hidden", False)}
@@ -246,14 +253,16 @@ class Control:
         return {}
 
 
+# Of an instance: what CloudWatch says of it.
+MEASURED = {"connections", "free_storage_bytes", "lag_seconds"}
 CLOUD_SETTINGS = {
-    "durations", "progress_shape", "undeletable_statuses", "copy_of_deleted_source", "publish_metrics", "retired_versions", "majors_past_support",
-    "tag_delay_seconds",
+    "blue_green", "durations", "progress_shape", "undeletable_statuses", "copy_of_deleted_source", "publish_metrics", "retired_versions",
+    "majors_past_support", "tag_delay_seconds",
 }
 
 
 def _check_fields(kind, fields):
-    _check_keys(fields, get_service_model("rds").shape_for("DBInstance" if kind is Instance else "DBSnapshot").members, "field")
+    _check_keys(fields, get_service_model("rds").shape_for(kind.SHAPE).members, "field")
 
 
 def _check_keys(given, known, what):

@@ -23,12 +23,15 @@ A rule says which call it means and what happens to it:
     {"type": "status", "status"}                the call's resource changes to that status and stays in it
     {"type": "fields", "fields"}                the call's resource has these fields from now on, whatever the call says
     {"type": "vanish"}                          the call's resource is gone
+    {"type": "promote"}                         the call's resource, a replica, is made an instance of its own
+    {"type": "play", "plays"}                   the call's deployment behaves so (PLAYS in deployment.py)
     {"type": "run", "command"}                  the command (a list) is run to its end
     {"type": "kill"}                            the process that made the call is killed
     {"type": "stop", "endpoint", "execution_arn" or "state_machine_arns"}
                                                 StopExecution for the execution, or for all that run of those
-`status`, `fields` and `vanish` change the instance or snapshot that the call made, or else that it names first;
-`resource` in the action names another: {"instance": "…"} or {"snapshot": "…"}. After throttle, error, http,
+`status`, `fields`, `vanish`, `promote` and `play` change what the call made, or else what it names first; `resource` in
+the action names another: {"instance": "…"}, {"snapshot": "…"}, {"deployment_of": "…"} (an instance, by its identifier)
+or {"green_of": "…"} (an instance, by blue's identifier). After throttle, error, http,
 reset, lost and kill before the effect, the effect does not happen; after the others the call goes on.
 """
 
@@ -45,7 +48,7 @@ import time
 
 import boto3
 
-from . import lifecycle
+from . import lifecycle, operations
 from .calls import Reply
 from .records import ServiceError
 
@@ -53,7 +56,7 @@ RULE_KEYS = {"operation", "app_id", "naming", "call", "from_call", "when", "acti
 # Parameters that name a call's resource before its effect, the likeliest first.
 NAMING_PARAMETERS = (
     ("snapshot", "DBSnapshotIdentifier"), ("snapshot", "SourceDBSnapshotIdentifier"), ("snapshot", "TargetDBSnapshotIdentifier"),
-    ("instance", "DBInstanceIdentifier"),
+    ("instance", "DBInstanceIdentifier"), ("deployment", "BlueGreenDeploymentIdentifier"),
 )
 
 
@@ -102,7 +105,7 @@ class Fault:
     def is_due(self, call):
         if call.operation != self.rule["operation"] or self.rule.get("app_id", call.app_id) != call.app_id:
             return False
-        if not self._is_named_in(call.parameters):
+        if not self._is_named_in(call):
             return False
         self.calls += 1
         first = self.rule.get("from_call")
@@ -110,11 +113,15 @@ class Fault:
         self.befallen += due
         return due
 
-    def _is_named_in(self, parameters):
+    def _is_named_in(self, call):
         name = self.rule.get("naming")
-        # An ARN ends with the identifier.
-        texts = [value.rpartition(":")[2] for value in parameters.values() if isinstance(value, str)]
-        return name is None or any(text == name or text.startswith(f"{name}-") for text in texts)
+        if name is None:
+            return True
+        texts = [value.split(":")[-1] for value in call.parameters.values() if isinstance(value, str)]
+        # A deployment's identifier says nothing, so the call names the instances that it is about.
+        for deployment in filter(None, map(self._faults.cloud.records.deployments.get, texts)):
+            texts = [*texts, *(instance.identifier for instance in deployment.members())]
+        return any(text == name or text.startswith(f"{name}-") for text in texts)
 
     def befall(self, moment, call, environ):
         """What the client gets in place of the call's own reply, or None where that goes on."""
@@ -187,6 +194,18 @@ def _vanish(faults, action, call, _environ):
     faults.cloud.discard(_resource(faults.cloud, action, call))
 
 
+def _promote(faults, action, call, _environ):
+    with faults.cloud.records.lock:
+        operations.outside_request(faults.cloud).promote(_resource(faults.cloud, action, call))
+
+
+def _play(faults, action, call, _environ):
+    plays = _resource(faults.cloud, action, call).plays
+    if unknown := set(action["plays"]) - set(plays):
+        raise ValueError(f"unknown play {sorted(unknown)[0]}")
+    plays.update(action["plays"])
+
+
 def _run(_faults, action, _call, _environ):
     subprocess.run(action["command"], check=True, stdin=subprocess.DEVNULL)
 
@@ -215,7 +234,7 @@ def _stop(faults, action, _call, _environ):
 
 
 ACTIONS = {"throttle": _throttle, "error": _error, "http": _http, "reset": _reset, "lost": _lost, "slow": _slow,
-           "status": _status, "fields": _fields, "vanish": _vanish, "run": _run, "kill": _kill, "stop": _stop}
+           "status": _status, "fields": _fields, "vanish": _vanish, "promote": _promote, "play": _play, "run": _run, "kill": _kill, "stop": _stop}
 
 
 def _resource(cloud, action, call):
@@ -228,7 +247,7 @@ def _resource(cloud, action, call):
     for kind, parameter in NAMING_PARAMETERS:
         with contextlib.suppress(KeyError, ServiceError):
             return getattr(cloud.records, kind)(call.parameters[parameter])
-    raise LookupError(f"{call.operation} names no instance or snapshot for {action}")
+    raise LookupError(f"{call.operation} names no instance, snapshot or deployment for {action}")
 
 
 def _processes_with_connection(local_port, remote_port):

@@ -4,6 +4,7 @@ A *script* is a function that reads like the change does: this status, that long
 next script of a record supersedes the one under way, whose thread then ends at its next step.
 """
 
+import contextlib
 import sys
 import threading
 import traceback
@@ -40,6 +41,16 @@ DEFAULT_DURATIONS = {
     "delete": 120,
     "stop": 60,
     "start": 120,
+    # A blue/green deployment: until green has a name, its restore and first replay, CONFIGURE_BACKUPS, and for
+    # how long a late green is late (see deployment.py); the phases of a switchover.
+    "green_named": 30,
+    "green_create": 900,
+    "green_backup": 120,
+    "green_late": 300,
+    "switchover_guardrails": 5,
+    "switchover": 20,
+    "switchover_hidden": 10,
+    "deployment_delete": 60,
 }
 
 
@@ -64,22 +75,29 @@ class Script:
         with self.during(duration):
             pass
 
-    def become(self, status, **fields):
-        """The next status; ends the script where it was superseded."""
+    @contextlib.contextmanager
+    def change(self):
+        """A block that changes the record, under the lock; ends the script where it was superseded."""
         with self.cloud.records.lock:
             if self.superseded:
                 raise Superseded
-            self.record.status = status
-            self.record.fields.update(fields)
+            yield self.record
+
+    def become(self, status, **fields):
+        """The next status."""
+        with self.change() as record:
+            record.status = status
+            record.fields.update(fields)
 
 
 def lead(cloud, record, script, *arguments):
-    """Starts a script for the record, in place of the one that may be under way."""
+    """Starts a script for the record, in place of the one that may be under way; the hand that follows it."""
     with cloud.records.lock:
         halt(cloud, record)
         hand = record.script = Script(cloud, record)
     hand.thread = threading.Thread(target=_follow, args=(hand, script, arguments), daemon=True, name=f"{script.__name__} {record.identifier}")
     hand.thread.start()
+    return hand
 
 
 def halt(cloud, record):
@@ -100,7 +118,7 @@ def _follow(hand, script, arguments):
         traceback.print_exc(file=sys.stderr)
         with hand.cloud.records.lock:
             if not hand.superseded:
-                hand.record.status = "failed"
+                hand.record.status = hand.record.BROKEN
     finally:
         # A record that went away while its data was being made leaves nothing behind. Under the lock, since
         # a rename takes the record out of the table and puts it back.
@@ -278,8 +296,19 @@ def describe(cloud, record):
     """The record's fields as a describe call shows them now: with what passing time changes."""
     if isinstance(record, Instance):
         pending = {name: value for change in [*record.pending.values(), *record.applying.values()] for name, value in change.shown.items()}
-        return record.fields | {"PendingModifiedValues": pending} | _initialization(cloud, record)
+        return record.fields | {"PendingModifiedValues": pending} | _initialization(cloud, record) | _replication(record)
     return record.fields | _progress(cloud, record)
+
+
+def _replication(instance):
+    """Who is a replica of whom, by the names of now."""
+    shown = {}
+    if replicas := [follower.identifier for follower in instance.followers if follower.follows_openly]:
+        shown["ReadReplicaDBInstanceIdentifiers"] = [*instance.fields.get("ReadReplicaDBInstanceIdentifiers", []), *replicas]
+    if instance.follows and instance.follows_openly:
+        shown["ReadReplicaSourceDBInstanceIdentifier"] = instance.follows.identifier
+        shown["StatusInfos"] = [{"StatusType": "read replication", "Status": "replicating", "Normal": True}]
+    return shown
 
 
 def _initialization(cloud, instance):

@@ -1,4 +1,4 @@
-"""The CloudWatch metric DatabaseConnections, as RDS publishes it for every instance.
+"""What RDS publishes of every instance to CloudWatch, as far as it is read here.
 
 One datapoint a minute of the wall clock, with the minute's start as its time. Statistics start at a whole
 minute too: "Start time less than 15 days ago - Round down to the nearest whole minute" (API model,
@@ -11,14 +11,14 @@ from datetime import datetime, timezone
 
 from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, cloudwatch_backends
 
-# How often the connections are counted: often enough for a run that lasts a second.
+# How often the metrics are read: often enough for a run that lasts a second.
 SAMPLE_INTERVAL_SECONDS = 0.2
-# The instance serves clients in these, so there is something to count.
-COUNTED_STATUSES = {"available", "backing-up", "modifying", "storage-full", "storage-optimization"}
+# The instance serves clients in these, so there is something to read.
+MEASURED_STATUSES = {"available", "backing-up", "modifying", "storage-full", "storage-optimization"}
 
 
 def publish(cloud):
-    """Starts counting, until the process ends."""
+    """Starts reading, until the process ends."""
     _round_start_times()
     threading.Thread(target=_sample, args=(cloud,), daemon=True).start()
 
@@ -30,22 +30,30 @@ def _sample(cloud):
         if not cloud.publish_metrics:
             continue
         now = datetime.now(timezone.utc).replace(second=0, microsecond=0, tzinfo=None)
-        if now != minute:
-            minute, datums = now, {}
         published = cloudwatch_backends[cloud.account_id][cloud.region].metric_data
+        # A reset of moto takes the datapoints away, all of them.
+        if now != minute or next(iter(datums.values()), None) not in published:
+            minute, datums = now, {}
         with cloud.records.lock:
-            instances = [instance for instance in cloud.records.instances.values() if instance.status in COUNTED_STATUSES and not instance.hidden]
+            instances = [instance for instance in cloud.records.instances.values() if instance.status in MEASURED_STATUSES and not instance.hidden]
         for instance in instances:
-            count = instance.connections + cloud.endpoints.take_peak(instance.identifier)
-            datum = datums.get(instance.identifier)
-            # A reset of moto takes the datapoints away.
-            if datum is None or datum not in published:
-                dimensions = [{"Name": "DBInstanceIdentifier", "Value": instance.identifier}]
-                datum = datums[instance.identifier] = MetricAggregatedDatum("AWS/RDS", "DatabaseConnections", count, count, 0, 0, dimensions, minute, "Count")
-                published.append(datum)
-            datum.min, datum.max = min(datum.min, count), max(datum.max, count)
-            datum.sum += count
-            datum.sample_count += 1
+            for (name, unit), value in _metrics(cloud, instance):
+                datum = datums.get((name, instance.identifier))
+                if datum is None:
+                    dimensions = [{"Name": "DBInstanceIdentifier", "Value": instance.identifier}]
+                    datum = datums[name, instance.identifier] = MetricAggregatedDatum("AWS/RDS", name, value, value, 0, 0, dimensions, minute, unit)
+                    published.append(datum)
+                datum.min, datum.max = min(datum.min, value), max(datum.max, value)
+                datum.sum += value
+                datum.sample_count += 1
+
+
+def _metrics(cloud, instance):
+    """Of "Amazon CloudWatch instance-level metrics for Amazon RDS" (User Guide)."""
+    yield ("DatabaseConnections", "Count"), instance.connections + cloud.endpoints.take_peak(instance.identifier)
+    yield ("FreeStorageSpace", "Bytes"), instance.free_storage_bytes
+    if instance.follows:
+        yield ("ReplicaLag", "Seconds"), instance.lag_seconds
 
 
 def _round_start_times():

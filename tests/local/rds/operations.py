@@ -11,8 +11,9 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import get_service_model
 
 from . import calls, lifecycle, refusals, restore, settings
+from .blue_green import BlueGreenRequests
 from .records import Change, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
-from .requests import SNAPSHOT_STATUSES, RdsRequest, filtered, require
+from .requests import SNAPSHOT_STATUSES, RdsRequest, filtered, require, require_no_switchover
 
 # A changed instance must be available; these two also accept changes (RDS User Guide, "DB instance status").
 MODIFY_STATUSES = {"available", "storage-optimization", "storage-full"}
@@ -30,7 +31,7 @@ APPLIED_SOON = {"MasterUserPassword", "ManageMasterUserPassword", "RotateMasterU
 PENDING_NAMES = {"DBPortNumber": "Port", "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled"}
 
 
-class LocalRds(RdsRequest):
+class LocalRds(BlueGreenRequests, RdsRequest):
     """moto's RDS with our records of instances and snapshots."""
 
     # ---- instances
@@ -147,13 +148,16 @@ class LocalRds(RdsRequest):
     def rename(self, instance, new_identifier):
         """The old name answers NotFound at once; the ARN follows the name (RDS User Guide, "Renaming")."""
         old_identifier = instance.identifier
-        self.records.remove(instance)
-        instance.fields["DBInstanceIdentifier"] = new_identifier
-        instance.fields["DBInstanceArn"] = self.arn_of("db", new_identifier)
-        instance.fields["Endpoint"] = self.cloud.endpoints.describe(new_identifier, instance.port)
+        self.name_instance(instance, new_identifier)
         instance.hidden = True
-        self.records.add(instance)
         lifecycle.lead(self.cloud, instance, lifecycle.rename_instance, old_identifier)
+
+    def name_instance(self, instance, identifier):
+        self.records.remove(instance)
+        instance.fields["DBInstanceIdentifier"] = identifier
+        instance.fields["DBInstanceArn"] = self.arn_of("db", identifier)
+        instance.fields["Endpoint"] = self.cloud.endpoints.describe(identifier, instance.port)
+        self.records.add(instance)
 
     def reboot_db_instance(self):
         return self._change_status("available", lifecycle.reboot_instance, "rebooting")
@@ -168,6 +172,7 @@ class LocalRds(RdsRequest):
         given = self._given()
         with self.records.lock:
             instance = self.records.instance(given["DBInstanceIdentifier"])
+            require_no_switchover(instance)
             if instance.status in self.cloud.undeletable_statuses:
                 raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is currently {instance.status}.")
             if instance.fields.get("DeletionProtection"):

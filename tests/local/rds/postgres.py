@@ -17,6 +17,8 @@ import threading
 import time
 from pathlib import Path
 
+from .streaming import Streaming
+
 # nobody: PostgreSQL needs some user that is not root and owns the data.
 UNPRIVILEGED_USER = 65534
 # A Unix socket's path must fit into 107 bytes (sockaddr_un).
@@ -27,7 +29,6 @@ ADMIN = "rdsadmin"
 SERVER_SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
-    "full_page_writes": "off",
     "synchronous_commit": "off",
     "shared_buffers": "8MB",
     "max_connections": "40",
@@ -53,7 +54,7 @@ for process_id in servers:
 """
 
 
-class PostgresStorage:
+class PostgresStorage(Streaming):
     """The servers of one cloud, their data directories and the base backups that are snapshots."""
 
     def __init__(self, directory):
@@ -86,8 +87,7 @@ class PostgresStorage:
             self._sql(instance, f"CREATE DATABASE {_name(database)} OWNER {_name(master)}")
 
     def snapshot(self, instance, snapshot):
-        self._run("pg_basebackup", "-D", self._directory / snapshot.data_name, "-c", "fast", "-X", "stream",
-                  "--no-sync", "--no-manifest", "-h", self._socket_directory(instance), "-U", ADMIN)
+        self._base_backup(instance, snapshot)
 
     def copy(self, source, target):
         self._copy_directory(source.data_name, target.data_name)
@@ -109,7 +109,7 @@ class PostgresStorage:
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._user)
             self._servers[instance.data_name] = server
             self._tell_keeper("add", server)
-        while self._run("pg_isready", "-q", "-h", sockets, check=False) != 0:
+        while self._run("pg_isready", "-q", "-h", sockets, check=False).returncode != 0:
             if server.poll() is not None:
                 raise RuntimeError(f"PostgreSQL did not start: {Path(log.name).read_text()[-2000:]}")
             time.sleep(0.02)
@@ -125,6 +125,9 @@ class PostgresStorage:
             shutil.rmtree(self._directory / record.data_name)
         with contextlib.suppress(FileNotFoundError):
             (self._directory / f"{record.data_name}.log").unlink()
+
+    def is_running(self, instance):
+        return instance.data_name in self._servers
 
     def _end(self, record, number):
         server = self._servers.pop(record.data_name, None)
@@ -180,7 +183,7 @@ class PostgresStorage:
                       "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
             settings = "".join(f"{name} = '{value}'\n" for name, value in SERVER_SETTINGS.items())
             self._as_user("tee", "-a", template / "postgresql.conf", input=settings)
-            roles = "CREATE ROLE rds_superuser IN ROLE pg_monitor, pg_signal_backend, pg_checkpoint;\n"
+            roles = "CREATE ROLE rds_superuser IN ROLE pg_monitor, pg_signal_backend, pg_checkpoint, pg_create_subscription;\n"
             self._as_user(self._binaries / "postgres", "--single", "-D", template, "postgres", input=roles)
         except Exception as error:
             self._template_error = error
@@ -210,8 +213,14 @@ class PostgresStorage:
         self._keeper.stdin.write(f"{verb} {server.pid}\n")
         self._keeper.stdin.flush()
 
-    def _sql(self, instance, statement):
-        self._run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", self._socket_directory(instance), "-U", ADMIN, "-d", "postgres", input=statement)
+    def _base_backup(self, instance, target, *options):
+        self._run("pg_basebackup", "-D", self._directory / target.data_name, "-c", "fast", "-X", "stream", *options,
+                  "--no-sync", "--no-manifest", "-h", self._socket_directory(instance), "-U", ADMIN)
+
+    def _sql(self, instance, statements):
+        """Runs the statements one after the other; the last value that they answer."""
+        done = self._run("psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", self._socket_directory(instance), "-U", ADMIN, "-d", "postgres", input=statements)
+        return (done.stdout.splitlines() or [""])[-1]
 
     def _run(self, program, *arguments, **options):
         return self._as_user(self._binaries / program, *arguments, **options)
@@ -221,7 +230,7 @@ class PostgresStorage:
                               env={"PATH": os.environ["PATH"], "PGPASSWORD": self._password, "LC_ALL": "C"})
         if check and done.returncode != 0:
             raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr}")
-        return done.returncode
+        return done
 
 
 def _name(identifier):

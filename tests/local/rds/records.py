@@ -1,4 +1,4 @@
-"""DB instances and snapshots as the API describes them, and the rules for their names and tags."""
+"""DB instances, snapshots and blue/green deployments as the API describes them, and the rules for names and tags."""
 
 import re
 import secrets
@@ -14,6 +14,7 @@ from . import calls
 
 # Limits of an account; SNAPSHOTS counts manual ones (RDS User Guide, "Quotas and constraints").
 DEFAULT_QUOTAS = {"DBInstances": 40, "ManualSnapshots": 100, "AllocatedStorage": 100_000}
+GIBIBYTE = 2**30
 # "Tag quotas": 50 tags for a resource; the prefix aws: is reserved.
 MOST_TAGS = 50
 INACCESSIBLE_KEY = "The specified KMS key [{}] does not exist, is not enabled or you do not have permissions to access it."
@@ -21,6 +22,9 @@ INACCESSIBLE_KEY = "The specified KMS key [{}] does not exist, is not enabled or
 
 class Record:
     """A resource: `fields` is what the API shows, in botocore's shape; the rest is ours."""
+
+    # The status after a change that broke down.
+    BROKEN = "failed"
 
     def __init__(self, fields):
         self.fields = fields
@@ -62,7 +66,7 @@ class Change:
 class Instance(Record):
     """A DB instance."""
 
-    KIND, ARN, IDENTIFIER, STATUS = "db", "DBInstanceArn", "DBInstanceIdentifier", "DBInstanceStatus"
+    KIND, SHAPE, ARN, IDENTIFIER, STATUS = "db", "DBInstance", "DBInstanceArn", "DBInstanceIdentifier", "DBInstanceStatus"
 
     def __init__(self, fields):
         super().__init__(fields)
@@ -80,12 +84,32 @@ class Instance(Record):
         # Changes by parameter name: waiting for the maintenance window, and about to be applied.
         self.pending = {}
         self.applying = {}
+        # The instance that this one is a replica of, whether a describe call says so, and its own replicas.
+        self.follows = None
+        self.follows_openly = True
+        self.followers = []
+        # Its clients may only read: -oldN after a switchover.
+        self.is_frozen = False
+        # A switchover that includes it is under way.
+        self.is_switching = False
+        # What CloudWatch says of it beside the connections; see metrics.py.
+        self.free_storage_bytes = fields.get("AllocatedStorage", 0) * GIBIBYTE // 2
+        self.lag_seconds = 0
+
+    def follow(self, source):
+        self.follows = source
+        source.followers.append(self)
+
+    def unfollow(self):
+        if self.follows:
+            self.follows.followers.remove(self)
+            self.follows = None
 
 
 class Snapshot(Record):
     """A DB snapshot."""
 
-    KIND, ARN, IDENTIFIER, STATUS = "snapshot", "DBSnapshotArn", "DBSnapshotIdentifier", "Status"
+    KIND, SHAPE, ARN, IDENTIFIER, STATUS = "snapshot", "DBSnapshot", "DBSnapshotArn", "DBSnapshotIdentifier", "Status"
 
     def __init__(self, fields, source_fields):
         super().__init__(fields)
@@ -96,8 +120,40 @@ class Snapshot(Record):
         self.copied_from = None
 
 
+class Deployment(Record):
+    """A blue/green deployment: `sources` and `targets` are its members side by side, the primaries first.
+
+    A target is None until green has it. `plays` is how this deployment behaves where AWS's documentation is
+    silent, and what goes wrong with it; see deployment.py.
+    """
+
+    KIND, SHAPE, IDENTIFIER, STATUS = "deployment", "BlueGreenDeployment", "BlueGreenDeploymentIdentifier", "Status"
+    BROKEN = "INVALID_CONFIGURATION"
+
+    def __init__(self, fields, arn, sources, plays):
+        super().__init__(fields)
+        # Its description has none (API model, BlueGreenDeployment).
+        self._arn = arn
+        self.sources = sources
+        self.targets = [None] * len(sources)
+        # A status for each pair; none yet right after the creation.
+        self.member_statuses = [None] * len(sources)
+        self.plays = plays
+
+    @property
+    def arn(self):
+        return self._arn
+
+    def members(self):
+        """Every instance of both environments."""
+        return [*self.sources, *filter(None, self.targets)]
+
+    def all_members_are(self, status):
+        self.member_statuses = [status] * len(self.sources)
+
+
 class Records:
-    """Every instance and snapshot of the one account and Region that the cloud plays.
+    """Every instance, snapshot and deployment of the one account and Region that the cloud plays.
 
     `lock` guards all of them. Nobody holds it while a database server works or a clock runs.
     """
@@ -106,10 +162,15 @@ class Records:
         self.lock = threading.RLock()
         self.instances = {}
         self.snapshots = {}
+        self.deployments = {}
         self.quotas = dict(DEFAULT_QUOTAS)
 
     def table(self, kind):
-        return self.instances if kind is Instance else self.snapshots
+        return {Instance: self.instances, Snapshot: self.snapshots, Deployment: self.deployments}[kind]
+
+    def all(self):
+        """Deployments first: whoever takes all away ends them before their members."""
+        return [*self.deployments.values(), *self.instances.values(), *self.snapshots.values()]
 
     def add(self, record):
         self.table(type(record))[record.identifier] = record
@@ -137,12 +198,30 @@ class Records:
         calls.touch(found)
         return found
 
+    def deployment(self, reference):
+        found = self.deployments.get(_identifier(reference))
+        if found is None:
+            raise ServiceError("BlueGreenDeploymentNotFoundFault", f"BlueGreenDeploymentIdentifier {_identifier(reference)} doesn't refer to an existing blue/green deployment.")
+        calls.touch(found)
+        return found
+
+    def deployments_of(self, instance):
+        return [deployment for deployment in self.deployments.values() if instance in deployment.members()]
+
+    def deployment_of(self, identifier):
+        """The latest deployment that the instance with that identifier is a member of."""
+        return max(self.deployments_of(self.instance(identifier)), key=lambda deployment: deployment.fields["CreateTime"])
+
+    def green_of(self, identifier):
+        """The counterpart of a member of blue, by blue's identifier."""
+        deployment = self.deployment_of(identifier)
+        return deployment.targets[deployment.sources.index(self.instance(identifier))]
+
     def by_arn(self, arn):
-        """The record with that ARN, or None where the ARN is not of an instance or a snapshot."""
+        """The record with that ARN, or None where the ARN is of another kind of resource."""
         kind = arn.split(":")[5] if arn.count(":") >= 6 else ""
-        if kind == "db":
-            return self.instance(arn)
-        return self.snapshot(arn) if kind == "snapshot" else None
+        find = {"db": self.instance, "snapshot": self.snapshot, "deployment": self.deployment}.get(kind)
+        return find(arn) if find else None
 
     def new_instance_name(self, name, parameter="DBInstanceIdentifier"):
         """Checks a name and that it is free, also of an instance that a rename hides."""
@@ -165,9 +244,9 @@ class Records:
             "AllocatedStorage": sum(instance.fields.get("AllocatedStorage", 0) for instance in self.instances.values()),
         }
 
-    def check_instance_quota(self, allocated_storage):
+    def check_instance_quota(self, allocated_storage, instances=1):
         used = self.used()
-        if used["DBInstances"] >= self.quotas["DBInstances"]:
+        if used["DBInstances"] + instances > self.quotas["DBInstances"]:
             raise ServiceError("InstanceQuotaExceeded", "Your request to create a DB instance exceeds the limit of the DB instances of this account.")
         if used["AllocatedStorage"] + allocated_storage > self.quotas["AllocatedStorage"]:
             raise ServiceError("StorageQuotaExceeded", "Your request exceeds the limit of the storage of this account.")

@@ -235,7 +235,14 @@ class RdsRequest(RDSResponse):
         return [{"VpcSecurityGroupId": group.id, "Status": "active"} for group in groups]
 
 
+def require_no_switchover(instance):
+    """"You can't modify any DB instances included in the switchover" (RDS User Guide, "Switching a blue/green deployment")."""
+    if instance.is_switching:
+        raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is part of a switchover in progress.")
+
+
 def require(instance, statuses):
+    require_no_switchover(instance)
     if instance.status not in statuses:
         raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is not in {' or '.join(sorted(statuses))} state. It is {instance.status}.")
 

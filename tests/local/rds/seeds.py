@@ -38,7 +38,13 @@ def instance(request, identifier, fields, port, master_password):
         record.port = port or record.port or settings.by_engine(settings.ENGINE_PORTS, engine) or 5432
         record.master_password = master_password
         request.records.add(record)
-    request.cloud.storage_of(record).create(record)
+    storage = request.cloud.storage_of(record)
+    if source := request.records.instances.get(fields.get("ReadReplicaSourceDBInstanceIdentifier")):
+        # Shown by what it follows from now on, whatever that is called then.
+        del record.fields["ReadReplicaSourceDBInstanceIdentifier"]
+        storage.replicate(source, record)
+    else:
+        storage.create(record)
     if "Endpoint" not in fields:
         request.cloud.open_endpoint(record)
     return record
