@@ -42,6 +42,7 @@ pub(crate) const INHERITED_BY_A_RESTORE: &[&str] = &[
     "EngineVersion",
     "MasterUsername",
     "AllocatedStorage",
+    "AdditionalStorageVolumes",
     "CharacterSetName",
     "NcharCharacterSetName",
     "Timezone",

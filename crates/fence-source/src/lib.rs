@@ -12,7 +12,7 @@ use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
 use serde::Deserialize;
 use workflow::Error;
-use workflow::describe::{find_by_resource_id, has_pending_modifications, is_called};
+use workflow::describe::{can_be_modified, find_by_resource_id, is_called};
 use workflow::fence::{active_groups, is_changing, set_groups};
 use workflow::ids::InstanceId;
 use workflow::status::{self, Class};
@@ -80,7 +80,7 @@ async fn fence(client: &Client, request: &Request, turn: &mut Turn) -> Result<bo
     {
         return Ok(false);
     }
-    if status::instance(status) == Class::Ready && (!turn.requested || !is_changing(&source)) {
+    if status::can_be_modified(status) && (!turn.requested || !is_changing(&source)) {
         turn.begin_outage();
         let outcome = set_groups(client, &source, vec![request.isolation_security_group_id.clone()]).await;
         match &outcome {
@@ -95,10 +95,7 @@ async fn fence(client: &Client, request: &Request, turn: &mut Turn) -> Result<bo
 }
 
 fn is_at_rest(target: Option<DbInstance>) -> bool {
-    target.is_some_and(|target| {
-        status::instance(target.db_instance_status().unwrap_or_default()) == Class::Ready
-            && !has_pending_modifications(&target)
-    })
+    target.is_some_and(|target| can_be_modified(&target))
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ impl Undo<'_> {
                 before.join(", ")
             )));
         }
-        if status::instance(status) == Class::Ready && !is_changing(&source) {
+        if status::can_be_modified(status) && !is_changing(&source) {
             match set_groups(self.client, &source, before).await {
                 Ok(()) | Err(Error::InvalidInstanceState(_)) => {}
                 Err(error) => return Err(error),

@@ -35,8 +35,9 @@ pub async fn request(client: &Client, instance: &DbInstance, to_id: &InstanceId)
 pub fn is_possible(instance: &DbInstance) -> Result<bool, Error> {
     let status = instance.db_instance_status().unwrap_or_default();
     match status::instance(status) {
-        Class::Ready => Ok(true),
-        Class::Pending { .. } => Ok(false),
+        // Storage is optimized for hours, during which the name answers nobody.
+        _ if status::can_be_modified(status) => Ok(true),
+        Class::Ready | Class::Pending { .. } => Ok(false),
         Class::Failed { remedy } => {
             let id = instance.db_instance_identifier().unwrap_or_default();
             Err(Error::InstanceFailed(format!("DB instance `{id}` is `{status}` and cannot be renamed: {remedy}")))

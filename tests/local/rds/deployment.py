@@ -19,29 +19,29 @@ PLAYS = {
     # A key that cannot be used: the request is "refused", or the creation has "failed" later [A27].
     "bad_key": "refused",
     # Green's parameter group without TargetDBParameterGroupName: the engine's "default" (seen in
-    # hashicorp/terraform-provider-aws#49132), or "copied" (User Guide) [A31].
+    # hashicorp/terraform-provider-aws#49132), or "copied" (User Guide) [A44].
     "omitted_parameter_group": "default",
-    # Green has MonitoringInterval; without the role in hashicorp/terraform-provider-aws#43315 [A32].
+    # Green has MonitoringInterval; without the role in hashicorp/terraform-provider-aws#43315 [A45].
     "copied_monitoring_role": False,
-    # Green starts with blue's deletion protection, which forbids DeleteTarget [A33].
+    # Green starts with blue's deletion protection, which forbids DeleteTarget [A46].
     "green_deletion_protection": True,
-    # DescribeDBInstances shows green among blue's replicas, and blue as green's source [A34].
+    # DescribeDBInstances shows green among blue's replicas, and blue as green's source [A47].
     "shown_as_replica": True,
-    # DeleteBlueGreenDeployment is taken while PROVISIONING [A35].
+    # DeleteBlueGreenDeployment is taken while PROVISIONING [A48].
     "deletable_while_provisioning": False,
-    # The code of DeleteTarget after the switchover, and where green is protected [A36].
+    # The code of DeleteTarget after the switchover, and where green is protected [A49].
     "delete_target_error": "InvalidParameterCombination",
-    # The deployment is there until the instances are gone that DeleteTarget deletes [A37].
+    # The deployment is there until the instances are gone that DeleteTarget deletes [A50].
     "outlives_targets": False,
-    # What the deployment is once a member is missing: this, or still AVAILABLE [A38].
+    # What the deployment is once a member is missing: this, or still AVAILABLE [A51].
     "missing_member_status": "INVALID_CONFIGURATION",
-    # What it is after a switchover that was rolled back: this, or AVAILABLE again [A39].
+    # What it is after a switchover that was rolled back: this, or AVAILABLE again [A52].
     "failed_switchover_status": "SWITCHOVER_FAILED",
-    # A deployment that is SWITCHOVER_FAILED can be switched over again [A40].
+    # A deployment that is SWITCHOVER_FAILED can be switched over again [A53].
     "switchover_again": False,
-    # For a while neither name is found at the end of a switchover, as in a rename [A41].
+    # For a while neither name is found at the end of a switchover, as in a rename [A54].
     "hidden_at_switchover": True,
-    # A write of blue that is older, in AWS seconds, stops the switchover [A42].
+    # A write of blue that is older, in AWS seconds, stops the switchover [A55].
     "long_write_seconds": 300,
     # This task fails when it is all but done, or None.
     "failing_task": None,
@@ -117,7 +117,7 @@ def random_text(length):
 
 
 def green_name(blue_name):
-    """`<id>-green-<6>`; what becomes of an identifier of more than 50 characters is not known: cut here [A43]."""
+    """`<id>-green-<6>`; what becomes of an identifier of more than 50 characters is not known: cut here [A56]."""
     suffix = "-green-" + random_text(GREEN_SUFFIX_LENGTH)
     return blue_name[: 63 - len(suffix)].rstrip("-") + suffix
 
