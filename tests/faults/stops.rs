@@ -8,14 +8,14 @@ use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
 use super::matrix::Ending;
-use super::pair::{Kind, SOURCE, rule};
+use super::pair::{ENCRYPTED, Kind, SOURCE, rule};
 use super::site::{Run, Site};
 use super::world::{FENCE, merged};
 use crate::cloud::{Cloud, repository};
 
 const MINUTE_SECONDS: u64 = 60;
 /// Longer than an execution needs until it waits for it.
-const BACKUP: Duration = Duration::from_secs(2);
+const BACKUP: Duration = Duration::from_secs(5);
 
 /// The second rename was asked for before any of these.
 const AFTER_COMMIT: &[&str] =
@@ -99,6 +99,16 @@ impl Stop {
                 let forget = json!({"type": "run", "command": cloud.control_command("DELETE", "metrics", &json!({}))});
                 let rule = json!({"operation": "GetMetricStatistics", "call": 2, "action": forget});
                 Way { is_watched: true, rules: vec![rule], ..quiet() }
+            }
+            // At the proof an option group is on its way.
+            (Machine::Encrypt, "WaitForProof") => {
+                let groups = json!([{"OptionGroupName": "others", "Status": "applying"}]);
+                let pending = json!({"fields": {"OptionGroupMemberships": groups}});
+                let path = format!("instances/{ENCRYPTED}");
+                let change = json!({"type": "run", "command": cloud.control_command("PATCH", &path, &pending)});
+                let mut rule = rule("verify", "DescribeDBInstances", Kind::Denied, &json!({}));
+                rule["action"] = change;
+                Way { rules: vec![rule], ..with(json!({})) }
             }
             (Machine::Encrypt, "RequestApproval") => with(json!({"approval": true})),
             // The second rename is refused.
