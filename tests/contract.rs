@@ -194,7 +194,7 @@ fn retriers() -> BTreeMap<&'static str, Value> {
         ("a step that makes something", json!([crash, patience(40, 600), quota])),
         // What RDS says inside the outage is the step's own to wait out, since its bound counts.
         ("inside the outage", json!([infrastructure])),
-        ("undo-instance, for a day", json!([crash, patience(64, 1_800)])),
+        ("undo-instance, for a day", json!([crash, patience(40, 3_600)])),
     ])
 }
 

@@ -19,7 +19,7 @@ const SLOW_DURATION_SECONDS: u64 = 30;
 /// that land late have landed before, and the first retrier of ours gives up after 41
 /// (`statemachine/encrypt-instance.asl.json`, MaxAttempts).
 const CALLS_OF_A_STEP: u64 = 41;
-const FAST_CALLS: std::ops::RangeInclusive<u64> = 6..=38;
+const FAST_CALLS: std::ops::RangeInclusive<u64> = 6..=40;
 /// These go on turn after turn instead of being retried, until the outage has lasted too long.
 const TURNING: &[&str] = &["rds-encrypt.fence-source", "rds-encrypt.rename-instance"];
 const RUN_SECONDS_MAX: u64 = 400;
