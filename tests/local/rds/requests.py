@@ -185,6 +185,9 @@ class RdsRequest(RDSResponse):
             # "uses your default KMS key" (API model, PerformanceInsightsKMSKeyId).
             default = current.get("PerformanceInsightsKMSKeyId") or self._key_arn("alias/aws/rds")
             fields["PerformanceInsightsKMSKeyId"] = self._named_key_arn(given, "PerformanceInsightsKMSKeyId") or default
+        # Only gp3 has a throughput of its own.
+        if given.get("StorageType", "gp3") != "gp3":
+            fields["StorageThroughput"] = 0
         # "To turn off storage autoscaling, set it to the allocated storage" (RDS User Guide), and it is not shown.
         if given.get("MaxAllocatedStorage") == current.get("AllocatedStorage", 0):
             fields["MaxAllocatedStorage"] = None
