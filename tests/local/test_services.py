@@ -977,7 +977,7 @@ class FaultHook(ServiceTest):
     def test_a_rule_that_cannot_be_met_says_so(self):
         self.befall("DescribeDBInstances", {"type": "vanish"})
         response = self.refused("InternalFailure", self.rds.describe_db_instances)
-        self.assertIn("names no instance or snapshot", response["Error"]["Message"])
+        self.assertIn("names no instance, snapshot or deployment", response["Error"]["Message"])
 
     def test_a_rule_can_hold_from_a_call_on_until_it_is_removed(self):
         number = self.befall("DescribeDBInstances", {"type": "throttle"}, from_call=2)
