@@ -61,7 +61,7 @@ async fn fence(client: &Client, request: &Request, turn: &mut Turn) -> Result<bo
         turn.status = None;
         return Ok(false);
     };
-    is_called(&source, &request.instance_id)?;
+    is_called(&source, request.instance_id.as_str())?;
     let status = source.db_instance_status().unwrap_or_default();
     turn.see(Some(status));
     if let Class::Failed { remedy } = status::instance(status) {

@@ -59,7 +59,7 @@ async fn planned_source(context: &Context, planned: &Planned) -> Result<DbInstan
              after the plan, or is renaming it at this moment; find out who, and start again"
         ))
     })?;
-    is_called(&source, instance_id)?;
+    is_called(&source, instance_id.as_str())?;
     Ok(source)
 }
 

@@ -82,7 +82,7 @@ impl Request {
             turn.begin_outage();
             return Ok(self.until == Until::Named || is_steady(&instance, turn));
         }
-        is_called(&instance, &self.from_id)?;
+        is_called(&instance, self.from_id.as_str())?;
         if pending_identifier(&instance) == Some(self.to_id.as_str()) {
             // The reply may be lost.
             turn.requested = true;

@@ -58,9 +58,9 @@ pub async fn find_by_resource_id(client: &Client, resource_id: &str) -> Result<O
 
 /// That the source is still called what the plan calls it. Under another name it is left alone: somebody
 /// renamed it, or a switchover did.
-pub fn is_called(source: &DbInstance, id: &InstanceId) -> Result<(), Error> {
+pub fn is_called(source: &DbInstance, id: &str) -> Result<(), Error> {
     let name = source.db_instance_identifier().unwrap_or_default();
-    if name == id.as_str() {
+    if name == id {
         return Ok(());
     }
     Err(Error::SourceRenamed(format!(

@@ -13,7 +13,7 @@ use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbInstance, Tag};
 use serde::{Deserialize, Serialize};
 
-use crate::describe::{find_by_resource_id, find_instance};
+use crate::describe::{find_by_resource_id, find_instance, is_called};
 use crate::error::Error;
 use crate::ids::InstanceId;
 use crate::options::Cutover;
@@ -58,14 +58,8 @@ impl Wanted {
     /// the target may be the last copy of the data, and is not to be thrown away for want of something to compare
     /// it with. A source that somebody renamed is theirs now.
     fn beside(self, source: Option<DbInstance>) -> Result<(Self, Vec<String>), Error> {
-        if let Some(name) = source.as_ref().and_then(DbInstance::db_instance_identifier)
-            && name != self.instance_id
-        {
-            return Err(Error::SourceRenamed(format!(
-                "DB instance `{}` is called `{name}` now: somebody renamed it, or a switchover did. It is left alone \
-                 under its new name; start again with that, if it is still to be encrypted",
-                self.instance_id
-            )));
+        if let Some(source) = &source {
+            is_called(source, &self.instance_id)?;
         }
         let is_going = |source: &DbInstance| source.db_instance_status().is_some_and(is_being_deleted);
         let Some(source) = source.filter(|source| !is_going(source)) else {
@@ -275,7 +269,7 @@ mod tests {
         renamed.db_instance_identifier = Some("orders-old1".into());
         let error = planned.clone().beside(Some(renamed.clone())).expect_err("another name");
         assert_eq!(error.name(), "SourceRenamed");
-        assert!(error.to_string().starts_with("DB instance `orders` is called `orders-old1` now"), "{error}");
+        assert!(error.to_string().contains("is called `orders-old1` now and not `orders`"), "{error}");
         // After a cutover it is called otherwise rightly.
         let describe = mock!(Client::describe_db_instances)
             .then_output(move || DescribeDbInstancesOutput::builder().db_instances(renamed.clone()).build());
