@@ -100,8 +100,15 @@ impl Schedule {
                 rules.push(rule);
             }
             if source.executions.len() > 1 {
-                // The second finds what the first makes, or does not find the source between two names.
-                errors.extend(["NameConflict", "AlreadyEncrypted", "InstanceNotFound", "NotProven"]);
+                // The second finds what the first makes, does not find the source between two names, or is
+                // refused while the first is to give the name away.
+                errors.extend([
+                    "NameConflict",
+                    "AlreadyEncrypted",
+                    "InstanceNotFound",
+                    "NotProven",
+                    "CutoverInProgress",
+                ]);
             }
         }
         Self { sources, rules, errors }
