@@ -1,7 +1,10 @@
 """What a function's role does not allow is denied as AWS denies it."""
 
+import functools
+
 from botocore.exceptions import ClientError
 
+from test_blue_green import Deployments
 from test_services import ServiceTest, tearDownModule  # noqa: F401  unittest calls the latter.
 
 ACCOUNT, REGION, STEP = "123456789012", "us-east-1", "rds-encrypt.step"
@@ -74,6 +77,20 @@ class Permissions(RoleTest):
         self.assertIn(
             f"is not authorized to perform: kms:DescribeKey on resource: {key} because", error["Error"]["Message"]
         )
+
+    def test_a_denial_of_ec2_has_a_code_and_words_of_its_own(self):
+        ec2 = self.service.client("ec2", app_id=STEP)
+        self.give(allow("ec2:DescribeVpcs"))
+        error = self.refused("UnauthorizedOperation", ec2.describe_security_groups)
+        self.assertEqual(error["ResponseMetadata"]["HTTPStatusCode"], 403)
+        self.assertEqual(
+            error["Error"]["Message"],
+            f"You are not authorized to perform this operation. User: {PRINCIPAL} is not authorized to perform: "
+            "ec2:DescribeSecurityGroups on resource: * because no identity-based policy allows the "
+            "ec2:DescribeSecurityGroups action",
+        )
+        self.give(allow("ec2:DescribeSecurityGroups"))
+        self.assertTrue(ec2.describe_security_groups()["SecurityGroups"])
 
     def test_actions_without_resources_ask_for_all(self):
         self.give(allow("rds:DescribeAccountAttributes", arn("db:*")))
@@ -315,6 +332,7 @@ class DependentActions(RoleTest):
         key = self.kms.create_key()["KeyMetadata"]["Arn"]
         self.refused("KMSKeyNotAccessibleFault", self.step.modify_db_instance, **manage, MasterUserSecretKmsKeyId=key)
         self.step.modify_db_instance(**manage)
+        self.wait_for(lambda: self.instance("source").get("MasterUserSecret"))
         self.instance_statuses("source")
         self.give(
             allow(["rds:*", "secretsmanager:*", "kms:DescribeKey", "kms:CreateGrant"]),
@@ -325,3 +343,130 @@ class DependentActions(RoleTest):
             ),
         )
         self.step.modify_db_instance(**manage, MasterUserSecretKmsKeyId=key)
+
+
+class BlueGreenDeployments(Deployments, RoleTest):
+    """Whose members RDS makes, changes and deletes with the caller's permissions."""
+
+    ANY_GROUP = [arn(f"{kind}:*") for kind in ("og", "pg", "subgrp")]
+    REPLICA = "rds:CreateDBInstanceReadReplica"
+
+    def setUp(self):
+        super().setUp()
+        self.control("PATCH", "settings", {"tag_delay_seconds": 0})
+        self.seed_blue(TagList=[{"Key": "team", "Value": "stars"}])
+        self.parameters = {"BlueGreenDeploymentName": "encrypt-orders", "Source": arn("db:orders"), "Tags": [OWNED]}
+
+    def make(self, **parameters):
+        return self.step.create_blue_green_deployment(**(self.parameters | parameters))
+
+    def made(self):
+        """With the tag, by the account's owner."""
+        return self.available(Tags=[OWNED])
+
+    def test_a_creation_asks_for_its_source_the_deployment_and_green(self):
+        whole = {
+            "rds:CreateBlueGreenDeployment": [arn("db:orders"), arn("deployment:*")],
+            "rds:AddTagsToResource": [arn("deployment:*"), arn("db:*")],
+            self.REPLICA: [arn("db:*"), *self.ANY_GROUP],
+        }
+        for action, resources in whole.items():
+            for missing in resources:
+                with self.subTest(f"{action} {missing}"):
+                    self.give(
+                        *(
+                            allow(one, [resource for resource in those if (one, resource) != (action, missing)])
+                            for one, those in whole.items()
+                        )
+                    )
+                    # Its "db:*" is for blue, too, which is asked for first.
+                    resource = arn("db:orders") if (action, missing) == (self.REPLICA, arn("db:*")) else missing
+                    self.denied(action, resource, self.make)
+        self.give(*(allow(action, resources) for action, resources in whole.items()))
+        self.make()
+        self.assertEqual(self.role()["unused"], [])
+
+    def test_green_is_named_by_no_pattern(self):
+        self.give(
+            allow(["rds:CreateBlueGreenDeployment", "rds:AddTagsToResource"]),
+            allow(self.REPLICA, [arn("db:orders*"), *self.ANY_GROUP]),
+        )
+        self.denied(self.REPLICA, arn("db:*"), self.make)
+
+    def test_green_is_made_with_the_tags_of_blue_and_the_deployment_with_those_that_are_given(self):
+        """[A90]"""
+        for key, allowed in (("team", arn("db:*")), (OWNED["Key"], arn("deployment:*"))):
+            self.give(
+                allow(["rds:CreateBlueGreenDeployment", self.REPLICA]),
+                allow("rds:AddTagsToResource", "*", {"ForAnyValue:StringEquals": {"aws:TagKeys": key}}),
+            )
+            denied = ({arn("db:*"), arn("deployment:*")} - {allowed}).pop()
+            self.denied("rds:AddTagsToResource", denied, self.make)
+
+    def test_a_key_of_green_is_used_with_the_callers_permissions(self):
+        entry = {"SourceArn": arn("db:orders"), "TargetKmsKeyId": self.key()}
+        self.give(allow("rds:*"), allow("kms:DescribeKey"))
+        self.refused("KMSKeyNotAccessibleFault", self.make, TargetResourceConfigurations=[entry])
+        self.give(allow("rds:*"), allow(["kms:DescribeKey", "kms:CreateGrant"]))
+        self.make(TargetResourceConfigurations=[entry])
+
+    def test_a_named_parameter_group_is_asked_for(self):
+        self.give(allow("rds:CreateBlueGreenDeployment", [arn("db:*"), arn("deployment:*"), arn("pg:default.*")]))
+        self.denied("rds:CreateBlueGreenDeployment", arn("pg:mine"), self.make, TargetDBParameterGroupName="mine")
+
+    def test_a_description_asks_for_the_deployment(self):
+        made = self.made()
+        describe = self.step.describe_blue_green_deployments
+        self.give(allow("rds:DescribeBlueGreenDeployments", arn(f"deployment:{made}")))
+        describe(BlueGreenDeploymentIdentifier=made)
+        self.denied("rds:DescribeBlueGreenDeployments", arn("deployment:*"), describe)
+
+    def test_a_switchover_renames_both_and_promotes_green(self):
+        made = self.made()
+        switch = {"BlueGreenDeploymentIdentifier": made}
+        owned = allow("rds:SwitchoverBlueGreenDeployment", "*", IF_OWNED)
+        modify = allow("rds:ModifyDBInstance", arn("db:*"))
+        call = self.step.switchover_blue_green_deployment
+        for statements, action, resource in (
+            ([allow("rds:SwitchoverBlueGreenDeployment", arn("db:*"))], owned["Action"], arn(f"deployment:{made}")),
+            ([owned], "rds:ModifyDBInstance", arn("db:orders")),
+            ([owned, allow("rds:ModifyDBInstance", arn("db:orders*"))], "rds:ModifyDBInstance", arn("db:*")),
+            ([owned, modify], "rds:PromoteReadReplica", arn("db:*")),
+        ):
+            self.give(*statements)
+            self.denied(action, resource, call, **switch)
+        self.give(owned, modify, allow("rds:PromoteReadReplica"))
+        call(**switch)
+
+    def test_a_deployment_is_told_by_its_tag(self):
+        made = self.available()
+        self.give(allow("rds:*", "*", IF_OWNED))
+        self.denied(
+            "rds:DeleteBlueGreenDeployment",
+            arn(f"deployment:{made}"),
+            self.step.delete_blue_green_deployment,
+            BlueGreenDeploymentIdentifier=made,
+        )
+
+    def test_deleting_green_asks_for_each_of_it(self):
+        made = self.made()
+        delete = functools.partial(self.step.delete_blue_green_deployment, BlueGreenDeploymentIdentifier=made)
+        owned = allow("rds:DeleteBlueGreenDeployment", "*", IF_OWNED)
+        # Green has blue's tags, and not the deployment's [A90].
+        self.give(owned, allow("rds:DeleteDBInstance", "*", IF_OWNED))
+        self.denied("rds:DeleteDBInstance", arn("db:*"), delete, DeleteTarget=True)
+        self.give(owned)
+        self.denied("rds:PromoteReadReplica", arn("db:*"), delete)
+        green = self.green(made)
+        self.rds.modify_db_instance(DBInstanceIdentifier=green, DeletionProtection=False, ApplyImmediately=True)
+        self.instance_statuses(green)
+        self.rds.add_tags_to_resource(ResourceName=arn(f"db:{green}"), Tags=[OWNED])
+        self.give(owned, allow("rds:DeleteDBInstance", "*", IF_OWNED))
+        delete(DeleteTarget=True)
+
+    def test_a_deployment_that_is_over_is_deleted_by_one_action(self):
+        """[A91]"""
+        made = self.made()
+        self.switch_over(made)
+        self.give(allow("rds:DeleteBlueGreenDeployment", "*", IF_OWNED))
+        self.step.delete_blue_green_deployment(BlueGreenDeploymentIdentifier=made)

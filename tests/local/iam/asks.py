@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moto.kms.models import Key, kms_backends
-from rds.records import INACCESSIBLE_KEY, Instance, Snapshot
+from rds.records import INACCESSIBLE_KEY, Deployment, Instance, Record, Snapshot
 
 from .tags import Tags
 
@@ -39,6 +39,8 @@ NAMES = {
     "OptionGroupName": "og",
     "DBParameterGroupName": "pg",
     "DBSubnetGroupName": "subgrp",
+    "TargetDBParameterGroupName": "pg",
+    "BlueGreenDeploymentIdentifier": "deployment",
 }
 # What makes a resource, and the parameter that names it.
 MAKERS = {
@@ -47,6 +49,8 @@ MAKERS = {
     "CreateDBSnapshot": "DBSnapshotIdentifier",
     "RestoreDBInstanceFromDBSnapshot": "DBInstanceIdentifier",
 }
+# What makes a resource that RDS names, and its kind: such a request is judged before there is a name.
+UNNAMED = {"CreateBlueGreenDeployment": "deployment"}
 # A new instance is in a group of each kind, and the defaults are asked for, too ("og:default*", "pg:default*",
 # "subgrp:default" in the RDS User Guide, "Allow a user to create DB instances in an AWS account").
 GROUPS_OF_NEW_INSTANCE = ("og", "pg", "subgrp")
@@ -89,6 +93,7 @@ class Asks:
             asks += self._passing(call.parameters)
             asks += self._encrypting(call)
             asks += self._keeping_secret(call.parameters)
+            asks += self._changing_deployment(call)
         return asks
 
     def _ask(self, action: str, resource: str, given: Mapping[str, Any]) -> Ask:
@@ -114,6 +119,8 @@ class Asks:
             if isinstance(value, str)
         ]
         found = {arn: kind for arn in named if arn for kind in kinds if self._is_of_kind(arn, service, kind)}
+        if kind := UNNAMED.get(call.operation):
+            found[self._arn(service, kind, "*")] = kind
         if MAKERS.get(call.operation) == "DBInstanceIdentifier":
             found |= {
                 self._arn(service, kind, "default"): kind
@@ -142,11 +149,14 @@ class Asks:
         )
 
     def _resource_tags(self, arn: str) -> dict[str, str]:
-        """The tags that count, of instances and snapshots, all of whose actions have them as a condition key."""
+        """The tags that count, of the records, all of whose actions have them as a condition key."""
         kind, name = arn.split(":", 6)[5:] if arn.count(":") >= 6 else ("", "")
-        table = {"db": Instance, "snapshot": Snapshot}.get(kind)
+        table = {"db": Instance, "snapshot": Snapshot, "deployment": Deployment}.get(kind)
         record = self._cloud.records.table(table).get(name) if table else None
-        if record is None or getattr(record, "hidden", False):
+        return self._counted_tags(record) if record else {}
+
+    def _counted_tags(self, record: Record) -> dict[str, str]:
+        if getattr(record, "hidden", False):
             return {}
         return {
             f"aws:ResourceTag/{key}": value
@@ -155,15 +165,48 @@ class Asks:
 
     def _tagging(self, call: Call) -> list[Ask]:
         """Tags at creation are rds:AddTagsToResource (RDS User Guide, "Tagging Amazon RDS resources")."""
-        given, named_by = call.parameters, MAKERS.get(call.operation)
-        if not (named_by and given.get("Tags")):
+        given, named_by, kind = call.parameters, MAKERS.get(call.operation), UNNAMED.get(call.operation)
+        if not ((named_by or kind) and given.get("Tags")):
             return []
+        made = self._arn("rds", NAMES[named_by], given[named_by].lower()) if named_by else self._arn("rds", kind, "*")
+        return [self._ask("rds:AddTagsToResource", made, {"Tags": given["Tags"]})]
+
+    def _changing_deployment(self, call: Call) -> list[Ask]:
+        """What a blue/green deployment does to instances, RDS does with the caller's permissions.
+
+        Service Authorization Reference, the column "Dependent actions", and RDS User Guide, "Authorizing access to
+        Amazon RDS blue/green deployment operations", which says which of them are Aurora's, and that policies can't
+        name green by a pattern, but by "*" alone. So green is called that here. Its tags are blue's [A90]; which of
+        the dependent actions a deletion asks for, neither says [A91].
+        """
+        given, records = call.parameters, self._cloud.records
+        if call.operation == "CreateBlueGreenDeployment":
+            blue = records.instances.get(given["Source"].split(":")[-1].lower())
+            if blue is None:
+                return []
+            green, tags = self._arn("rds", "db", "*"), {"Tags": _given(blue.tags)}
+            groups = [self._arn("rds", kind, "*") for kind in GROUPS_OF_NEW_INSTANCE]
+            asks = [self._ask("rds:CreateDBInstanceReadReplica", one, tags) for one in (blue.arn, green, *groups)]
+            return asks + ([self._ask("rds:AddTagsToResource", green, tags)] if tags["Tags"] else [])
+        found = records.deployments.get(given.get("BlueGreenDeploymentIdentifier", "").lower())
+        if found is None:
+            return []
+        targets = [target for target in found.targets if target and records.holds(target)]
+        if call.operation == "SwitchoverBlueGreenDeployment":
+            return [
+                *(self._ask("rds:ModifyDBInstance", source.arn, {}) for source in found.sources),
+                *self._of_green(("rds:ModifyDBInstance", "rds:PromoteReadReplica"), targets),
+            ]
+        if call.operation == "DeleteBlueGreenDeployment" and found.status != "SWITCHOVER_COMPLETED":
+            action = "rds:DeleteDBInstance" if given.get("DeleteTarget") else "rds:PromoteReadReplica"
+            return self._of_green((action,), targets)
+        return []
+
+    def _of_green(self, actions: tuple[str, ...], targets: list[Instance]) -> list[Ask]:
         return [
-            self._ask(
-                "rds:AddTagsToResource",
-                self._arn("rds", NAMES[named_by], given[named_by].lower()),
-                {"Tags": given["Tags"]},
-            )
+            Ask(action, self._arn("rds", "db", "*"), tuple(sorted(self._counted_tags(target).items())))
+            for action in actions
+            for target in targets
         ]
 
     def _passing(self, given: Mapping[str, Any]) -> list[Ask]:
@@ -183,6 +226,7 @@ class Asks:
         """RDS uses a customer's key with the caller's permissions (RDS User Guide, "AWS KMS key management")."""
         given = call.parameters
         keys = [given.get("KmsKeyId"), given.get("PerformanceInsightsKMSKeyId")]
+        keys += [one.get("TargetKmsKeyId") for one in given.get("TargetResourceConfigurations", [])]
         if call.operation == "RestoreDBInstanceFromDBSnapshot":
             snapshot = self._cloud.records.snapshots.get(given["DBSnapshotIdentifier"].split(":")[-1].lower())
             keys.append(snapshot and snapshot.fields.get("KmsKeyId"))
@@ -237,3 +281,8 @@ class Asks:
         with contextlib.suppress(AttributeError, KeyError):
             return backend.describe_key(reference)
         return None
+
+
+def _given(tags: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Without those that AWS gives itself."""
+    return [tag for tag in tags if not tag["Key"].startswith("aws:")]

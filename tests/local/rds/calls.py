@@ -82,7 +82,7 @@ class Call:
         model = get_service_model(self.service)
         self.protocol = determine_request_protocol(model, environ.get("CONTENT_TYPE", "").split(";")[0])
         values = {}
-        if self.protocol == "query":
+        if self.protocol in ("query", "ec2"):
             values = dict(parse_qsl(body.decode(), keep_blank_values=True))
         request = {"method": "POST", "values": values, "headers": {}, "body": body, "url_path": "/", "url_params": {}}
         parsed = PROTOCOL_PARSERS[self.protocol](model.operation_model(self.operation)).parse(request)
@@ -144,6 +144,9 @@ class Calls:
         code, message = denial
         if code:
             return call.error(code, message)
+        if call.protocol == "ec2":
+            # EC2 has a code and a first sentence of its own (EC2 Developer Guide, "Error codes for the Amazon EC2 API").
+            return call.error("UnauthorizedOperation", f"You are not authorized to perform this operation. {message}", 403)
         # "Common errors" of the services' API references: 403 in the Query protocol, 400 in JSON.
         return call.error(*(("AccessDenied", message, 403) if call.protocol == "query" else ("AccessDeniedException", message, 400)))
 
