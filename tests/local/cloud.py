@@ -315,14 +315,20 @@ def deploy(cloud, stack_name, parameters, variables=(), build=BUILD):
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
     }
+    waiter = "stack_create_complete"
     try:
         stacks.create_stack(**stack)
-        complete = stacks.get_waiter("stack_create_complete")
     except stacks.exceptions.AlreadyExistsException:
-        stacks.update_stack(**stack)
-        complete = stacks.get_waiter("stack_update_complete")
+        waiter = "stack_update_complete"
+        try:
+            stacks.update_stack(**stack)
+        except botocore.exceptions.ClientError as error:
+            if "No updates are to be performed" not in error.response["Error"]["Message"]:
+                raise
+            # As with `sam deploy --no-fail-on-empty-changeset`: the stack is as asked for.
+            waiter = "stack_exists"
     try:
-        complete.wait(StackName=stack_name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
+        stacks.get_waiter(waiter).wait(StackName=stack_name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
     except botocore.exceptions.WaiterError:
         events = stacks.describe_stack_events(StackName=stack_name)["StackEvents"]
         reasons = [f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}" for event in events

@@ -7,10 +7,11 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
-from cloud import HERE, Cloud
+from cloud import HERE, Cloud, deploy
 
 
 def processes_of(cloud):
@@ -80,6 +81,19 @@ class CloudLife(unittest.TestCase):
             queues = cloud.session().client("sqs", endpoint_url=cloud.endpoint)
             queues.create_queue(QueueName=f"queue-{number}")
             self.assertEqual(len(queues.list_queues()["QueueUrls"]), 1)
+
+    def test_what_is_deployed_twice_in_a_row_stays(self):
+        template = {
+            "Globals": {"Function": {"Environment": {"Variables": {}}}},
+            "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+            "Outputs": {"Topic": {"Value": {"Ref": "Topic"}}},
+        }
+        build = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (build / "template.yaml").write_text(json.dumps(template))
+        _, cloud = self.start()
+        outputs = [deploy(cloud, "stack", {}, build=build) for _ in range(2)]
+        self.assertIn("Topic", outputs[0])
+        self.assertEqual(outputs[0], outputs[1])
 
     def test_listens_on_loopback_only(self):
         _, cloud = self.start()

@@ -10,6 +10,7 @@ import time
 from datetime import datetime, timezone
 
 from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, cloudwatch_backends
+from moto.core.base_backend import backend_lock
 
 # How often the metrics are read: often enough for a run that lasts a second.
 SAMPLE_INTERVAL_SECONDS = 0.2
@@ -30,7 +31,7 @@ def _sample(cloud):
         if not cloud.publish_metrics:
             continue
         now = datetime.now(timezone.utc).replace(second=0, microsecond=0, tzinfo=None)
-        published = cloudwatch_backends[cloud.account_id][cloud.region].metric_data
+        published = published_of(cloud)
         # A reset of moto takes the datapoints away, all of them.
         if now != minute or next(iter(datums.values()), None) not in published:
             minute, datums = now, {}
@@ -46,6 +47,12 @@ def _sample(cloud):
                 datum.min, datum.max = min(datum.min, value), max(datum.max, value)
                 datum.sum += value
                 datum.sample_count += 1
+
+
+def published_of(cloud):
+    """CloudWatch's datapoints. A reset of moto between its two look-ups would take away what the first one made."""
+    with backend_lock:
+        return cloudwatch_backends[cloud.account_id][cloud.region].metric_data
 
 
 def _metrics(cloud, instance):
