@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cfnlint.decode import cfn_yaml
+
 from generated import write_or_check
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent

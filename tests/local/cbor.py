@@ -15,7 +15,11 @@ from botocore.serialize import RpcV2CBORSerializer
 from moto.core.utils import get_service_model
 
 SERVICE_BY_TARGET = {"GraniteServiceVersion20100801": "cloudwatch"}
-ERROR_SHAPE = DenormalizedStructureBuilder().with_members({"__type": {"type": "string"}, "message": {"type": "string"}}).build_model()
+ERROR_SHAPE = (
+    DenormalizedStructureBuilder()
+    .with_members({"__type": {"type": "string"}, "message": {"type": "string"}})
+    .build_model()
+)
 
 
 class CborBridge:
@@ -31,13 +35,27 @@ class CborBridge:
         target, name = path.groups()
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         request = json.dumps(_decode(body), default=_epoch).encode()
-        environ |= {"PATH_INFO": "/", "HTTP_X_AMZ_TARGET": f"{target}.{name}", "CONTENT_TYPE": "application/x-amz-json-1.0",
-                    "CONTENT_LENGTH": str(len(request)), "wsgi.input": io.BytesIO(request)}
+        environ |= {
+            "PATH_INFO": "/",
+            "HTTP_X_AMZ_TARGET": f"{target}.{name}",
+            "CONTENT_TYPE": "application/x-amz-json-1.0",
+            "CONTENT_LENGTH": str(len(request)),
+            "wsgi.input": io.BytesIO(request),
+        }
         captured = {}
-        reply = b"".join(self._application(environ, lambda status, headers, _=None: captured.update(status=status, headers=headers)))
+        reply = b"".join(
+            self._application(environ, lambda status, headers, _=None: captured.update(status=status, headers=headers))
+        )
         shape = get_service_model(SERVICE_BY_TARGET[target]).operation_model(name).output_shape
         encoded = _encode(reply, int(captured["status"].split()[0]), shape)
-        start_response(captured["status"], [("Content-Type", "application/cbor"), ("Smithy-Protocol", "rpc-v2-cbor"), ("Content-Length", str(len(encoded)))])
+        start_response(
+            captured["status"],
+            [
+                ("Content-Type", "application/cbor"),
+                ("Smithy-Protocol", "rpc-v2-cbor"),
+                ("Content-Length", str(len(encoded))),
+            ],
+        )
         return [encoded]
 
 
@@ -51,7 +69,10 @@ def _decode(body):
 def _encode(reply, status, shape):
     if status >= 400:
         error = json.loads(reply)
-        shape, value = ERROR_SHAPE, {"__type": error["__type"], "message": error.get("message") or error.get("Message", "")}
+        shape, value = (
+            ERROR_SHAPE,
+            {"__type": error["__type"], "message": error.get("message") or error.get("Message", "")},
+        )
     elif shape is None:
         return b""
     else:

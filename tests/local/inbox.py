@@ -12,6 +12,7 @@ import secrets
 import sys
 
 import boto3
+
 from cloud import Cloud
 
 

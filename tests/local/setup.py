@@ -14,10 +14,8 @@ import sys
 
 if sys.version_info < (3, 10):  # aws-sam-cli 1.170 and ministack need it.
     sys.exit(
-        "Python 3.10 or newer is needed, this is {}.{} ({}).\n"
-        "Install a newer one and name it: make PYTHON=python3.12 ...".format(
-            sys.version_info[0], sys.version_info[1], sys.executable
-        )
+        f"Python 3.10 or newer is needed, this is {sys.version_info[0]}.{sys.version_info[1]} ({sys.executable}).\n"
+        "Install a newer one and name it: make PYTHON=python3.12 ..."
     )
 
 import argparse
@@ -44,7 +42,7 @@ def check_machine():
     if not shutil.which("cargo"):
         missing.append(
             "cargo (Rust) is not on the PATH. Install it with rustup: https://rustup.rs,\n"
-            "  then open a new shell, or run: . \"$HOME/.cargo/env\""
+            '  then open a new shell, or run: . "$HOME/.cargo/env"'
         )
     elif not shutil.which("rustup"):
         missing.append(
@@ -132,7 +130,11 @@ def install_node():
         shutil.copy(manifest, folder)
         shutil.copy(lock, folder)
         search_path = f"{LOCAL / 'nodejs' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        run([*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, env={**os.environ, "PATH": search_path})
+        run(
+            [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+            cwd=folder,
+            env={**os.environ, "PATH": search_path},
+        )
 
     install("node", fingerprint(manifest, lock), fill)
 

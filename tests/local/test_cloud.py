@@ -21,7 +21,10 @@ def processes_of(cloud):
         with contextlib.suppress(OSError):
             if entry.name.isdigit():
                 command, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
-                if cloud.folder.encode() in command or f"RDS_ENCRYPT_LOCAL_CLOUD={cloud.cloud_id}\0".encode() in environment:
+                if (
+                    cloud.folder.encode() in command
+                    or f"RDS_ENCRYPT_LOCAL_CLOUD={cloud.cloud_id}\0".encode() in environment
+                ):
                     found.append(command.replace(b"\0", b" ").decode())
     return found
 
@@ -31,7 +34,9 @@ class CloudLife(unittest.TestCase):
     def start(self, *options):
         process = subprocess.Popen(
             [sys.executable, HERE / "cloud.py", "run", "--storage", "files", *options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
@@ -60,11 +65,15 @@ class CloudLife(unittest.TestCase):
 
     def test_a_dead_service_ends_it_with_its_last_words(self):
         process = subprocess.Popen(
-            [sys.executable, HERE / "cloud.py", "run", "--storage", "files"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, HERE / "cloud.py", "run", "--storage", "files"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         cloud = Cloud.from_json(process.stdout.readline())
         services = next(
-            int(entry.name) for entry in pathlib.Path("/proc").iterdir()
+            int(entry.name)
+            for entry in pathlib.Path("/proc").iterdir()
             if entry.name.isdigit() and f"{cloud.folder}/data".encode() in (entry / "cmdline").read_bytes()
         )
         os.kill(services, signal.SIGKILL)

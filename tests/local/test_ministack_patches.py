@@ -10,11 +10,12 @@ import unittest.mock
 
 os.environ["MINISTACK_ACCOUNT_ID"] = "123456789012"  # Read at import.
 
-import ministack_patches
 from ministack.services import iam as iam_service
 from ministack.services import lambda_svc
 from ministack.services import stepfunctions as engine
 from ministack.services.cloudformation import stacks
+
+import ministack_patches
 
 ministack_patches.apply()
 
@@ -49,7 +50,9 @@ class Patches(unittest.TestCase):
 
     def start(self, definition, state_input=None, **request):
         arn = self.create(definition)
-        status, _, body = engine._start_execution({"stateMachineArn": arn, "input": json.dumps(state_input or {}), **request})
+        status, _, body = engine._start_execution(
+            {"stateMachineArn": arn, "input": json.dumps(state_input or {}), **request}
+        )
         return status, json.loads(body)
 
     def finish(self, execution_arn):
@@ -78,7 +81,9 @@ class Patches(unittest.TestCase):
         self.assertEqual((execution["status"], execution.get("error")), ("FAILED", error), execution.get("cause"))
 
     def test_retries_obey_their_longest_delay_and_no_other(self):
-        retry = [{"ErrorEquals": ["Busy"], "IntervalSeconds": 50, "BackoffRate": 2, "MaxAttempts": 4, "MaxDelaySeconds": 150}]
+        retry = [
+            {"ErrorEquals": ["Busy"], "IntervalSeconds": 50, "BackoffRate": 2, "MaxAttempts": 4, "MaxDelaySeconds": 150}
+        ]
         with self.failing_with("Busy", "Busy", "Busy", "Busy"), self.recorded_sleeps() as sleeps:
             self.assertEqual(self.run_machine(task(Retry=retry))["status"], "SUCCEEDED")
         self.assertEqual(sleeps, [50, 100, 150, 150])
@@ -154,7 +159,11 @@ class Patches(unittest.TestCase):
             task(ResultSelector={"a.$": "$.missing"}, Catch=catch),
             task(InputPath="$.missing", Catch=catch),
             {"Type": "Wait", "SecondsPath": "$.missing", "Next": "Done"},
-            {"Type": "Choice", "Choices": [{"Variable": "$.missing", "IsNull": True, "Next": "Done"}], "Default": "Done"},
+            {
+                "Type": "Choice",
+                "Choices": [{"Variable": "$.missing", "IsNull": True, "Next": "Done"}],
+                "Default": "Done",
+            },
             {"Type": "Fail", "ErrorPath": "$.missing"},
         ):
             with self.subTest(state), self.failing_with():
@@ -218,11 +227,21 @@ class Patches(unittest.TestCase):
         policy = {"Statement": [{"Effect": "Allow", "Action": "rds:DescribeDBInstances", "Resource": "*"}]}
         role = {"RoleName": "step-role", "InlinePolicies": {"first": json.dumps(policy)}}
         arn = "arn:aws:iam::123456789012:role/step-role"
-        of_ours = {"FunctionName": "step", "Role": arn, "Environment": {"Variables": {"AWS_SDK_UA_APP_ID": "rds-encrypt.step"}}}
+        of_ours = {
+            "FunctionName": "step",
+            "Role": arn,
+            "Environment": {"Variables": {"AWS_SDK_UA_APP_ID": "rds-encrypt.step"}},
+        }
         functions = {"step": {"config": of_ours}, "other": {"config": {"FunctionName": "other", "Role": arn}}}
-        with (unittest.mock.patch.object(lambda_svc, "_functions", functions), unittest.mock.patch.object(iam_service, "_roles", {"step-role": role}),
-              self.call_services({}) as call):
-            for kind, status in (("AWS::CloudFormation::Stack", "UPDATE_IN_PROGRESS"), ("AWS::IAM::Role", "UPDATE_COMPLETE")):
+        with (
+            unittest.mock.patch.object(lambda_svc, "_functions", functions),
+            unittest.mock.patch.object(iam_service, "_roles", {"step-role": role}),
+            self.call_services({}) as call,
+        ):
+            for kind, status in (
+                ("AWS::CloudFormation::Stack", "UPDATE_IN_PROGRESS"),
+                ("AWS::IAM::Role", "UPDATE_COMPLETE"),
+            ):
                 stacks._add_event("id", "name", "logical", kind, status)
             call.assert_not_called()
             stacks._add_event("id", "name", "name", "AWS::CloudFormation::Stack", "UPDATE_COMPLETE", physical_id="id")
@@ -255,7 +274,9 @@ class Patches(unittest.TestCase):
         self.assertEqual((status, body["__type"]), (400, "KmsAccessDeniedException"))
         ask = call.call_args.args[2]["asks"][1]
         self.assertEqual((ask["action"], ask["resource"]), ("kms:Decrypt", "arn:key"))
-        self.assertEqual(ask["context"], {"kms:EncryptionContext:aws:states:stateMachineArn": execution["stateMachineArn"]})
+        self.assertEqual(
+            ask["context"], {"kms:EncryptionContext:aws:states:stateMachineArn": execution["stateMachineArn"]}
+        )
 
 
 if __name__ == "__main__":

@@ -58,7 +58,11 @@ class StateDiagram(unittest.TestCase):
     def test_polling_loop_is_one_node(self):
         drawing = self.draw(
             Look={"Type": "Task", "Next": "IsReady"},
-            IsReady={"Type": "Choice", "Choices": [{"Variable": "$.ready", "BooleanEquals": True, "Next": "Done"}], "Default": "Wait"},
+            IsReady={
+                "Type": "Choice",
+                "Choices": [{"Variable": "$.ready", "BooleanEquals": True, "Next": "Done"}],
+                "Default": "Wait",
+            },
             Wait={"Type": "Wait", "Next": "Look"},
             Done={"Type": "Succeed"},
         )
@@ -91,7 +95,10 @@ class StateDiagram(unittest.TestCase):
             ({"Variable": "$.count", "NumericLessThanPath": "$.limit"}, "count < limit"),
             ({"Not": {"Variable": "$.group", "IsPresent": True}}, "not group is given"),
             ({"Variable": "$.group", "IsNull": True}, "group is not given"),
-            ({"And": [{"Variable": "$.a", "StringEquals": "b"}, {"Variable": "$.c", "StringEquals": "d"}]}, "a is b and c is d"),
+            (
+                {"And": [{"Variable": "$.a", "StringEquals": "b"}, {"Variable": "$.c", "StringEquals": "d"}]},
+                "a is b and c is d",
+            ),
         ):
             self.assertEqual(state_diagram.describe(rule), words)
 
@@ -104,9 +111,13 @@ class StateDiagram(unittest.TestCase):
     def test_check_finds_what_is_out_of_date(self):
         with tempfile.TemporaryDirectory() as folder:
             readme = pathlib.Path(folder, "README.md")
-            readme.write_text("<!-- state diagram of statemachine/encrypt-instance.asl.json -->\n<!-- end of state diagram -->\n")
+            readme.write_text(
+                "<!-- state diagram of statemachine/encrypt-instance.asl.json -->\n<!-- end of state diagram -->\n"
+            )
             command = [sys.executable, SCRIPTS / "state_diagram.py"]
-            self.assertIn("out of date", subprocess.run([*command, "--check", readme], capture_output=True, text=True).stderr)
+            self.assertIn(
+                "out of date", subprocess.run([*command, "--check", readme], capture_output=True, text=True).stderr
+            )
             subprocess.run([*command, readme], check=True)
             self.assertEqual(subprocess.run([*command, "--check", readme]).returncode, 0)
             readme.write_text("no marker")

@@ -38,7 +38,20 @@ class Service:
         self.directory = Path(tempfile.mkdtemp(prefix="rds-encrypt-test-"))
         # Root's PostgreSQL servers run as another user, who must be able to walk in.
         self.directory.chmod(0o711)
-        command = [sys.executable, SERVICES, "--port", "0", "--time-scale", str(time_scale), "--data-dir", self.directory / "data", "--storage", storage, "--cloud-id", CLOUD_ID]
+        command = [
+            sys.executable,
+            SERVICES,
+            "--port",
+            "0",
+            "--time-scale",
+            str(time_scale),
+            "--data-dir",
+            self.directory / "data",
+            "--storage",
+            storage,
+            "--cloud-id",
+            CLOUD_ID,
+        ]
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", value]
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
@@ -48,11 +61,19 @@ class Service:
         return self.process.stdout.readline().split()[-1]
 
     def client(self, service="rds", app_id=None, **config):
-        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="123456789012", aws_secret_access_key="local",
-                            config=Config(user_agent_appid=app_id, **({"retries": {"total_max_attempts": 1}} | config)))
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="123456789012",
+            aws_secret_access_key="local",
+            config=Config(user_agent_appid=app_id, **({"retries": {"total_max_attempts": 1}} | config)),
+        )
 
     def control(self, method, path, body=None):
-        request = urllib.request.Request(f"{self.url}/local/{path}", method=method, data=None if body is None else json.dumps(body).encode())
+        request = urllib.request.Request(
+            f"{self.url}/local/{path}", method=method, data=None if body is None else json.dumps(body).encode()
+        )
         try:
             with urllib.request.urlopen(request) as reply:
                 return json.load(reply)
@@ -135,7 +156,9 @@ class ServiceTest(unittest.TestCase):
         self.instance_statuses(source)
 
     def restored(self, identifier="target", snapshot="snapshot", **parameters):
-        self.rds.restore_db_instance_from_db_snapshot(DBInstanceIdentifier=identifier, DBSnapshotIdentifier=snapshot, **parameters)
+        self.rds.restore_db_instance_from_db_snapshot(
+            DBInstanceIdentifier=identifier, DBSnapshotIdentifier=snapshot, **parameters
+        )
         self.instance_statuses(identifier)
         return self.instance(identifier)
 
@@ -155,13 +178,25 @@ class ServiceTest(unittest.TestCase):
 
 class LifeCycle(ServiceTest):
     def create(self, identifier="made", **parameters):
-        return self.rds.create_db_instance(**{"DBInstanceIdentifier": identifier, "Engine": "postgres", "DBInstanceClass": "db.t3.micro", "AllocatedStorage": 20,
-                                              "MasterUsername": "master", "MasterUserPassword": "password-1"} | parameters)["DBInstance"]
+        return self.rds.create_db_instance(
+            **{
+                "DBInstanceIdentifier": identifier,
+                "Engine": "postgres",
+                "DBInstanceClass": "db.t3.micro",
+                "AllocatedStorage": 20,
+                "MasterUsername": "master",
+                "MasterUserPassword": "password-1",
+            }
+            | parameters
+        )["DBInstance"]
 
     def test_a_created_instance_is_unencrypted_and_backed_up_before_it_is_available(self):
         self.set_durations(create=500, create_backup=500)
         made = self.create("Made")
-        self.assertEqual((made["DBInstanceIdentifier"], made["StorageEncrypted"], made["StorageEncryptionType"]), ("made", False, "none"))
+        self.assertEqual(
+            (made["DBInstanceIdentifier"], made["StorageEncrypted"], made["StorageEncryptionType"]),
+            ("made", False, "none"),
+        )
         self.assertNotIn("Endpoint", made)
         self.assertEqual(self.instance_statuses("made"), ["creating", "backing-up", "available"])
         self.assertIn("Endpoint", self.instance("made"))
@@ -212,9 +247,13 @@ class LifeCycle(ServiceTest):
     def test_a_deleted_instance_goes_through_deleting_to_not_found(self):
         self.seed()
         self.set_durations(delete=1000)
-        deleted = self.rds.delete_db_instance(DBInstanceIdentifier="source", SkipFinalSnapshot=True, DeleteAutomatedBackups=True)
+        deleted = self.rds.delete_db_instance(
+            DBInstanceIdentifier="source", SkipFinalSnapshot=True, DeleteAutomatedBackups=True
+        )
         self.assertEqual(deleted["DBInstance"]["DBInstanceStatus"], "deleting")
-        self.refused("InvalidDBInstanceState", self.rds.delete_db_instance, DBInstanceIdentifier="source", SkipFinalSnapshot=True)
+        self.refused(
+            "InvalidDBInstanceState", self.rds.delete_db_instance, DBInstanceIdentifier="source", SkipFinalSnapshot=True
+        )
         self.wait_for(lambda: self.not_found("source"))
 
     def test_a_final_snapshot_holds_the_data_of_the_deleted_instance(self):
@@ -226,7 +265,12 @@ class LifeCycle(ServiceTest):
 
     def test_deletion_protection_and_a_missing_choice_of_the_final_snapshot_refuse_a_delete(self):
         self.seed(DeletionProtection=True)
-        self.refused("InvalidParameterCombination", self.rds.delete_db_instance, DBInstanceIdentifier="source", SkipFinalSnapshot=True)
+        self.refused(
+            "InvalidParameterCombination",
+            self.rds.delete_db_instance,
+            DBInstanceIdentifier="source",
+            SkipFinalSnapshot=True,
+        )
         self.rds.modify_db_instance(DBInstanceIdentifier="source", DeletionProtection=False)
         self.refused("InvalidParameterCombination", self.rds.delete_db_instance, DBInstanceIdentifier="source")
         self.instance_statuses("source")
@@ -237,7 +281,12 @@ class LifeCycle(ServiceTest):
         self.set_durations(stop=500, start=500)
         self.rds.stop_db_instance(DBInstanceIdentifier="source")
         self.assertEqual(self.instance_statuses("source", "stopped"), ["stopping", "stopped"])
-        self.refused("InvalidDBInstanceState", self.rds.create_db_snapshot, DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source")
+        self.refused(
+            "InvalidDBInstanceState",
+            self.rds.create_db_snapshot,
+            DBSnapshotIdentifier="snapshot",
+            DBInstanceIdentifier="source",
+        )
         self.rds.start_db_instance(DBInstanceIdentifier="source")
         self.assertEqual(self.instance_statuses("source"), ["starting", "available"])
 
@@ -251,14 +300,19 @@ class LifeCycle(ServiceTest):
         self.wait_for(lambda: self.not_found("target"))
         time.sleep(0.1)
         events = self.control("GET", "events")
-        self.assertEqual([event["detail"]["EventID"] for event in events], ["RDS-EVENT-0042", "RDS-EVENT-0197", "RDS-EVENT-0043", "RDS-EVENT-0003"])
+        self.assertEqual(
+            [event["detail"]["EventID"] for event in events],
+            ["RDS-EVENT-0042", "RDS-EVENT-0197", "RDS-EVENT-0043", "RDS-EVENT-0003"],
+        )
         self.assertEqual(events[0]["detail-type"], "RDS DB Snapshot Event")
         self.assertEqual(self.control("GET", f"events?after={events[1]['number']}"), events[2:])
 
 
 class Rename(ServiceTest):
     def rename(self, old, new):
-        return self.rds.modify_db_instance(DBInstanceIdentifier=old, NewDBInstanceIdentifier=new, ApplyImmediately=True)["DBInstance"]
+        return self.rds.modify_db_instance(
+            DBInstanceIdentifier=old, NewDBInstanceIdentifier=new, ApplyImmediately=True
+        )["DBInstance"]
 
     def test_the_old_name_is_not_found_at_once_and_the_new_one_comes_later_and_reboots(self):
         seeded = self.seed()
@@ -267,10 +321,17 @@ class Rename(ServiceTest):
         self.assertTrue(self.not_found("source"))
         self.assertTrue(self.not_found("renamed"))
         self.assertEqual(self.rds.describe_db_instances()["DBInstances"], [])
-        self.refused("DBInstanceAlreadyExists", self.rds.restore_db_instance_from_db_snapshot, DBInstanceIdentifier="renamed", DBSnapshotIdentifier="x")
+        self.refused(
+            "DBInstanceAlreadyExists",
+            self.rds.restore_db_instance_from_db_snapshot,
+            DBInstanceIdentifier="renamed",
+            DBSnapshotIdentifier="x",
+        )
         self.wait_for(lambda: not self.not_found("renamed"))
         # The `available` in the middle is the trap: it has not rebooted yet.
-        seen = self.statuses(lambda: self.instance("renamed")["DBInstanceStatus"], "rebooting") + self.instance_statuses("renamed")
+        seen = self.statuses(
+            lambda: self.instance("renamed")["DBInstanceStatus"], "rebooting"
+        ) + self.instance_statuses("renamed")
         self.assertEqual([status for status in seen if status != "rebooting"], ["renaming", "available", "available"])
         renamed = self.instance("renamed")
         self.assertEqual(renamed["DbiResourceId"], seeded["DbiResourceId"])
@@ -280,7 +341,13 @@ class Rename(ServiceTest):
     def test_a_rename_onto_a_present_name_is_refused(self):
         self.seed("source")
         other = self.seed("other")
-        self.refused("DBInstanceAlreadyExists", self.rds.modify_db_instance, DBInstanceIdentifier="source", NewDBInstanceIdentifier="other", ApplyImmediately=True)
+        self.refused(
+            "DBInstanceAlreadyExists",
+            self.rds.modify_db_instance,
+            DBInstanceIdentifier="source",
+            NewDBInstanceIdentifier="other",
+            ApplyImmediately=True,
+        )
         self.assertEqual(self.instance("other")["DbiResourceId"], other["DbiResourceId"])
 
     def test_a_rename_that_is_not_immediate_waits_for_the_maintenance_window(self):
@@ -313,13 +380,18 @@ class Modify(ServiceTest):
         self.seed()
         self.modify(DBInstanceClass="db.m5.large")
         shown = self.instance("source")
-        self.assertEqual((shown["DBInstanceClass"], shown["PendingModifiedValues"], shown["DBInstanceStatus"]), ("db.t3.micro", {"DBInstanceClass": "db.m5.large"}, "available"))
+        self.assertEqual(
+            (shown["DBInstanceClass"], shown["PendingModifiedValues"], shown["DBInstanceStatus"]),
+            ("db.t3.micro", {"DBInstanceClass": "db.m5.large"}, "available"),
+        )
         # ApplyImmediately applies what was waiting too (API model).
         self.modify(MultiAZ=True, ApplyImmediately=True)
         self.instance_statuses("source", "modifying")
         self.instance_statuses("source")
         shown = self.instance("source")
-        self.assertEqual((shown["DBInstanceClass"], shown["MultiAZ"], shown["PendingModifiedValues"]), ("db.m5.large", True, {}))
+        self.assertEqual(
+            (shown["DBInstanceClass"], shown["MultiAZ"], shown["PendingModifiedValues"]), ("db.m5.large", True, {})
+        )
 
     def test_the_status_stays_available_for_a_moment_after_a_change(self):
         self.seed()
@@ -328,17 +400,32 @@ class Modify(ServiceTest):
 
     def test_some_settings_apply_at_once(self):
         self.seed()
-        self.modify(CopyTagsToSnapshot=True, DeletionProtection=True, MonitoringInterval=60, MonitoringRoleArn="arn:aws:iam::123456789012:role/monitoring")
+        self.modify(
+            CopyTagsToSnapshot=True,
+            DeletionProtection=True,
+            MonitoringInterval=60,
+            MonitoringRoleArn="arn:aws:iam::123456789012:role/monitoring",
+        )
         shown = self.instance("source")
         self.assertTrue(shown["CopyTagsToSnapshot"] and shown["DeletionProtection"])
         self.assertEqual(shown["MonitoringInterval"], 60)
 
     def test_a_parameter_group_needs_a_reboot(self):
         self.seed()
-        self.rds.create_db_parameter_group(DBParameterGroupName="custom", DBParameterGroupFamily="postgres16", Description="custom")
-        self.refused("DBParameterGroupNotFound", self.rds.modify_db_instance, DBInstanceIdentifier="source", DBParameterGroupName="absent")
+        self.rds.create_db_parameter_group(
+            DBParameterGroupName="custom", DBParameterGroupFamily="postgres16", Description="custom"
+        )
+        self.refused(
+            "DBParameterGroupNotFound",
+            self.rds.modify_db_instance,
+            DBInstanceIdentifier="source",
+            DBParameterGroupName="absent",
+        )
         self.modify(DBParameterGroupName="custom")
-        self.assertEqual(self.instance("source")["DBParameterGroups"], [{"DBParameterGroupName": "custom", "ParameterApplyStatus": "applying"}])
+        self.assertEqual(
+            self.instance("source")["DBParameterGroups"],
+            [{"DBParameterGroupName": "custom", "ParameterApplyStatus": "applying"}],
+        )
         self.instance_statuses("source", "modifying")
         self.instance_statuses("source")
         self.assertEqual(self.instance("source")["DBParameterGroups"][0]["ParameterApplyStatus"], "pending-reboot")
@@ -357,17 +444,30 @@ class Modify(ServiceTest):
 
     def test_a_password_is_applied_soon_and_never_shown(self):
         self.seed()
-        self.assertEqual(self.modify(MasterUserPassword="another-password")["PendingModifiedValues"], {"MasterUserPassword": "****"})
+        self.assertEqual(
+            self.modify(MasterUserPassword="another-password")["PendingModifiedValues"], {"MasterUserPassword": "****"}
+        )
         self.instance_statuses("source", "resetting-master-credentials")
         self.instance_statuses("source")
         self.assertNotIn("another-password", json.dumps(self.control("GET", "calls")))
 
     def test_gp3_takes_no_provisioning_below_its_threshold(self):
-        for engine, size, refused in (("postgres", 399, True), ("postgres", 400, False), ("oracle-ee", 199, True), ("oracle-ee", 200, False), ("sqlserver-se", 20, False)):
+        for engine, size, refused in (
+            ("postgres", 399, True),
+            ("postgres", 400, False),
+            ("oracle-ee", 199, True),
+            ("oracle-ee", 200, False),
+            ("sqlserver-se", 20, False),
+        ):
             with self.subTest(engine=engine, size=size):
                 self.control("POST", "reset", {})
                 self.seed(Engine=engine, AllocatedStorage=size)
-                parameters = {"DBInstanceIdentifier": "source", "Iops": 12000, "StorageThroughput": 500, "ApplyImmediately": True}
+                parameters = {
+                    "DBInstanceIdentifier": "source",
+                    "Iops": 12000,
+                    "StorageThroughput": 500,
+                    "ApplyImmediately": True,
+                }
                 if refused:
                     self.refused("InvalidParameterCombination", self.rds.modify_db_instance, **parameters)
                 else:
@@ -383,7 +483,12 @@ class Modify(ServiceTest):
         self.assertEqual(self.kms.describe_key(KeyId=secret["KmsKeyId"])["KeyMetadata"]["KeyManager"], "AWS")
         key = self.kms.create_key()["KeyMetadata"]["Arn"]
         self.seed("other")
-        self.rds.modify_db_instance(DBInstanceIdentifier="other", ManageMasterUserPassword=True, MasterUserSecretKmsKeyId=key, ApplyImmediately=True)
+        self.rds.modify_db_instance(
+            DBInstanceIdentifier="other",
+            ManageMasterUserPassword=True,
+            MasterUserSecretKmsKeyId=key,
+            ApplyImmediately=True,
+        )
         self.wait_for(lambda: "MasterUserSecret" in self.instance("other"))
         self.assertEqual(self.instance("other")["MasterUserSecret"]["KmsKeyId"], key)
 
@@ -392,14 +497,24 @@ class Modify(ServiceTest):
             with self.subTest(status=status):
                 self.control("POST", "reset", {})
                 self.seed(DBInstanceStatus=status)
-                for call, parameters in ((self.rds.modify_db_instance, {"MultiAZ": True}), (self.rds.reboot_db_instance, {}),
-                                         (self.rds.create_db_snapshot, {"DBSnapshotIdentifier": "snapshot"}),
-                                         (self.rds.add_role_to_db_instance, {"RoleArn": "arn:aws:iam::123456789012:role/r", "FeatureName": "s3Import"})):
+                for call, parameters in (
+                    (self.rds.modify_db_instance, {"MultiAZ": True}),
+                    (self.rds.reboot_db_instance, {}),
+                    (self.rds.create_db_snapshot, {"DBSnapshotIdentifier": "snapshot"}),
+                    (
+                        self.rds.add_role_to_db_instance,
+                        {"RoleArn": "arn:aws:iam::123456789012:role/r", "FeatureName": "s3Import"},
+                    ),
+                ):
                     self.refused("InvalidDBInstanceState", call, DBInstanceIdentifier="source", **parameters)
 
     def test_roles_are_added_once_and_removed(self):
         self.seed()
-        role = {"DBInstanceIdentifier": "source", "RoleArn": "arn:aws:iam::123456789012:role/r", "FeatureName": "s3Import"}
+        role = {
+            "DBInstanceIdentifier": "source",
+            "RoleArn": "arn:aws:iam::123456789012:role/r",
+            "FeatureName": "s3Import",
+        }
         self.rds.add_role_to_db_instance(**role)
         self.assertEqual(self.instance("source")["AssociatedRoles"][0]["FeatureName"], "s3Import")
         self.refused("DBInstanceRoleAlreadyExists", self.rds.add_role_to_db_instance, **role)
@@ -414,10 +529,15 @@ class Snapshots(ServiceTest):
         key = self.kms.describe_key(KeyId="alias/aws/rds")["KeyMetadata"]
         self.assertEqual(key["KeyManager"], "AWS")
         self.set_durations(copy=500)
-        self.rds.copy_db_snapshot(SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy", KmsKeyId="alias/aws/rds")
+        self.rds.copy_db_snapshot(
+            SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy", KmsKeyId="alias/aws/rds"
+        )
         self.assertEqual(self.snapshot_statuses("copy"), ["creating", "available"])
         source, copy = self.snapshot("snapshot"), self.snapshot("copy")
-        self.assertEqual((source["Encrypted"], copy["Encrypted"], copy["StorageEncryptionType"], copy["KmsKeyId"]), (False, True, "sse-kms", key["Arn"]))
+        self.assertEqual(
+            (source["Encrypted"], copy["Encrypted"], copy["StorageEncryptionType"], copy["KmsKeyId"]),
+            (False, True, "sse-kms", key["Arn"]),
+        )
         self.assertEqual(copy["SourceDBSnapshotIdentifier"], source["DBSnapshotArn"])
         self.assertEqual(copy["SnapshotDatabaseTime"], source["SnapshotDatabaseTime"])
         self.assertLess(source["SnapshotCreateTime"], copy["SnapshotCreateTime"])
@@ -443,23 +563,46 @@ class Snapshots(ServiceTest):
         elsewhere = "arn:aws:kms:eu-west-1:123456789012:key/" + disabled
         for key in (disabled, doomed, signing, elsewhere, "alias/absent", "00000000-0000-0000-0000-000000000000"):
             with self.subTest(key=key):
-                self.refused("KMSKeyNotAccessibleFault", self.rds.copy_db_snapshot, SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy", KmsKeyId=key)
+                self.refused(
+                    "KMSKeyNotAccessibleFault",
+                    self.rds.copy_db_snapshot,
+                    SourceDBSnapshotIdentifier="snapshot",
+                    TargetDBSnapshotIdentifier="copy",
+                    KmsKeyId=key,
+                )
 
     def test_a_lost_key_refuses_the_restore(self):
         self.seed()
         self.available_snapshot()
         key = self.kms.create_key()["KeyMetadata"]["KeyId"]
-        self.rds.copy_db_snapshot(SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy", KmsKeyId=key)
+        self.rds.copy_db_snapshot(
+            SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy", KmsKeyId=key
+        )
         self.snapshot_statuses("copy")
         self.kms.disable_key(KeyId=key)
-        self.refused("KMSKeyNotAccessibleFault", self.rds.restore_db_instance_from_db_snapshot, DBInstanceIdentifier="target", DBSnapshotIdentifier="copy")
+        self.refused(
+            "KMSKeyNotAccessibleFault",
+            self.rds.restore_db_instance_from_db_snapshot,
+            DBInstanceIdentifier="target",
+            DBSnapshotIdentifier="copy",
+        )
 
     def test_an_unfinished_snapshot_is_neither_copied_nor_restored_nor_deleted(self):
         self.seed()
         self.set_durations(snapshot=100_000)
         self.rds.create_db_snapshot(DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source")
-        self.refused("InvalidDBSnapshotState", self.rds.copy_db_snapshot, SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy")
-        self.refused("InvalidDBSnapshotState", self.rds.restore_db_instance_from_db_snapshot, DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="target")
+        self.refused(
+            "InvalidDBSnapshotState",
+            self.rds.copy_db_snapshot,
+            SourceDBSnapshotIdentifier="snapshot",
+            TargetDBSnapshotIdentifier="copy",
+        )
+        self.refused(
+            "InvalidDBSnapshotState",
+            self.rds.restore_db_instance_from_db_snapshot,
+            DBSnapshotIdentifier="snapshot",
+            DBInstanceIdentifier="target",
+        )
         self.refused("InvalidDBSnapshotState", self.rds.delete_db_snapshot, DBSnapshotIdentifier="snapshot")
 
     def test_deleting_the_source_of_a_copy_ends_the_copy(self):
@@ -467,7 +610,9 @@ class Snapshots(ServiceTest):
         self.available_snapshot()
         self.set_durations(copy=100_000)
         self.rds.copy_db_snapshot(SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy")
-        self.assertEqual(self.rds.delete_db_snapshot(DBSnapshotIdentifier="snapshot")["DBSnapshot"]["Status"], "deleted")
+        self.assertEqual(
+            self.rds.delete_db_snapshot(DBSnapshotIdentifier="snapshot")["DBSnapshot"]["Status"], "deleted"
+        )
         self.refused("DBSnapshotNotFound", self.rds.describe_db_snapshots, DBSnapshotIdentifier="snapshot")
         self.assertEqual(self.snapshot("copy")["Status"], "failed")
         self.rds.delete_db_snapshot(DBSnapshotIdentifier="copy")
@@ -475,27 +620,75 @@ class Snapshots(ServiceTest):
     def test_names_that_are_taken_absent_or_illegal_are_refused(self):
         self.seed()
         self.available_snapshot()
-        self.refused("DBSnapshotAlreadyExists", self.rds.create_db_snapshot, DBSnapshotIdentifier="SNAPSHOT", DBInstanceIdentifier="source")
-        self.refused("DBSnapshotAlreadyExists", self.rds.copy_db_snapshot, SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="snapshot")
-        self.refused("DBSnapshotNotFound", self.rds.copy_db_snapshot, SourceDBSnapshotIdentifier="absent", TargetDBSnapshotIdentifier="copy")
-        self.refused("DBInstanceNotFound", self.rds.create_db_snapshot, DBSnapshotIdentifier="other", DBInstanceIdentifier="absent")
-        self.refused("DBInstanceAlreadyExists", self.rds.restore_db_instance_from_db_snapshot, DBInstanceIdentifier="source", DBSnapshotIdentifier="snapshot")
+        self.refused(
+            "DBSnapshotAlreadyExists",
+            self.rds.create_db_snapshot,
+            DBSnapshotIdentifier="SNAPSHOT",
+            DBInstanceIdentifier="source",
+        )
+        self.refused(
+            "DBSnapshotAlreadyExists",
+            self.rds.copy_db_snapshot,
+            SourceDBSnapshotIdentifier="snapshot",
+            TargetDBSnapshotIdentifier="snapshot",
+        )
+        self.refused(
+            "DBSnapshotNotFound",
+            self.rds.copy_db_snapshot,
+            SourceDBSnapshotIdentifier="absent",
+            TargetDBSnapshotIdentifier="copy",
+        )
+        self.refused(
+            "DBInstanceNotFound",
+            self.rds.create_db_snapshot,
+            DBSnapshotIdentifier="other",
+            DBInstanceIdentifier="absent",
+        )
+        self.refused(
+            "DBInstanceAlreadyExists",
+            self.rds.restore_db_instance_from_db_snapshot,
+            DBInstanceIdentifier="source",
+            DBSnapshotIdentifier="snapshot",
+        )
         for name in ("-x", "x-", "a--b", "1a", "a_b", "a" * 256):
             with self.subTest(name=name):
-                self.refused("InvalidParameterValue", self.rds.create_db_snapshot, DBSnapshotIdentifier=name, DBInstanceIdentifier="source")
-        self.refused("InvalidParameterValue", self.rds.restore_db_instance_from_db_snapshot, DBInstanceIdentifier="a" * 64, DBSnapshotIdentifier="snapshot")
+                self.refused(
+                    "InvalidParameterValue",
+                    self.rds.create_db_snapshot,
+                    DBSnapshotIdentifier=name,
+                    DBInstanceIdentifier="source",
+                )
+        self.refused(
+            "InvalidParameterValue",
+            self.rds.restore_db_instance_from_db_snapshot,
+            DBInstanceIdentifier="a" * 64,
+            DBSnapshotIdentifier="snapshot",
+        )
 
     def test_quotas_are_kept_and_described(self):
         self.seed(AllocatedStorage=100)
         self.available_snapshot()
         self.control("PATCH", "settings", {"quotas": {"ManualSnapshots": 1, "DBInstances": 1}})
-        self.refused("SnapshotQuotaExceeded", self.rds.create_db_snapshot, DBSnapshotIdentifier="second", DBInstanceIdentifier="source")
-        self.refused("SnapshotQuotaExceeded", self.rds.copy_db_snapshot, SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy")
+        self.refused(
+            "SnapshotQuotaExceeded",
+            self.rds.create_db_snapshot,
+            DBSnapshotIdentifier="second",
+            DBInstanceIdentifier="source",
+        )
+        self.refused(
+            "SnapshotQuotaExceeded",
+            self.rds.copy_db_snapshot,
+            SourceDBSnapshotIdentifier="snapshot",
+            TargetDBSnapshotIdentifier="copy",
+        )
         restore = {"DBInstanceIdentifier": "target", "DBSnapshotIdentifier": "snapshot"}
         self.refused("InstanceQuotaExceeded", self.rds.restore_db_instance_from_db_snapshot, **restore)
         self.control("PATCH", "settings", {"quotas": {"DBInstances": 2, "AllocatedStorage": 150}})
         self.refused("StorageQuotaExceeded", self.rds.restore_db_instance_from_db_snapshot, **restore)
-        quotas = {quota["AccountQuotaName"]: (quota["Used"], quota["Max"]) for quota in self.rds.describe_account_attributes()["AccountQuotas"]}
+        quotas = {
+            quota["AccountQuotaName"]: (quota["Used"], quota["Max"])
+            for quota in self.rds.describe_account_attributes()["AccountQuotas"]
+        }
         self.assertEqual(quotas, {"DBInstances": (1, 2), "ManualSnapshots": (1, 1), "AllocatedStorage": (100, 150)})
 
 
@@ -516,8 +709,13 @@ class Tags(ServiceTest):
     def test_a_copy_has_tags_only_where_asked(self):
         self.seed()
         self.available_snapshot(Tags=self.USER)
-        for name, parameters, expected in (("bare", {}, {}), ("full", {"CopyTags": True, "Tags": [{"Key": "own", "Value": "1"}]}, {"team": "planets", "own": "1"})):
-            self.rds.copy_db_snapshot(SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier=name, **parameters)
+        for name, parameters, expected in (
+            ("bare", {}, {}),
+            ("full", {"CopyTags": True, "Tags": [{"Key": "own", "Value": "1"}]}, {"team": "planets", "own": "1"}),
+        ):
+            self.rds.copy_db_snapshot(
+                SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier=name, **parameters
+            )
             self.assertEqual(self.tags(self.snapshot(name)), expected)
 
     def test_a_restore_takes_the_given_tags_or_else_the_snapshots(self):
@@ -528,15 +726,31 @@ class Tags(ServiceTest):
 
     def test_tags_are_added_replaced_and_removed_by_arn(self):
         arn = self.seed(TagList=self.USER)["DBInstanceArn"]
-        self.rds.add_tags_to_resource(ResourceName=arn, Tags=[{"Key": "team", "Value": "stars"}, {"Key": "more", "Value": ""}])
+        self.rds.add_tags_to_resource(
+            ResourceName=arn, Tags=[{"Key": "team", "Value": "stars"}, {"Key": "more", "Value": ""}]
+        )
         self.rds.remove_tags_from_resource(ResourceName=arn, TagKeys=["more"])
-        self.assertEqual(self.rds.list_tags_for_resource(ResourceName=arn)["TagList"], [{"Key": "team", "Value": "stars"}])
+        self.assertEqual(
+            self.rds.list_tags_for_resource(ResourceName=arn)["TagList"], [{"Key": "team", "Value": "stars"}]
+        )
 
     def test_reserved_keys_and_more_than_fifty_tags_are_refused(self):
         arn = self.seed(TagList=[{"Key": f"k{number}", "Value": ""} for number in range(49)])["DBInstanceArn"]
-        self.refused("InvalidParameterValue", self.rds.add_tags_to_resource, ResourceName=arn, Tags=[{"Key": "aws:x", "Value": ""}])
-        self.refused("InvalidParameterValue", self.rds.add_tags_to_resource, ResourceName=arn, Tags=[{"Key": "a", "Value": ""}, {"Key": "b", "Value": ""}])
-        self.rds.add_tags_to_resource(ResourceName=arn, Tags=[{"Key": "a", "Value": ""}, {"Key": "k0", "Value": "replaced"}])
+        self.refused(
+            "InvalidParameterValue",
+            self.rds.add_tags_to_resource,
+            ResourceName=arn,
+            Tags=[{"Key": "aws:x", "Value": ""}],
+        )
+        self.refused(
+            "InvalidParameterValue",
+            self.rds.add_tags_to_resource,
+            ResourceName=arn,
+            Tags=[{"Key": "a", "Value": ""}, {"Key": "b", "Value": ""}],
+        )
+        self.rds.add_tags_to_resource(
+            ResourceName=arn, Tags=[{"Key": "a", "Value": ""}, {"Key": "k0", "Value": "replaced"}]
+        )
 
 
 # Every setting of an instance at a value that a new instance does not have, by engine where engines differ.
@@ -552,7 +766,9 @@ NOT_DEFAULT = {
     "DatabaseInsightsMode": "advanced",
     "DedicatedLogVolume": True,
     "DeletionProtection": True,
-    "DomainMemberships": [{"Domain": "d-1234567890", "Status": "joined", "FQDN": "corp.example.com", "IAMRoleName": "domain"}],
+    "DomainMemberships": [
+        {"Domain": "d-1234567890", "Status": "joined", "FQDN": "corp.example.com", "IAMRoleName": "domain"}
+    ],
     "EnabledCloudwatchLogsExports": ["postgresql"],
     "EngineLifecycleSupport": "open-source-rds-extended-support-disabled",
     "IAMDatabaseAuthenticationEnabled": True,
@@ -570,14 +786,25 @@ NOT_DEFAULT = {
     "PubliclyAccessible": False,
     "StorageType": "io1",
     "Iops": 4000,
-    "VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-1", "Status": "active"}, {"VpcSecurityGroupId": "sg-2", "Status": "active"}],
-    "AssociatedRoles": [{"RoleArn": "arn:aws:iam::123456789012:role/s3", "FeatureName": "s3Import", "Status": "ACTIVE"}],
+    "VpcSecurityGroups": [
+        {"VpcSecurityGroupId": "sg-1", "Status": "active"},
+        {"VpcSecurityGroupId": "sg-2", "Status": "active"},
+    ],
+    "AssociatedRoles": [
+        {"RoleArn": "arn:aws:iam::123456789012:role/s3", "FeatureName": "s3Import", "Status": "ACTIVE"}
+    ],
     "ReplicaMode": "mounted",
     "AvailabilityZone": "us-east-1f",
 }
 # What a restore has in common with its source; see rds/restore.py.
-INHERITED = {"DBInstanceClass": "db.r6g.large", "AllocatedStorage": 500, "MasterUsername": "owner", "LicenseModel": "special-license", "EngineVersion": "16.3",
-             "AdditionalStorageVolumes": [{"VolumeName": "rdsdbdata2", "AllocatedStorage": 100}]}
+INHERITED = {
+    "DBInstanceClass": "db.r6g.large",
+    "AllocatedStorage": 500,
+    "MasterUsername": "owner",
+    "LicenseModel": "special-license",
+    "EngineVersion": "16.3",
+    "AdditionalStorageVolumes": [{"VolumeName": "rdsdbdata2", "AllocatedStorage": 100}],
+}
 
 
 class Restore(ServiceTest):
@@ -588,7 +815,10 @@ class Restore(ServiceTest):
         target = self.restored()
         self.assertEqual([name for name in NOT_DEFAULT if target.get(name) == source[name]], [])
         self.assertEqual({name: target[name] for name in INHERITED}, INHERITED)
-        self.assertEqual(target["DBParameterGroups"], [{"DBParameterGroupName": "default.postgres16", "ParameterApplyStatus": "in-sync"}])
+        self.assertEqual(
+            target["DBParameterGroups"],
+            [{"DBParameterGroupName": "default.postgres16", "ParameterApplyStatus": "in-sync"}],
+        )
         self.assertEqual((target["StorageType"], target["BackupRetentionPeriod"], target["MultiAZ"]), ("gp3", 1, False))
 
     def test_what_a_restore_is_given_it_takes(self):
@@ -596,15 +826,46 @@ class Restore(ServiceTest):
         source = self.instance("source")
         self.available_snapshot()
         target = self.restored(
-            AutoMinorVersionUpgrade=False, BackupRetentionPeriod=14, CACertificateIdentifier="rds-ca-ecc384-g1", CopyTagsToSnapshot=True, CustomIamInstanceProfile="AWSRDSCustomProfile",
-            DBParameterGroupName="custom", DBSubnetGroupName="custom", DedicatedLogVolume=True, DeletionProtection=True, EnableCloudwatchLogsExports=["postgresql"],
-            Domain="d-1234567890", DomainIAMRoleName="domain", EnableCustomerOwnedIp=True,
-            EngineLifecycleSupport="open-source-rds-extended-support-disabled", EnableIAMDatabaseAuthentication=True, MultiAZ=True, NetworkType="DUAL", OptionGroupName="custom",
-            PreferredBackupWindow="03:07-03:37", ProcessorFeatures=[{"Name": "coreCount", "Value": "2"}], PubliclyAccessible=False, StorageType="io1", Iops=4000,
-            VpcSecurityGroupIds=["sg-1", "sg-2"])
-        modify_only = {"DatabaseInsightsMode", "MaxAllocatedStorage", "MonitoringInterval", "MonitoringRoleArn", "PerformanceInsightsEnabled", "PerformanceInsightsRetentionPeriod",
-                       "PreferredMaintenanceWindow", "AssociatedRoles", "ReplicaMode", "AvailabilityZone"}
-        self.assertEqual(target["DBParameterGroups"], [{"DBParameterGroupName": "custom", "ParameterApplyStatus": "pending-reboot"}])
+            AutoMinorVersionUpgrade=False,
+            BackupRetentionPeriod=14,
+            CACertificateIdentifier="rds-ca-ecc384-g1",
+            CopyTagsToSnapshot=True,
+            CustomIamInstanceProfile="AWSRDSCustomProfile",
+            DBParameterGroupName="custom",
+            DBSubnetGroupName="custom",
+            DedicatedLogVolume=True,
+            DeletionProtection=True,
+            EnableCloudwatchLogsExports=["postgresql"],
+            Domain="d-1234567890",
+            DomainIAMRoleName="domain",
+            EnableCustomerOwnedIp=True,
+            EngineLifecycleSupport="open-source-rds-extended-support-disabled",
+            EnableIAMDatabaseAuthentication=True,
+            MultiAZ=True,
+            NetworkType="DUAL",
+            OptionGroupName="custom",
+            PreferredBackupWindow="03:07-03:37",
+            ProcessorFeatures=[{"Name": "coreCount", "Value": "2"}],
+            PubliclyAccessible=False,
+            StorageType="io1",
+            Iops=4000,
+            VpcSecurityGroupIds=["sg-1", "sg-2"],
+        )
+        modify_only = {
+            "DatabaseInsightsMode",
+            "MaxAllocatedStorage",
+            "MonitoringInterval",
+            "MonitoringRoleArn",
+            "PerformanceInsightsEnabled",
+            "PerformanceInsightsRetentionPeriod",
+            "PreferredMaintenanceWindow",
+            "AssociatedRoles",
+            "ReplicaMode",
+            "AvailabilityZone",
+        }
+        self.assertEqual(
+            target["DBParameterGroups"], [{"DBParameterGroupName": "custom", "ParameterApplyStatus": "pending-reboot"}]
+        )
         given = set(NOT_DEFAULT) - modify_only - {"DBParameterGroups"}
         self.assertEqual({name: target[name] for name in given}, {name: source[name] for name in given})
 
@@ -615,18 +876,42 @@ class Restore(ServiceTest):
         self.restored()
         self.set_durations(modify=500)
         self.rds.modify_db_instance(
-            DBInstanceIdentifier="target", ApplyImmediately=True, DatabaseInsightsMode="advanced", MaxAllocatedStorage=1000, MonitoringInterval=60, EnablePerformanceInsights=True,
-            MonitoringRoleArn="arn:aws:iam::123456789012:role/monitoring", PerformanceInsightsRetentionPeriod=731, PreferredMaintenanceWindow="Sun:05:11-Sun:05:41", ReplicaMode="mounted")
+            DBInstanceIdentifier="target",
+            ApplyImmediately=True,
+            DatabaseInsightsMode="advanced",
+            MaxAllocatedStorage=1000,
+            MonitoringInterval=60,
+            EnablePerformanceInsights=True,
+            MonitoringRoleArn="arn:aws:iam::123456789012:role/monitoring",
+            PerformanceInsightsRetentionPeriod=731,
+            PreferredMaintenanceWindow="Sun:05:11-Sun:05:41",
+            ReplicaMode="mounted",
+        )
         self.instance_statuses("target", "modifying")
         self.instance_statuses("target")
-        self.rds.add_role_to_db_instance(DBInstanceIdentifier="target", RoleArn="arn:aws:iam::123456789012:role/s3", FeatureName="s3Import")
+        self.rds.add_role_to_db_instance(
+            DBInstanceIdentifier="target", RoleArn="arn:aws:iam::123456789012:role/s3", FeatureName="s3Import"
+        )
         target = self.instance("target")
-        for name in ("DatabaseInsightsMode", "MaxAllocatedStorage", "MonitoringInterval", "MonitoringRoleArn", "PerformanceInsightsEnabled", "PerformanceInsightsRetentionPeriod",
-                     "PreferredMaintenanceWindow", "AssociatedRoles", "ReplicaMode"):
+        for name in (
+            "DatabaseInsightsMode",
+            "MaxAllocatedStorage",
+            "MonitoringInterval",
+            "MonitoringRoleArn",
+            "PerformanceInsightsEnabled",
+            "PerformanceInsightsRetentionPeriod",
+            "PreferredMaintenanceWindow",
+            "AssociatedRoles",
+            "ReplicaMode",
+        ):
             self.assertEqual(target[name], source[name], name)
 
     def test_sql_server_is_multi_az_by_its_option_group(self):
-        self.seed(Engine="sqlserver-se", OptionGroupMemberships=[{"OptionGroupName": "mirrors", "Status": "in-sync"}], MultiAZ=True)
+        self.seed(
+            Engine="sqlserver-se",
+            OptionGroupMemberships=[{"OptionGroupName": "mirrors", "Status": "in-sync"}],
+            MultiAZ=True,
+        )
         self.rds.modify_option_group(OptionGroupName="mirrors", OptionsToInclude=[{"OptionName": "Mirroring"}])
         self.available_snapshot()
         self.assertFalse(self.restored("bare")["MultiAZ"])
@@ -646,7 +931,11 @@ class Restore(ServiceTest):
         self.available_snapshot()
         self.set_durations(restore=500, restore_backup=500)
         for retention, expected in ((1, ["creating", "backing-up", "available"]), (0, ["creating", "available"])):
-            self.rds.restore_db_instance_from_db_snapshot(DBInstanceIdentifier=f"target{retention}", DBSnapshotIdentifier="snapshot", BackupRetentionPeriod=retention)
+            self.rds.restore_db_instance_from_db_snapshot(
+                DBInstanceIdentifier=f"target{retention}",
+                DBSnapshotIdentifier="snapshot",
+                BackupRetentionPeriod=retention,
+            )
             self.assertEqual(self.instance_statuses(f"target{retention}"), expected)
 
     def test_impossible_combinations_are_refused(self):
@@ -666,7 +955,13 @@ class Restore(ServiceTest):
             ("DBSubnetGroupNotFoundFault", {"DBSubnetGroupName": "absent"}),
         ):
             with self.subTest(parameters=parameters):
-                self.refused(code, self.rds.restore_db_instance_from_db_snapshot, DBInstanceIdentifier="target", DBSnapshotIdentifier="snapshot", **parameters)
+                self.refused(
+                    code,
+                    self.rds.restore_db_instance_from_db_snapshot,
+                    DBInstanceIdentifier="target",
+                    DBSnapshotIdentifier="snapshot",
+                    **parameters,
+                )
         self.assertTrue(self.not_found("target"))
 
 
@@ -674,8 +969,13 @@ class RefusedAfterHours(ServiceTest):
     """What a restore refuses of settings that its source has: Plan has to know it before."""
 
     def refused_restore(self, **parameters):
-        message = self.refused("InvalidParameterCombination", self.rds.restore_db_instance_from_db_snapshot,
-                               DBInstanceIdentifier="target", DBSnapshotIdentifier="snapshot", **parameters)["Error"]["Message"]
+        message = self.refused(
+            "InvalidParameterCombination",
+            self.rds.restore_db_instance_from_db_snapshot,
+            DBInstanceIdentifier="target",
+            DBSnapshotIdentifier="snapshot",
+            **parameters,
+        )["Error"]["Message"]
         self.assertTrue(self.not_found("target"), message)
 
     def test_sql_server_takes_its_storage_after_the_restore(self):
@@ -687,7 +987,13 @@ class RefusedAfterHours(ServiceTest):
         self.set_durations(optimize=2000)
         self.rds.modify_db_instance(DBInstanceIdentifier="target", StorageType="io1", Iops=4000, ApplyImmediately=True)
         self.instance_statuses("target", "storage-optimization")
-        self.refused("InvalidParameterCombination", self.rds.modify_db_instance, DBInstanceIdentifier="target", Iops=5000, ApplyImmediately=True)
+        self.refused(
+            "InvalidParameterCombination",
+            self.rds.modify_db_instance,
+            DBInstanceIdentifier="target",
+            Iops=5000,
+            ApplyImmediately=True,
+        )
         self.rds.modify_db_instance(DBInstanceIdentifier="target", CopyTagsToSnapshot=True)
         self.instance_statuses("target")
 
@@ -696,8 +1002,15 @@ class RefusedAfterHours(ServiceTest):
         self.available_snapshot()
         self.refused_restore(MultiAZ=True, BackupRetentionPeriod=0)
         self.restored(MultiAZ=True, BackupRetentionPeriod=7)
-        self.refused("InvalidParameterCombination", self.rds.modify_db_instance, DBInstanceIdentifier="target", BackupRetentionPeriod=0)
-        self.rds.modify_db_instance(DBInstanceIdentifier="target", BackupRetentionPeriod=0, MultiAZ=False, ApplyImmediately=True)
+        self.refused(
+            "InvalidParameterCombination",
+            self.rds.modify_db_instance,
+            DBInstanceIdentifier="target",
+            BackupRetentionPeriod=0,
+        )
+        self.rds.modify_db_instance(
+            DBInstanceIdentifier="target", BackupRetentionPeriod=0, MultiAZ=False, ApplyImmediately=True
+        )
 
     def test_large_gp3_takes_its_performance_with_its_size(self):
         self.seed(AllocatedStorage=400)
@@ -735,7 +1048,9 @@ class RefusedAfterHours(ServiceTest):
         self.seed(Engine="mysql", EngineVersion="5.7.44")
         self.available_snapshot()
         self.control("PATCH", "settings", {"majors_past_support": ["mysql 5.7"]})
-        major = self.rds.describe_db_major_engine_versions(Engine="mysql", MajorEngineVersion="5.7")["DBMajorEngineVersions"][0]
+        major = self.rds.describe_db_major_engine_versions(Engine="mysql", MajorEngineVersion="5.7")[
+            "DBMajorEngineVersions"
+        ][0]
         self.assertLess(major["SupportedEngineLifecycles"][0]["LifecycleSupportEndDate"], datetime.now(timezone.utc))
         disabled = {"EngineLifecycleSupport": "open-source-rds-extended-support-disabled"}
         self.assertEqual(self.restored("supported")["EngineVersion"], "5.7.44")
@@ -748,7 +1063,12 @@ class RefusedAfterHours(ServiceTest):
 
     def test_a_storage_limit_leaves_room_and_one_without_is_off(self):
         self.seed(AllocatedStorage=100, MaxAllocatedStorage=200)
-        self.refused("InvalidParameterCombination", self.rds.modify_db_instance, DBInstanceIdentifier="source", MaxAllocatedStorage=109)
+        self.refused(
+            "InvalidParameterCombination",
+            self.rds.modify_db_instance,
+            DBInstanceIdentifier="source",
+            MaxAllocatedStorage=109,
+        )
         self.rds.modify_db_instance(DBInstanceIdentifier="source", MaxAllocatedStorage=110)
         self.assertEqual(self.instance("source")["MaxAllocatedStorage"], 110)
         # It is `modifying` for a moment that nobody need see.
@@ -762,8 +1082,17 @@ class RefusedAfterHours(ServiceTest):
     def test_keys_that_aws_manages_are_not_named(self):
         self.seed()
         managed = self.kms.describe_key(KeyId="alias/aws/secretsmanager")["KeyMetadata"]["Arn"]
-        for parameters in ({"ManageMasterUserPassword": True, "MasterUserSecretKmsKeyId": managed}, {"EnablePerformanceInsights": True, "PerformanceInsightsKMSKeyId": managed}):
-            self.refused("InvalidParameterCombination", self.rds.modify_db_instance, DBInstanceIdentifier="source", ApplyImmediately=True, **parameters)
+        for parameters in (
+            {"ManageMasterUserPassword": True, "MasterUserSecretKmsKeyId": managed},
+            {"EnablePerformanceInsights": True, "PerformanceInsightsKMSKeyId": managed},
+        ):
+            self.refused(
+                "InvalidParameterCombination",
+                self.rds.modify_db_instance,
+                DBInstanceIdentifier="source",
+                ApplyImmediately=True,
+                **parameters,
+            )
 
     def test_an_instance_takes_no_change_right_after_its_monitoring(self):
         self.seed()
@@ -771,7 +1100,12 @@ class RefusedAfterHours(ServiceTest):
         self.rds.modify_db_instance(DBInstanceIdentifier="source", EnablePerformanceInsights=True)
         self.instance_statuses("source", "modifying")
         self.instance_statuses("source")
-        self.refused("InvalidDBInstanceState", self.rds.modify_db_instance, DBInstanceIdentifier="source", CopyTagsToSnapshot=True)
+        self.refused(
+            "InvalidDBInstanceState",
+            self.rds.modify_db_instance,
+            DBInstanceIdentifier="source",
+            CopyTagsToSnapshot=True,
+        )
         time.sleep(1)
         self.rds.modify_db_instance(DBInstanceIdentifier="source", CopyTagsToSnapshot=True)
 
@@ -782,11 +1116,22 @@ class Describe(ServiceTest):
             self.seed(name)
         beta = self.instance("BETA")
         self.assertEqual(self.instance(beta["DBInstanceArn"])["DbiResourceId"], beta["DbiResourceId"])
-        for name, value in (("dbi-resource-id", beta["DbiResourceId"]), ("db-instance-id", "beta"), ("db-instance-id", beta["DBInstanceArn"])):
+        for name, value in (
+            ("dbi-resource-id", beta["DbiResourceId"]),
+            ("db-instance-id", "beta"),
+            ("db-instance-id", beta["DBInstanceArn"]),
+        ):
             found = self.rds.describe_db_instances(Filters=[{"Name": name, "Values": [value]}])["DBInstances"]
             self.assertEqual([one["DBInstanceIdentifier"] for one in found], ["beta"])
-        self.assertEqual(self.rds.describe_db_instances(Filters=[{"Name": "dbi-resource-id", "Values": ["db-ABSENT"]}])["DBInstances"], [])
-        self.refused("InvalidParameterValue", self.rds.describe_db_instances, Filters=[{"Name": "colour", "Values": ["red"]}])
+        self.assertEqual(
+            self.rds.describe_db_instances(Filters=[{"Name": "dbi-resource-id", "Values": ["db-ABSENT"]}])[
+                "DBInstances"
+            ],
+            [],
+        )
+        self.refused(
+            "InvalidParameterValue", self.rds.describe_db_instances, Filters=[{"Name": "colour", "Values": ["red"]}]
+        )
         self.refused("DBInstanceNotFound", self.rds.describe_db_instances, DBInstanceIdentifier="absent")
 
     def test_long_lists_come_in_pages(self):
@@ -800,32 +1145,60 @@ class Describe(ServiceTest):
         first, second = self.seed("first"), self.seed("second")
         self.available_snapshot("a", "first")
         self.available_snapshot("b", "second")
-        for parameters in ({"DBInstanceIdentifier": "first"}, {"DbiResourceId": first["DbiResourceId"]}, {"Filters": [{"Name": "dbi-resource-id", "Values": [first["DbiResourceId"]]}]}):
-            self.assertEqual([one["DBSnapshotIdentifier"] for one in self.rds.describe_db_snapshots(**parameters)["DBSnapshots"]], ["a"])
+        for parameters in (
+            {"DBInstanceIdentifier": "first"},
+            {"DbiResourceId": first["DbiResourceId"]},
+            {"Filters": [{"Name": "dbi-resource-id", "Values": [first["DbiResourceId"]]}]},
+        ):
+            self.assertEqual(
+                [one["DBSnapshotIdentifier"] for one in self.rds.describe_db_snapshots(**parameters)["DBSnapshots"]],
+                ["a"],
+            )
         self.assertEqual(self.rds.describe_db_snapshots(SnapshotType="automated")["DBSnapshots"], [])
         self.assertNotEqual(first["DbiResourceId"], second["DbiResourceId"])
 
     def test_orderable_options_say_what_can_be_encrypted(self):
-        for engine, instance_class, expected in (("postgres", "db.t3.micro", {True}), ("postgres", "db.t2.micro", {False}), ("mysql", "db.m1.small", {False}),
-                                                 ("sqlserver-ex", "db.t3.small", {False}), ("sqlserver-se", "db.m5.large", {True}), ("postgres", "db.unknown", set())):
-            options = self.rds.describe_orderable_db_instance_options(Engine=engine, DBInstanceClass=instance_class)["OrderableDBInstanceOptions"]
-            self.assertEqual({option["SupportsStorageEncryption"] for option in options}, expected, (engine, instance_class))
+        for engine, instance_class, expected in (
+            ("postgres", "db.t3.micro", {True}),
+            ("postgres", "db.t2.micro", {False}),
+            ("mysql", "db.m1.small", {False}),
+            ("sqlserver-ex", "db.t3.small", {False}),
+            ("sqlserver-se", "db.m5.large", {True}),
+            ("postgres", "db.unknown", set()),
+        ):
+            options = self.rds.describe_orderable_db_instance_options(Engine=engine, DBInstanceClass=instance_class)[
+                "OrderableDBInstanceOptions"
+            ]
+            self.assertEqual(
+                {option["SupportsStorageEncryption"] for option in options}, expected, (engine, instance_class)
+            )
 
     def test_what_plan_asks_besides_has_an_answer(self):
         self.seed()
         for operation, field, parameters in (
-            ("describe_blue_green_deployments", "BlueGreenDeployments", {}), ("describe_pending_maintenance_actions", "PendingMaintenanceActions", {}), ("describe_db_proxies", "DBProxies", {}),
-            ("describe_event_subscriptions", "EventSubscriptionsList", {}), ("describe_db_clusters", "DBClusters", {}), ("describe_db_instance_automated_backups", "DBInstanceAutomatedBackups", {}),
+            ("describe_blue_green_deployments", "BlueGreenDeployments", {}),
+            ("describe_pending_maintenance_actions", "PendingMaintenanceActions", {}),
+            ("describe_db_proxies", "DBProxies", {}),
+            ("describe_event_subscriptions", "EventSubscriptionsList", {}),
+            ("describe_db_clusters", "DBClusters", {}),
+            ("describe_db_instance_automated_backups", "DBInstanceAutomatedBackups", {}),
             ("describe_integrations", "Integrations", {}),
         ):
             self.assertEqual(getattr(self.rds, operation)(**parameters)[field], [])
-        self.assertTrue(self.rds.describe_valid_db_instance_modifications(DBInstanceIdentifier="source")["ValidDBInstanceModificationsMessage"]["Storage"])
+        self.assertTrue(
+            self.rds.describe_valid_db_instance_modifications(DBInstanceIdentifier="source")[
+                "ValidDBInstanceModificationsMessage"
+            ]["Storage"]
+        )
         self.refused("DBProxyNotFoundFault", self.rds.describe_db_proxy_targets, DBProxyName="absent")
 
     def test_parameters_that_somebody_set_are_told(self):
         group = "events"
         self.seed(DBParameterGroups=[{"DBParameterGroupName": group, "ParameterApplyStatus": "in-sync"}])
-        self.rds.modify_db_parameter_group(DBParameterGroupName=group, Parameters=[{"ParameterName": "event_scheduler", "ParameterValue": "ON", "ApplyMethod": "immediate"}])
+        self.rds.modify_db_parameter_group(
+            DBParameterGroupName=group,
+            Parameters=[{"ParameterName": "event_scheduler", "ParameterValue": "ON", "ApplyMethod": "immediate"}],
+        )
         told = self.rds.describe_db_parameters(DBParameterGroupName=group, Source="user")["Parameters"]
         self.assertEqual([(one["ParameterName"], one["ParameterValue"]) for one in told], [("event_scheduler", "ON")])
         self.assertEqual(self.rds.describe_db_parameters(DBParameterGroupName="default.mysql8.0")["Parameters"], [])
@@ -838,8 +1211,15 @@ class Describe(ServiceTest):
         self.assertEqual({one["GroupId"]: one["VpcId"] for one in found}, {"sg-0f00ba44": vpc, "sg-0c1a1a": vpc})
 
     def test_a_result_can_be_given_to_any_operation(self):
-        self.control("PUT", "replies/DescribeBlueGreenDeployments", {"BlueGreenDeployments": [{"BlueGreenDeploymentIdentifier": "bgd-1", "Status": "AVAILABLE"}]})
-        self.assertEqual(self.rds.describe_blue_green_deployments()["BlueGreenDeployments"][0]["BlueGreenDeploymentIdentifier"], "bgd-1")
+        self.control(
+            "PUT",
+            "replies/DescribeBlueGreenDeployments",
+            {"BlueGreenDeployments": [{"BlueGreenDeploymentIdentifier": "bgd-1", "Status": "AVAILABLE"}]},
+        )
+        self.assertEqual(
+            self.rds.describe_blue_green_deployments()["BlueGreenDeployments"][0]["BlueGreenDeploymentIdentifier"],
+            "bgd-1",
+        )
         self.control("DELETE", "replies/DescribeBlueGreenDeployments")
         self.assertEqual(self.rds.describe_blue_green_deployments()["BlueGreenDeployments"], [])
 
@@ -847,28 +1227,51 @@ class Describe(ServiceTest):
 class ControlApi(ServiceTest):
     def test_any_field_can_be_seeded_and_patched_and_unknown_ones_are_named(self):
         self.seed(Engine="aurora-postgresql", DBClusterIdentifier="cluster", DBInstanceStatus="stopped")
-        self.control("PATCH", "instances/source", {"fields": {"ReadReplicaSourceDBInstanceIdentifier": "primary", "DBInstanceStatus": "storage-full"}})
+        self.control(
+            "PATCH",
+            "instances/source",
+            {"fields": {"ReadReplicaSourceDBInstanceIdentifier": "primary", "DBInstanceStatus": "storage-full"}},
+        )
         shown = self.instance("source")
-        self.assertEqual((shown["DBClusterIdentifier"], shown["ReadReplicaSourceDBInstanceIdentifier"], shown["DBInstanceStatus"]), ("cluster", "primary", "storage-full"))
+        self.assertEqual(
+            (shown["DBClusterIdentifier"], shown["ReadReplicaSourceDBInstanceIdentifier"], shown["DBInstanceStatus"]),
+            ("cluster", "primary", "storage-full"),
+        )
         with self.assertRaisesRegex(AssertionError, "did you mean MultiAZ"):
             self.seed("other", MultiAz=True)
 
     def test_a_snapshot_can_be_seeded(self):
         self.seed()
-        self.control("PUT", "snapshots/old", {"fields": {"DBInstanceIdentifier": "source", "SnapshotType": "automated"}})
+        self.control(
+            "PUT", "snapshots/old", {"fields": {"DBInstanceIdentifier": "source", "SnapshotType": "automated"}}
+        )
         self.assertEqual(self.snapshot("old")["SnapshotType"], "automated")
         self.restored(snapshot="old")
 
     def test_calls_tell_who_did_what_to_which_resource(self):
         source = self.seed()
         copier = self.service.client(app_id="rds-encrypt.create-snapshot")
-        copier.create_db_snapshot(DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source", Tags=[{"Key": "a", "Value": "b"}])
+        copier.create_db_snapshot(
+            DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source", Tags=[{"Key": "a", "Value": "b"}]
+        )
         self.refused("DBInstanceNotFound", self.rds.describe_db_instances, DBInstanceIdentifier="absent")
         key = self.kms.describe_key(KeyId="alias/aws/rds")["KeyMetadata"]["Arn"]
         made, failed, described = self.control("GET", "calls")
-        self.assertEqual((made["service"], made["operation"], made["app_id"], made["error_code"], made["status"]), ("rds", "CreateDBSnapshot", "rds-encrypt.create-snapshot", None, 200))
-        self.assertEqual(made["parameters"], {"DBSnapshotIdentifier": "snapshot", "DBInstanceIdentifier": "source", "Tags": [{"Key": "a", "Value": "b"}]})
-        self.assertEqual(made["resources"], [source["DBInstanceArn"], "arn:aws:rds:us-east-1:123456789012:snapshot:snapshot"])
+        self.assertEqual(
+            (made["service"], made["operation"], made["app_id"], made["error_code"], made["status"]),
+            ("rds", "CreateDBSnapshot", "rds-encrypt.create-snapshot", None, 200),
+        )
+        self.assertEqual(
+            made["parameters"],
+            {
+                "DBSnapshotIdentifier": "snapshot",
+                "DBInstanceIdentifier": "source",
+                "Tags": [{"Key": "a", "Value": "b"}],
+            },
+        )
+        self.assertEqual(
+            made["resources"], [source["DBInstanceArn"], "arn:aws:rds:us-east-1:123456789012:snapshot:snapshot"]
+        )
         self.assertEqual((failed["error_code"], failed["app_id"]), ("DBInstanceNotFound", None))
         self.assertEqual((described["service"], described["resources"]), ("kms", [key]))
         self.assertEqual(len(self.control("GET", f"calls?after={made['number']}")), 2)
@@ -879,16 +1282,21 @@ class ControlApi(ServiceTest):
         self.control("POST", "faults", {"operation": "DescribeDBInstances", "action": {"type": "throttle"}})
         self.control("PATCH", "settings", {"progress_shape": "absent", "quotas": {"DBInstances": 1}})
         self.control("POST", "reset", {})
-        self.assertEqual(self.rds.describe_db_instances()["DBInstances"] + self.rds.describe_db_snapshots()["DBSnapshots"], [])
+        self.assertEqual(
+            self.rds.describe_db_instances()["DBInstances"] + self.rds.describe_db_snapshots()["DBSnapshots"], []
+        )
         self.assertEqual(self.control("GET", "settings")["progress_shape"], "linear")
         self.assertEqual(self.control("GET", "settings")["quotas"]["DBInstances"], 40)
         self.wait_for(lambda: os.listdir(self.service.directory / "data" / "files") == [])
 
     def test_wrong_requests_say_what_would_be_right(self):
         for method, path, body, message in (
-            ("PATCH", "settings", {"durations": {"cop": 1}}, "did you mean copy"), ("PATCH", "settings", {"progress_shape": "round"}, "linear, stalled"),
-            ("POST", "faults", {"operation": "X", "action": {"type": "explode"}}, "throttle, error"), ("GET", "nowhere", None, "there is no GET"),
-            ("GET", "instances/absent", None, "there is no db absent"), ("PATCH", "settings", {"time_scale": 0}, "above 0"),
+            ("PATCH", "settings", {"durations": {"cop": 1}}, "did you mean copy"),
+            ("PATCH", "settings", {"progress_shape": "round"}, "linear, stalled"),
+            ("POST", "faults", {"operation": "X", "action": {"type": "explode"}}, "throttle, error"),
+            ("GET", "nowhere", None, "there is no GET"),
+            ("GET", "instances/absent", None, "there is no db absent"),
+            ("PATCH", "settings", {"time_scale": 0}, "above 0"),
         ):
             with self.subTest(path=path), self.assertRaisesRegex(AssertionError, message):
                 self.control(method, path, body)
@@ -899,15 +1307,20 @@ class FaultHook(ServiceTest):
         return self.control("POST", "faults", {"operation": operation, "action": action} | rule)["number"]
 
     def make_snapshot(self, **client):
-        return self.service.client(**client).create_db_snapshot(DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source")
+        return self.service.client(**client).create_db_snapshot(
+            DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source"
+        )
 
     def snapshots(self):
         return self.control("GET", "snapshots")
 
     def test_errors_before_the_effect_prevent_it(self):
         self.seed()
-        for action, code, status in (({"type": "throttle"}, "Throttling", 400), ({"type": "error", "code": "InsufficientDBInstanceCapacity"}, "InsufficientDBInstanceCapacity", 400),
-                                     ({"type": "error", "code": "AccessDenied", "status": 403}, "AccessDenied", 403)):
+        for action, code, status in (
+            ({"type": "throttle"}, "Throttling", 400),
+            ({"type": "error", "code": "InsufficientDBInstanceCapacity"}, "InsufficientDBInstanceCapacity", 400),
+            ({"type": "error", "code": "AccessDenied", "status": 403}, "AccessDenied", 403),
+        ):
             with self.subTest(code=code):
                 self.befall("CreateDBSnapshot", action)
                 response = self.refused(code, self.make_snapshot)
@@ -918,7 +1331,11 @@ class FaultHook(ServiceTest):
     def test_plain_http_errors_come_with_their_status(self):
         for status in (500, 503):
             self.befall("DescribeDBInstances", {"type": "http", "status": status})
-            request = urllib.request.Request(self.service.url, data=b"Action=DescribeDBInstances&Version=2014-10-31", headers={"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/rds/aws4_request"})
+            request = urllib.request.Request(
+                self.service.url,
+                data=b"Action=DescribeDBInstances&Version=2014-10-31",
+                headers={"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/rds/aws4_request"},
+            )
             with self.assertRaises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(request)
             self.assertEqual(caught.exception.code, status)
@@ -940,8 +1357,10 @@ class FaultHook(ServiceTest):
         host, port = self.service.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
             body = b"Action=DescribeDBInstances&Version=2014-10-31"
-            connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: AWS4-HMAC-SHA256 Credential=a/b/us-east-1/rds/aws4_request\r\n"
-                               b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            connection.sendall(
+                b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: AWS4-HMAC-SHA256 Credential=a/b/us-east-1/rds/aws4_request\r\n"
+                b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
             with self.assertRaises(ConnectionResetError):
                 connection.recv(100)
 
@@ -1000,7 +1419,11 @@ class FaultHook(ServiceTest):
         self.befall("DescribeDBSnapshots", {"type": "vanish"}, call=2)
         self.snapshot("snapshot")
         self.refused("DBSnapshotNotFound", self.snapshot, identifier="snapshot")
-        self.befall("DescribeDBSnapshots", {"type": "status", "status": "incompatible-network", "resource": {"instance": "source"}}, when="after")
+        self.befall(
+            "DescribeDBSnapshots",
+            {"type": "status", "status": "incompatible-network", "resource": {"instance": "source"}},
+            when="after",
+        )
         self.rds.describe_db_snapshots()
         self.assertEqual(self.instance("source")["DBInstanceStatus"], "incompatible-network")
 
@@ -1014,10 +1437,14 @@ class FaultHook(ServiceTest):
 
     def test_a_reboot_that_something_supersedes_brings_nothing_into_force(self):
         self.seed()
-        self.rds.create_db_parameter_group(DBParameterGroupName="custom", DBParameterGroupFamily="postgres16", Description="d")
+        self.rds.create_db_parameter_group(
+            DBParameterGroupName="custom", DBParameterGroupFamily="postgres16", Description="d"
+        )
         self.rds.modify_db_instance(DBInstanceIdentifier="source", DBParameterGroupName="custom", ApplyImmediately=True)
         group = lambda: self.instance("source")["DBParameterGroups"][0]["ParameterApplyStatus"]
-        self.wait_for(lambda: group() == "pending-reboot" and self.instance("source")["DBInstanceStatus"] == "available")
+        self.wait_for(
+            lambda: group() == "pending-reboot" and self.instance("source")["DBInstanceStatus"] == "available"
+        )
         self.befall("RebootDBInstance", {"type": "status", "status": "available"}, when="after")
         self.rds.reboot_db_instance(DBInstanceIdentifier="source")
         time.sleep(0.5)
@@ -1029,7 +1456,16 @@ class FaultHook(ServiceTest):
         self.refused("AccessDeniedException", self.kms.describe_key, KeyId="alias/aws/rds")
         self.befall("GetMetricStatistics", {"type": "throttle"})
         now = datetime.now(timezone.utc)
-        self.refused("Throttling", cloudwatch.get_metric_statistics, Namespace="AWS/RDS", MetricName="x", StartTime=now - timedelta(minutes=1), EndTime=now, Period=60, Statistics=["Maximum"])
+        self.refused(
+            "Throttling",
+            cloudwatch.get_metric_statistics,
+            Namespace="AWS/RDS",
+            MetricName="x",
+            StartTime=now - timedelta(minutes=1),
+            EndTime=now,
+            Period=60,
+            Statistics=["Maximum"],
+        )
 
     def test_a_command_is_run(self):
         mark = self.service.directory / "mark"
@@ -1039,8 +1475,14 @@ class FaultHook(ServiceTest):
 
     def test_only_the_calling_process_of_this_cloud_is_killed(self):
         program = "import sys, boto3\nboto3.client('rds', endpoint_url=sys.argv[1], region_name='us-east-1', aws_access_key_id='1', aws_secret_access_key='1').describe_db_instances()"
+
         def caller(cloud_id):
-            return subprocess.Popen([sys.executable, "-c", program, self.service.url], stderr=subprocess.DEVNULL, env=os.environ | {"RDS_ENCRYPT_LOCAL_CLOUD": cloud_id})
+            return subprocess.Popen(
+                [sys.executable, "-c", program, self.service.url],
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"RDS_ENCRYPT_LOCAL_CLOUD": cloud_id},
+            )
+
         self.befall("DescribeDBInstances", {"type": "kill"}, from_call=1)
         self.assertEqual(caller(CLOUD_ID).wait(20), -signal.SIGKILL)
         self.control("DELETE", "faults")
@@ -1050,9 +1492,18 @@ class FaultHook(ServiceTest):
 
     def test_an_execution_is_stopped(self):
         states = self.service.client("stepfunctions")
-        machine = states.create_state_machine(name="waits", roleArn="arn:aws:iam::123456789012:role/r", definition=json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 100_000, "End": True}}}))
+        machine = states.create_state_machine(
+            name="waits",
+            roleArn="arn:aws:iam::123456789012:role/r",
+            definition=json.dumps(
+                {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 100_000, "End": True}}}
+            ),
+        )
         execution = states.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
-        self.befall("DescribeDBInstances", {"type": "stop", "endpoint": self.service.url, "state_machine_arns": [machine["stateMachineArn"]]})
+        self.befall(
+            "DescribeDBInstances",
+            {"type": "stop", "endpoint": self.service.url, "state_machine_arns": [machine["stateMachineArn"]]},
+        )
         self.rds.describe_db_instances()
         self.statuses(lambda: states.describe_execution(executionArn=execution)["status"], "ABORTED")
 
@@ -1086,8 +1537,14 @@ class StepFunctions(unittest.TestCase):
         cls.states = cls.service.client("stepfunctions")
 
     def run_machine(self, states, start, document):
-        machine = self.states.create_state_machine(name=self.id().split(".")[-1], roleArn="arn:aws:iam::123456789012:role/r", definition=json.dumps({"StartAt": start, "States": states}))
-        arn = self.states.start_execution(stateMachineArn=machine["stateMachineArn"], input=json.dumps(document))["executionArn"]
+        machine = self.states.create_state_machine(
+            name=self.id().split(".")[-1],
+            roleArn="arn:aws:iam::123456789012:role/r",
+            definition=json.dumps({"StartAt": start, "States": states}),
+        )
+        arn = self.states.start_execution(stateMachineArn=machine["stateMachineArn"], input=json.dumps(document))[
+            "executionArn"
+        ]
         deadline = time.monotonic() + 20
         while (execution := self.states.describe_execution(executionArn=arn))["status"] == "RUNNING":
             self.assertLess(time.monotonic(), deadline)
@@ -1095,16 +1552,32 @@ class StepFunctions(unittest.TestCase):
         return execution
 
     def task(self, function, **fields):
-        return {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "OutputPath": "$.Payload", "End": True,
-                "Parameters": {"FunctionName": f"arn:aws:lambda:us-east-1:123456789012:function:{function}", "Payload.$": "$"}} | fields
+        return {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke",
+            "OutputPath": "$.Payload",
+            "End": True,
+            "Parameters": {
+                "FunctionName": f"arn:aws:lambda:us-east-1:123456789012:function:{function}",
+                "Payload.$": "$",
+            },
+        } | fields
 
     def test_waits_and_retries_pass_on_the_clouds_clock(self):
         began = time.monotonic()
-        execution = self.run_machine({
-            "Wait": {"Type": "Wait", "SecondsPath": "$.seconds", "Next": "Fail"},
-            "Fail": self.task("fails", Retry=[{"ErrorEquals": ["Flaky"], "IntervalSeconds": 300, "MaxAttempts": 2}], Catch=[{"ErrorEquals": ["Flaky"], "ResultPath": "$.error", "Next": "Done"}]),
-            "Done": {"Type": "Succeed"},
-        }, "Wait", {"seconds": 500, "errorType": "Flaky", "errorMessage": "again"})
+        execution = self.run_machine(
+            {
+                "Wait": {"Type": "Wait", "SecondsPath": "$.seconds", "Next": "Fail"},
+                "Fail": self.task(
+                    "fails",
+                    Retry=[{"ErrorEquals": ["Flaky"], "IntervalSeconds": 300, "MaxAttempts": 2}],
+                    Catch=[{"ErrorEquals": ["Flaky"], "ResultPath": "$.error", "Next": "Done"}],
+                ),
+                "Done": {"Type": "Succeed"},
+            },
+            "Wait",
+            {"seconds": 500, "errorType": "Flaky", "errorMessage": "again"},
+        )
         self.assertEqual(execution["status"], "SUCCEEDED")
         # 500 + 300 + 600 AWS seconds at 0.001.
         self.assertGreater(time.monotonic() - began, 1.4)
@@ -1113,10 +1586,21 @@ class StepFunctions(unittest.TestCase):
         self.assertEqual((error["Error"], json.loads(error["Cause"])["errorMessage"]), ("Flaky", "again"))
 
     def test_functions_answer_through_the_lambda_endpoint(self):
-        self.assertEqual(json.loads(self.run_machine({"Echo": self.task("echo")}, "Echo", {"a": [1, None]})["output"]), {"a": [1, None]})
+        self.assertEqual(
+            json.loads(self.run_machine({"Echo": self.task("echo")}, "Echo", {"a": [1, None]})["output"]),
+            {"a": [1, None]},
+        )
 
     def test_a_missing_path_fails_the_execution(self):
-        states = {"Echo": self.task("echo", Parameters={"FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:echo", "Payload": {"x.$": "$.absent"}})}
+        states = {
+            "Echo": self.task(
+                "echo",
+                Parameters={
+                    "FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:echo",
+                    "Payload": {"x.$": "$.absent"},
+                },
+            )
+        }
         execution = self.run_machine(states, "Echo", {})
         self.assertEqual((execution["status"], execution["error"]), ("FAILED", "States.Runtime"))
 
@@ -1125,8 +1609,14 @@ class Metrics(ServiceTest):
     def connections(self, identifier):
         now = datetime.now(timezone.utc)
         found = self.service.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/RDS", MetricName="DatabaseConnections", Dimensions=[{"Name": "DBInstanceIdentifier", "Value": identifier}],
-            StartTime=now - timedelta(seconds=1), EndTime=now + timedelta(seconds=1), Period=60, Statistics=["Maximum"])
+            Namespace="AWS/RDS",
+            MetricName="DatabaseConnections",
+            Dimensions=[{"Name": "DBInstanceIdentifier", "Value": identifier}],
+            StartTime=now - timedelta(seconds=1),
+            EndTime=now + timedelta(seconds=1),
+            Period=60,
+            Statistics=["Maximum"],
+        )
         for point in found["Datapoints"]:
             self.assertEqual(point["Timestamp"].second, 0)
         return [point["Maximum"] for point in found["Datapoints"]][-1:]
@@ -1154,26 +1644,51 @@ class CloudWatchInCbor(ServiceTest):
 
         model = self.service.client("cloudwatch").meta.service_model.operation_model(operation)
         sent = RpcV2CBORSerializer().serialize_to_request(parameters, model)
-        headers = sent["headers"] | {"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/monitoring/aws4_request", "User-Agent": "rust app/rds-encrypt.verify"}
+        headers = sent["headers"] | {
+            "Authorization": "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/monitoring/aws4_request",
+            "User-Agent": "rust app/rds-encrypt.verify",
+        }
         request = urllib.request.Request(self.service.url + sent["url_path"], data=bytes(sent["body"]), headers=headers)
         try:
             reply = urllib.request.urlopen(request)
         except urllib.error.HTTPError as error:
             reply = error
         with reply:
-            return RpcV2CBORParser().parse({"status_code": reply.status, "headers": {}, "body": reply.read()}, model.output_shape)
+            return RpcV2CBORParser().parse(
+                {"status_code": reply.status, "headers": {}, "body": reply.read()}, model.output_shape
+            )
 
     def test_metrics_are_put_and_read_and_the_caller_is_known(self):
         now = datetime.now(timezone.utc)
         dimensions = [{"Name": "DBInstanceIdentifier", "Value": "source"}]
-        self.call("PutMetricData", {"Namespace": "AWS/RDS", "MetricData": [{"MetricName": "DatabaseConnections", "Dimensions": dimensions, "Value": 3.0, "Timestamp": now}]})
-        found = self.call("GetMetricStatistics", {"Namespace": "AWS/RDS", "MetricName": "DatabaseConnections", "Dimensions": dimensions, "Period": 60,
-                                                  "StartTime": now - timedelta(minutes=2), "EndTime": now + timedelta(minutes=2), "Statistics": ["Maximum"]})
+        self.call(
+            "PutMetricData",
+            {
+                "Namespace": "AWS/RDS",
+                "MetricData": [
+                    {"MetricName": "DatabaseConnections", "Dimensions": dimensions, "Value": 3.0, "Timestamp": now}
+                ],
+            },
+        )
+        found = self.call(
+            "GetMetricStatistics",
+            {
+                "Namespace": "AWS/RDS",
+                "MetricName": "DatabaseConnections",
+                "Dimensions": dimensions,
+                "Period": 60,
+                "StartTime": now - timedelta(minutes=2),
+                "EndTime": now + timedelta(minutes=2),
+                "Statistics": ["Maximum"],
+            },
+        )
         self.assertEqual([point["Maximum"] for point in found["Datapoints"]], [3.0])
         self.assertEqual({call["app_id"] for call in self.control("GET", "calls")}, {"rds-encrypt.verify"})
 
     def test_errors_keep_their_code(self):
-        self.control("POST", "faults", {"operation": "GetDashboard", "action": {"type": "error", "code": "ResourceNotFound"}})
+        self.control(
+            "POST", "faults", {"operation": "GetDashboard", "action": {"type": "error", "code": "ResourceNotFound"}}
+        )
         self.assertEqual(self.call("GetDashboard", {"DashboardName": "absent"})["Error"]["Code"], "ResourceNotFound")
 
 
@@ -1184,19 +1699,43 @@ class PostgresTest(ServiceTest):
 
     def psql(self, identifier, statement, password="password-1", endpoint=None, check=True):
         endpoint = endpoint or self.instance(identifier)["Endpoint"]
-        done = subprocess.run([PSQL, "-At", "-c", statement, f"host={endpoint['Address']} port={endpoint['Port']} user=master dbname=test connect_timeout=5"],
-                              capture_output=True, text=True, env=os.environ | {"PGPASSWORD": password})
+        done = subprocess.run(
+            [
+                PSQL,
+                "-At",
+                "-c",
+                statement,
+                f"host={endpoint['Address']} port={endpoint['Port']} user=master dbname=test connect_timeout=5",
+            ],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PGPASSWORD": password},
+        )
         if check and done.returncode:
             raise AssertionError(done.stderr)
         return done.stdout.strip() if done.returncode == 0 else None
 
     def create(self, identifier="source", **parameters):
-        self.rds.create_db_instance(DBInstanceIdentifier=identifier, Engine="postgres", DBInstanceClass="db.t3.micro", AllocatedStorage=20, DBName="test",
-                                    MasterUsername="master", MasterUserPassword="password-1", **parameters)
+        self.rds.create_db_instance(
+            DBInstanceIdentifier=identifier,
+            Engine="postgres",
+            DBInstanceClass="db.t3.micro",
+            AllocatedStorage=20,
+            DBName="test",
+            MasterUsername="master",
+            MasterUserPassword="password-1",
+            **parameters,
+        )
         self.instance_statuses(identifier)
 
     def servers(self):
-        return [process for process in Path("/proc").iterdir() if process.name.isdigit() and str(self.service.directory).encode() in read_command(process) and b"bin/postgres" in read_command(process)]
+        return [
+            process
+            for process in Path("/proc").iterdir()
+            if process.name.isdigit()
+            and str(self.service.directory).encode() in read_command(process)
+            and b"bin/postgres" in read_command(process)
+        ]
 
 
 class Postgres(PostgresTest):
@@ -1205,7 +1744,9 @@ class Postgres(PostgresTest):
         self.psql("source", "create table planet as select generate_series(1, 5000) as id")
         self.available_snapshot()
         self.psql("source", "insert into planet values (0)")
-        self.rds.copy_db_snapshot(SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy", KmsKeyId="alias/aws/rds")
+        self.rds.copy_db_snapshot(
+            SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy", KmsKeyId="alias/aws/rds"
+        )
         self.snapshot_statuses("copy")
         self.restored(snapshot="copy", Port=6543)
         self.assertEqual(self.instance("target")["Endpoint"]["Port"], 6543)
@@ -1224,16 +1765,22 @@ class Postgres(PostgresTest):
         old_endpoint = self.instance("source")["Endpoint"]
         for identifier in ("source", "target"):
             self.psql(identifier, f"create table name as select '{identifier}' as name")
-        sleeper = threading.Thread(target=self.psql, args=("source", "select pg_sleep(60)"), kwargs={"check": False}, daemon=True)
+        sleeper = threading.Thread(
+            target=self.psql, args=("source", "select pg_sleep(60)"), kwargs={"check": False}, daemon=True
+        )
         sleeper.start()
         time.sleep(0.3)
-        self.rds.modify_db_instance(DBInstanceIdentifier="source", NewDBInstanceIdentifier="source-unencrypted", ApplyImmediately=True)
+        self.rds.modify_db_instance(
+            DBInstanceIdentifier="source", NewDBInstanceIdentifier="source-unencrypted", ApplyImmediately=True
+        )
         sleeper.join(2)
         self.assertFalse(sleeper.is_alive(), "the connection outlived the rename")
         self.assertIsNone(self.psql(None, "select 1", endpoint=old_endpoint, check=False))
         self.wait_for(lambda: not self.not_found("source-unencrypted"))
         self.statuses(lambda: self.instance("source-unencrypted")["DBInstanceStatus"], "rebooting")
-        self.rds.modify_db_instance(DBInstanceIdentifier="target", NewDBInstanceIdentifier="source", ApplyImmediately=True)
+        self.rds.modify_db_instance(
+            DBInstanceIdentifier="target", NewDBInstanceIdentifier="source", ApplyImmediately=True
+        )
         self.wait_for(lambda: not self.not_found("source"))
         self.statuses(lambda: self.instance("source")["DBInstanceStatus"], "rebooting")
         self.instance_statuses("source")
@@ -1276,17 +1823,30 @@ class Ending(unittest.TestCase):
         return service
 
     def create_instance(self, service):
-        service.client().create_db_instance(DBInstanceIdentifier="source", Engine="postgres", DBInstanceClass="db.t3.micro", AllocatedStorage=20, MasterUsername="master", MasterUserPassword="password-1")
+        service.client().create_db_instance(
+            DBInstanceIdentifier="source",
+            Engine="postgres",
+            DBInstanceClass="db.t3.micro",
+            AllocatedStorage=20,
+            MasterUsername="master",
+            MasterUserPassword="password-1",
+        )
         while "Endpoint" not in service.client().describe_db_instances()["DBInstances"][0]:
             time.sleep(0.05)
         self.assertTrue(self.processes(service))
 
     def processes(self, service):
-        return [process.name for process in Path("/proc").iterdir() if process.name.isdigit() and str(service.directory).encode() in read_command(process)]
+        return [
+            process.name
+            for process in Path("/proc").iterdir()
+            if process.name.isdigit() and str(service.directory).encode() in read_command(process)
+        ]
 
     def test_nothing_outlives_the_service_however_it_ends(self):
         parent = subprocess.Popen(["sleep", "60"])
-        endings = {name: self.launch() for name in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)} | {"parent": self.launch(parent_pid=parent.pid)}
+        endings = {name: self.launch() for name in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)} | {
+            "parent": self.launch(parent_pid=parent.pid)
+        }
         for ending, service in endings.items():
             with self.subTest(ending=ending):
                 self.create_instance(service)

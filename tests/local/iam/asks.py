@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moto.kms.models import Key, kms_backends
+
 from rds.records import INACCESSIBLE_KEY, Deployment, Instance, Record, Snapshot
 
 from .tags import Tags

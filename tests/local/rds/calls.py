@@ -146,9 +146,13 @@ class Calls:
             return call.error(code, message)
         if call.protocol == "ec2":
             # EC2 has a code and a first sentence of its own (EC2 Developer Guide, "Error codes for the Amazon EC2 API").
-            return call.error("UnauthorizedOperation", f"You are not authorized to perform this operation. {message}", 403)
+            return call.error(
+                "UnauthorizedOperation", f"You are not authorized to perform this operation. {message}", 403
+            )
         # "Common errors" of the services' API references: 403 in the Query protocol, 400 in JSON.
-        return call.error(*(("AccessDenied", message, 403) if call.protocol == "query" else ("AccessDeniedException", message, 400)))
+        return call.error(
+            *(("AccessDenied", message, 403) if call.protocol == "query" else ("AccessDeniedException", message, 400))
+        )
 
     def _answer(self, call, environ):
         captured = {}

@@ -105,22 +105,24 @@ class Cloud:
     def tell(self, record, event_id, message):
         """Queues an EventBridge event as RDS sends it (RDS User Guide, "Amazon RDS event categories")."""
         detail_type, source_type = EVENT_SOURCES[type(record)]
-        self.events.append({
-            "number": next(self._event_numbers),
-            "source": "aws.rds",
-            "detail-type": detail_type,
-            "resources": [record.arn],
-            "time": utc_now().isoformat(timespec="milliseconds"),
-            "detail": {
-                "EventCategories": [EVENT_CATEGORIES.get(event_id, "creation")],
-                "SourceType": source_type,
-                "SourceArn": record.arn,
-                "Date": utc_now().isoformat(timespec="milliseconds"),
-                "Message": message,
-                "SourceIdentifier": record.identifier,
-                "EventID": event_id,
-            },
-        })
+        self.events.append(
+            {
+                "number": next(self._event_numbers),
+                "source": "aws.rds",
+                "detail-type": detail_type,
+                "resources": [record.arn],
+                "time": utc_now().isoformat(timespec="milliseconds"),
+                "detail": {
+                    "EventCategories": [EVENT_CATEGORIES.get(event_id, "creation")],
+                    "SourceType": source_type,
+                    "SourceArn": record.arn,
+                    "Date": utc_now().isoformat(timespec="milliseconds"),
+                    "Message": message,
+                    "SourceIdentifier": record.identifier,
+                    "EventID": event_id,
+                },
+            }
+        )
 
     def reset(self):
         """Back to an empty cloud with the default settings; the time scale stays."""

@@ -1,44 +1,44 @@
 """The control API: JSON over HTTP under /local/, on the port of the AWS services.
 
-    GET    /local/                           {"cloud_id", "time_scale", "storage"}
-    POST   /local/reset                      empties the cloud: records, faults, calls, settings, and moto
-    GET    /local/settings                   the settings
-    PATCH  /local/settings                   changes some: time_scale; durations (AWS seconds by name, see
-                                             lifecycle.py); progress_shape (linear, stalled, stuck, falling, absent);
-                                             quotas (DBInstances, ManualSnapshots, AllocatedStorage);
-                                             undeletable_statuses; copy_of_deleted_source (failed or gone);
-                                             publish_metrics (a datapoint a minute);
-                                             retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
-                                             tag_delay_seconds (until a tag counts for authorization); blue_green (PLAYS in deployment.py)
-    GET    /local/instances                  all of them, also hidden ones (/local/snapshots, /local/deployments too)
-    GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
-    PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
-                                             {"fields": any of DBInstance, "port", "master_password"}.
-                                             Groups that it names are made too, and it becomes a replica of the
-                                             instance that it names as its source. 409 if it is there.
-    PUT    /local/snapshots/<id>             makes a snapshot likewise; DBInstanceIdentifier in the fields names
-                                             an instance whose data and settings it takes, as of now
-    PATCH  /local/instances/<id>             sets {"fields", "connections", "free_storage_bytes", "lag_seconds"}; a status
-                                             set here stays until a request changes it; the others are for CloudWatch
-    DELETE /local/instances/<id>             takes it away at once
-    PUT    /local/instances/<id>/data        {"data": text}: a client's write to a file-backed instance
-    POST   /local/instances/<id>/maintenance applies what waits for the maintenance window
-    DELETE /local/metrics                    forgets CloudWatch's datapoints
-    GET    /local/faults                     the rules, with how many calls they met and befell
-    POST   /local/faults                     adds a rule (see faults.py); returns it with its number
-    DELETE /local/faults[/<number>]          takes all rules away, or one
-    GET    /local/calls?after=<number>       the AWS calls made, oldest first
-    DELETE /local/calls                      forgets them
-    PUT    /local/roles                      what the functions' roles allow: {<AWS_SDK_UA_APP_ID>: {"principal":
-                                             ARN, "policies": [document, …]}}; whoever is not in it is not judged
-    GET    /local/roles                      {<AWS_SDK_UA_APP_ID>: {"unused": what of the role no call has needed,
-                                             "refused": what it does not allow, whatever tags there were}}
-    POST   /local/judgement                  whether a role allows {"app_id", "asks": [{"action", "resource",
-                                             "context": {…}, "denial": [code, message]}, …]}: {"denial": null or
-                                             [code or null, message]}
-    GET    /local/events?after=<number>      the EventBridge events that RDS would have sent
-    PUT    /local/replies/<operation>        the result (in botocore's shape) that an RDS operation gives from now on
-    DELETE /local/replies/<operation>        back to its own
+GET    /local/                           {"cloud_id", "time_scale", "storage"}
+POST   /local/reset                      empties the cloud: records, faults, calls, settings, and moto
+GET    /local/settings                   the settings
+PATCH  /local/settings                   changes some: time_scale; durations (AWS seconds by name, see
+                                         lifecycle.py); progress_shape (linear, stalled, stuck, falling, absent);
+                                         quotas (DBInstances, ManualSnapshots, AllocatedStorage);
+                                         undeletable_statuses; copy_of_deleted_source (failed or gone);
+                                         publish_metrics (a datapoint a minute);
+                                         retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
+                                         tag_delay_seconds (until a tag counts for authorization); blue_green (PLAYS in deployment.py)
+GET    /local/instances                  all of them, also hidden ones (/local/snapshots, /local/deployments too)
+GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
+PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
+                                         {"fields": any of DBInstance, "port", "master_password"}.
+                                         Groups that it names are made too, and it becomes a replica of the
+                                         instance that it names as its source. 409 if it is there.
+PUT    /local/snapshots/<id>             makes a snapshot likewise; DBInstanceIdentifier in the fields names
+                                         an instance whose data and settings it takes, as of now
+PATCH  /local/instances/<id>             sets {"fields", "connections", "free_storage_bytes", "lag_seconds"}; a status
+                                         set here stays until a request changes it; the others are for CloudWatch
+DELETE /local/instances/<id>             takes it away at once
+PUT    /local/instances/<id>/data        {"data": text}: a client's write to a file-backed instance
+POST   /local/instances/<id>/maintenance applies what waits for the maintenance window
+DELETE /local/metrics                    forgets CloudWatch's datapoints
+GET    /local/faults                     the rules, with how many calls they met and befell
+POST   /local/faults                     adds a rule (see faults.py); returns it with its number
+DELETE /local/faults[/<number>]          takes all rules away, or one
+GET    /local/calls?after=<number>       the AWS calls made, oldest first
+DELETE /local/calls                      forgets them
+PUT    /local/roles                      what the functions' roles allow: {<AWS_SDK_UA_APP_ID>: {"principal":
+                                         ARN, "policies": [document, …]}}; whoever is not in it is not judged
+GET    /local/roles                      {<AWS_SDK_UA_APP_ID>: {"unused": what of the role no call has needed,
+                                         "refused": what it does not allow, whatever tags there were}}
+POST   /local/judgement                  whether a role allows {"app_id", "asks": [{"action", "resource",
+                                         "context": {…}, "denial": [code, message]}, …]}: {"denial": null or
+                                         [code or null, message]}
+GET    /local/events?after=<number>      the EventBridge events that RDS would have sent
+PUT    /local/replies/<operation>        the result (in botocore's shape) that an RDS operation gives from now on
+DELETE /local/replies/<operation>        back to its own
 """
 
 import difflib
@@ -80,7 +80,10 @@ class Control:
         text = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
             body = json.loads(text) if text else {}
-            status, result = 200, self._answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], parse_qs(environ["QUERY_STRING"]), body)
+            status, result = (
+                200,
+                self._answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], parse_qs(environ["QUERY_STRING"]), body),
+            )
         except BadRequest as error:
             status, result = error.status, {"error": str(error)}
         except ServiceError as error:
@@ -98,18 +101,30 @@ class Control:
         parts = path.removeprefix("/local/").strip("/").split("/")
         handler = getattr(self, f"_{method.lower()}_{parts[0] or 'root'}", None)
         if parts[0] in KINDS:
-            handler = getattr(self, "_" + "_".join([method.lower(), *(["record"] if len(parts) > 1 else ["records"]), *parts[2:]]), None)
+            handler = getattr(
+                self,
+                "_" + "_".join([method.lower(), *(["record"] if len(parts) > 1 else ["records"]), *parts[2:]]),
+                None,
+            )
             parts = [KINDS[parts[0]], *parts[1:2]]
         else:
             parts = parts[1:]
         if handler is None:
             raise BadRequest(f"there is no {method} {path}: see {__name__}", 404)
-        return handler(*parts, **({"after": int(query["after"][0])} if "after" in query else {}), **({"body": body} if method in ("PUT", "POST", "PATCH") else {}))
+        return handler(
+            *parts,
+            **({"after": int(query["after"][0])} if "after" in query else {}),
+            **({"body": body} if method in ("PUT", "POST", "PATCH") else {}),
+        )
 
     # ---- the cloud
 
     def _get_root(self):
-        return {"cloud_id": self.faults.cloud_id, "time_scale": self.cloud.clock.scale, "storage": "postgres" if self.cloud.postgres else "files"}
+        return {
+            "cloud_id": self.faults.cloud_id,
+            "time_scale": self.cloud.clock.scale,
+            "storage": "postgres" if self.cloud.postgres else "files",
+        }
 
     def _post_reset(self, body):
         self.faults.remove()
@@ -119,7 +134,9 @@ class Control:
         return {}
 
     def _get_settings(self):
-        return {"time_scale": self.cloud.clock.scale, "quotas": self.cloud.records.quotas} | {name: getattr(self.cloud, name) for name in CLOUD_SETTINGS}
+        return {"time_scale": self.cloud.clock.scale, "quotas": self.cloud.records.quotas} | {
+            name: getattr(self.cloud, name) for name in CLOUD_SETTINGS
+        }
 
     def _patch_settings(self, body):
         known = self._get_settings()
@@ -157,7 +174,9 @@ class Control:
         _check_fields(kind, fields)
         maker = operations.outside_request(self.cloud)
         if kind is Instance:
-            record = seeds.instance(maker, identifier, fields, body.get("port"), body.get("master_password", "seeded-password"))
+            record = seeds.instance(
+                maker, identifier, fields, body.get("port"), body.get("master_password", "seeded-password")
+            )
         elif kind is Snapshot:
             record = seeds.snapshot(maker, identifier, fields)
         else:
@@ -202,7 +221,11 @@ class Control:
             return {"fields": deployment.describe(record, self.cloud.records)}
         storage = self.cloud.storage_of(record)
         data = storage.read(record) if storage is self.cloud.files else None
-        return {"fields": lifecycle.describe(self.cloud, record), "data": data, "hidden": getattr(record, "hidden", False)}
+        return {
+            "fields": lifecycle.describe(self.cloud, record),
+            "data": data,
+            "hidden": getattr(record, "hidden", False),
+        }
 
     # ---- faults, calls
 
@@ -226,7 +249,10 @@ class Control:
     # ---- roles
 
     def _get_roles(self):
-        return {app_id: {"unused": sorted(role.unused), "refused": sorted(role.refused)} for app_id, role in self.guard.roles.items()}
+        return {
+            app_id: {"unused": sorted(role.unused), "refused": sorted(role.refused)}
+            for app_id, role in self.guard.roles.items()
+        }
 
     def _put_roles(self, body):
         self.guard.learn(body)
@@ -234,7 +260,15 @@ class Control:
 
     def _post_judgement(self, body):
         role = self.guard.roles.get(body["app_id"])
-        asks = [Ask(ask["action"], ask["resource"], tuple(ask.get("context", {}).items()), tuple(ask.get("denial", ())) or None) for ask in body["asks"]]
+        asks = [
+            Ask(
+                ask["action"],
+                ask["resource"],
+                tuple(ask.get("context", {}).items()),
+                tuple(ask.get("denial", ())) or None,
+            )
+            for ask in body["asks"]
+        ]
         return {"denial": role and role.denial(asks)}
 
     # ---- events, replies
@@ -256,8 +290,15 @@ class Control:
 # Of an instance: what CloudWatch says of it.
 MEASURED = {"connections", "free_storage_bytes", "lag_seconds"}
 CLOUD_SETTINGS = {
-    "blue_green", "durations", "progress_shape", "undeletable_statuses", "copy_of_deleted_source", "publish_metrics", "retired_versions",
-    "majors_past_support", "tag_delay_seconds",
+    "blue_green",
+    "durations",
+    "progress_shape",
+    "undeletable_statuses",
+    "copy_of_deleted_source",
+    "publish_metrics",
+    "retired_versions",
+    "majors_past_support",
+    "tag_delay_seconds",
 }
 
 

@@ -55,8 +55,11 @@ from .records import ServiceError
 RULE_KEYS = {"operation", "app_id", "naming", "call", "from_call", "when", "action"}
 # Parameters that name a call's resource before its effect, the likeliest first.
 NAMING_PARAMETERS = (
-    ("snapshot", "DBSnapshotIdentifier"), ("snapshot", "SourceDBSnapshotIdentifier"), ("snapshot", "TargetDBSnapshotIdentifier"),
-    ("instance", "DBInstanceIdentifier"), ("deployment", "BlueGreenDeploymentIdentifier"),
+    ("snapshot", "DBSnapshotIdentifier"),
+    ("snapshot", "SourceDBSnapshotIdentifier"),
+    ("snapshot", "TargetDBSnapshotIdentifier"),
+    ("instance", "DBInstanceIdentifier"),
+    ("deployment", "BlueGreenDeploymentIdentifier"),
 )
 
 
@@ -221,25 +224,51 @@ def _kill(faults, _action, call, environ):
 @functools.cache
 def _step_functions(endpoint, region):
     """Made once: it takes long enough for a caller to give up."""
-    return boto3.client("stepfunctions", endpoint_url=endpoint, region_name=region, aws_access_key_id="123456789012", aws_secret_access_key="local")
+    return boto3.client(
+        "stepfunctions",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id="123456789012",
+        aws_secret_access_key="local",
+    )
 
 
 def _stop(faults, action, _call, _environ):
     client = _step_functions(action["endpoint"], faults.cloud.region)
-    arns = [action["execution_arn"]] if "execution_arn" in action else [
-        execution["executionArn"] for machine in action["state_machine_arns"]
-        for execution in client.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]]
+    arns = (
+        [action["execution_arn"]]
+        if "execution_arn" in action
+        else [
+            execution["executionArn"]
+            for machine in action["state_machine_arns"]
+            for execution in client.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
+        ]
+    )
     for arn in arns:
         client.stop_execution(executionArn=arn)
 
 
-ACTIONS = {"throttle": _throttle, "error": _error, "http": _http, "reset": _reset, "lost": _lost, "slow": _slow,
-           "status": _status, "fields": _fields, "vanish": _vanish, "promote": _promote, "play": _play, "run": _run, "kill": _kill, "stop": _stop}
+ACTIONS = {
+    "throttle": _throttle,
+    "error": _error,
+    "http": _http,
+    "reset": _reset,
+    "lost": _lost,
+    "slow": _slow,
+    "status": _status,
+    "fields": _fields,
+    "vanish": _vanish,
+    "promote": _promote,
+    "play": _play,
+    "run": _run,
+    "kill": _kill,
+    "stop": _stop,
+}
 
 
 def _resource(cloud, action, call):
     if named := action.get("resource"):
-        (kind, identifier), = named.items()
+        ((kind, identifier),) = named.items()
         return getattr(cloud.records, kind)(identifier)
     records = [call.added] if call.added else [record for record in call.records if not isinstance(record, str)]
     if records:
@@ -259,7 +288,10 @@ def _processes_with_connection(local_port, remote_port):
             inodes.add(f"socket:[{columns[9]}]")
     for process_id in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            if any(os.readlink(f"/proc/{process_id}/fd/{descriptor}") in inodes for descriptor in os.listdir(f"/proc/{process_id}/fd")):
+            if any(
+                os.readlink(f"/proc/{process_id}/fd/{descriptor}") in inodes
+                for descriptor in os.listdir(f"/proc/{process_id}/fd")
+            ):
                 yield int(process_id)
 
 

@@ -95,7 +95,9 @@ def lead(cloud, record, script, *arguments):
     with cloud.records.lock:
         halt(cloud, record)
         hand = record.script = Script(cloud, record)
-    hand.thread = threading.Thread(target=_follow, args=(hand, script, arguments), daemon=True, name=f"{script.__name__} {record.identifier}")
+    hand.thread = threading.Thread(
+        target=_follow, args=(hand, script, arguments), daemon=True, name=f"{script.__name__} {record.identifier}"
+    )
     hand.thread.start()
     return hand
 
@@ -295,8 +297,14 @@ PROGRESS_SHAPES = {
 def describe(cloud, record):
     """The record's fields as a describe call shows them now: with what passing time changes."""
     if isinstance(record, Instance):
-        pending = {name: value for change in [*record.pending.values(), *record.applying.values()] for name, value in change.shown.items()}
-        return record.fields | {"PendingModifiedValues": pending} | _initialization(cloud, record) | _replication(record)
+        pending = {
+            name: value
+            for change in [*record.pending.values(), *record.applying.values()]
+            for name, value in change.shown.items()
+        }
+        return (
+            record.fields | {"PendingModifiedValues": pending} | _initialization(cloud, record) | _replication(record)
+        )
     return record.fields | _progress(cloud, record)
 
 
@@ -304,7 +312,10 @@ def _replication(instance):
     """Who is a replica of whom, by the names of now."""
     shown = {}
     if replicas := [follower.identifier for follower in instance.followers if follower.follows_openly]:
-        shown["ReadReplicaDBInstanceIdentifiers"] = [*instance.fields.get("ReadReplicaDBInstanceIdentifiers", []), *replicas]
+        shown["ReadReplicaDBInstanceIdentifiers"] = [
+            *instance.fields.get("ReadReplicaDBInstanceIdentifiers", []),
+            *replicas,
+        ]
     if instance.follows and instance.follows_openly:
         shown["ReadReplicaSourceDBInstanceIdentifier"] = instance.follows.identifier
         shown["StatusInfos"] = [{"StatusType": "read replication", "Status": "replicating", "Normal": True}]
@@ -316,7 +327,11 @@ def _initialization(cloud, instance):
     if instance.initialize_start is None or instance.status == "creating":
         return {}
     share = _share(cloud, instance.initialize_start, "initialize")
-    return {"StorageOperationStatus": "Initializing", "StorageOperationPercentProgress": int(100 * share)} if share < 1 else {}
+    return (
+        {"StorageOperationStatus": "Initializing", "StorageOperationPercentProgress": int(100 * share)}
+        if share < 1
+        else {}
+    )
 
 
 def _progress(cloud, snapshot):

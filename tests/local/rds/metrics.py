@@ -36,13 +36,19 @@ def _sample(cloud):
         if now != minute or next(iter(datums.values()), None) not in published:
             minute, datums = now, {}
         with cloud.records.lock:
-            instances = [instance for instance in cloud.records.instances.values() if instance.status in MEASURED_STATUSES and not instance.hidden]
+            instances = [
+                instance
+                for instance in cloud.records.instances.values()
+                if instance.status in MEASURED_STATUSES and not instance.hidden
+            ]
         for instance in instances:
             for (name, unit), value in _metrics(cloud, instance):
                 datum = datums.get((name, instance.identifier))
                 if datum is None:
                     dimensions = [{"Name": "DBInstanceIdentifier", "Value": instance.identifier}]
-                    datum = datums[name, instance.identifier] = MetricAggregatedDatum("AWS/RDS", name, value, value, 0, 0, dimensions, minute, unit)
+                    datum = datums[name, instance.identifier] = MetricAggregatedDatum(
+                        "AWS/RDS", name, value, value, 0, 0, dimensions, minute, unit
+                    )
                     published.append(datum)
                 datum.min, datum.max = min(datum.min, value), max(datum.max, value)
                 datum.sum += value
@@ -67,7 +73,9 @@ def _round_start_times():
     statistics, data = CloudWatchBackend.get_metric_statistics, CloudWatchBackend.get_metric_data
 
     def get_metric_statistics(self, namespace, metric_name, start_time, *arguments, **options):
-        return statistics(self, namespace, metric_name, start_time.replace(second=0, microsecond=0), *arguments, **options)
+        return statistics(
+            self, namespace, metric_name, start_time.replace(second=0, microsecond=0), *arguments, **options
+        )
 
     def get_metric_data(self, queries, start_time, *arguments, **options):
         return data(self, queries, start_time.replace(second=0, microsecond=0), *arguments, **options)

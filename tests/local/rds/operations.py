@@ -19,14 +19,38 @@ from .requests import SNAPSHOT_STATUSES, RdsRequest, filtered, require, require_
 MODIFY_STATUSES = {"available", "storage-optimization", "storage-full"}
 # Applied at once, whatever ApplyImmediately says (RDS User Guide, "Settings for DB instances").
 APPLIED_AT_ONCE = {
-    "AutoMinorVersionUpgrade", "BackupRetentionPeriod", "CACertificateIdentifier", "CopyTagsToSnapshot", "DatabaseInsightsMode",
-    "DeletionProtection", "EnablePerformanceInsights", "MaxAllocatedStorage", "MonitoringInterval", "MonitoringRoleArn",
-    "PerformanceInsightsKMSKeyId", "PerformanceInsightsRetentionPeriod", "PreferredBackupWindow", "PreferredMaintenanceWindow",
-    "PromotionTier", "PubliclyAccessible", "ReplicaMode", "VpcSecurityGroupIds", "DBSecurityGroups", "EngineLifecycleSupport",
-    "AwsBackupRecoveryPointArn", "DBParameterGroupName", "CloudwatchLogsExportConfiguration",
+    "AutoMinorVersionUpgrade",
+    "BackupRetentionPeriod",
+    "CACertificateIdentifier",
+    "CopyTagsToSnapshot",
+    "DatabaseInsightsMode",
+    "DeletionProtection",
+    "EnablePerformanceInsights",
+    "MaxAllocatedStorage",
+    "MonitoringInterval",
+    "MonitoringRoleArn",
+    "PerformanceInsightsKMSKeyId",
+    "PerformanceInsightsRetentionPeriod",
+    "PreferredBackupWindow",
+    "PreferredMaintenanceWindow",
+    "PromotionTier",
+    "PubliclyAccessible",
+    "ReplicaMode",
+    "VpcSecurityGroupIds",
+    "DBSecurityGroups",
+    "EngineLifecycleSupport",
+    "AwsBackupRecoveryPointArn",
+    "DBParameterGroupName",
+    "CloudwatchLogsExportConfiguration",
 }
 # Applied without ApplyImmediately too, but not before the reply: "as soon as possible" (API model).
-APPLIED_SOON = {"MasterUserPassword", "ManageMasterUserPassword", "RotateMasterUserPassword", "MasterUserSecretKmsKeyId", "DBPortNumber"}
+APPLIED_SOON = {
+    "MasterUserPassword",
+    "ManageMasterUserPassword",
+    "RotateMasterUserPassword",
+    "MasterUserSecretKmsKeyId",
+    "DBPortNumber",
+}
 # Names under which PendingModifiedValues shows a parameter, where they differ.
 PENDING_NAMES = {"DBPortNumber": "Port", "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled"}
 
@@ -51,9 +75,15 @@ class LocalRds(BlueGreenRequests, RdsRequest):
                 fields |= self._encryption(given.get("KmsKeyId", "alias/aws/rds"))
             managed = given.get("ManageMasterUserPassword")
             if not managed and len(given.get("MasterUserPassword", "")) < 8:
-                raise ServiceError("InvalidParameterValue", "The parameter MasterUserPassword is not a valid password because it is shorter than 8 characters.")
+                raise ServiceError(
+                    "InvalidParameterValue",
+                    "The parameter MasterUserPassword is not a valid password because it is shorter than 8 characters.",
+                )
             if managed and "MasterUserPassword" in given:
-                raise ServiceError("InvalidParameterCombination", "You can't specify both ManageMasterUserPassword and MasterUserPassword.")
+                raise ServiceError(
+                    "InvalidParameterCombination",
+                    "You can't specify both ManageMasterUserPassword and MasterUserPassword.",
+                )
             instance = self._new_instance(identifier, resource_id, fields, given)
             instance.master_password = given.get("MasterUserPassword") or "managed-" + resource_id
         lifecycle.lead(self.cloud, instance, lifecycle.create_instance)
@@ -65,7 +95,10 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             identifier = self.records.new_instance_name(given["DBInstanceIdentifier"])
             snapshot = self.records.snapshot(given["DBSnapshotIdentifier"])
             if snapshot.status != "available":
-                raise ServiceError("InvalidDBSnapshotState", f"Cannot restore from the snapshot {snapshot.identifier} because it is in the {snapshot.status} state.")
+                raise ServiceError(
+                    "InvalidDBSnapshotState",
+                    f"Cannot restore from the snapshot {snapshot.identifier} because it is in the {snapshot.status} state.",
+                )
             if snapshot.fields.get("KmsKeyId"):
                 self._key_arn(snapshot.fields["KmsKeyId"])
             source = snapshot.source_fields | {
@@ -77,11 +110,15 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             refusals.check_restore(self.cloud, given, source, engine)
             resource_id = new_resource_id()
             fields = restore.restored_fields(source, self.region, resource_id, self.default_network())
-            is_past_support = f"{engine} {settings.major_version(engine, source['EngineVersion'])}" in self.cloud.majors_past_support
+            is_past_support = (
+                f"{engine} {settings.major_version(engine, source['EngineVersion'])}" in self.cloud.majors_past_support
+            )
             if is_past_support and given.get("EngineLifecycleSupport") == "open-source-rds-extended-support-disabled":
                 # "RDS automatically upgrades your restored DB instance to a higher engine version" (API model).
                 fields["EngineVersion"] = settings.by_engine(settings.ENGINE_VERSIONS, engine)
-            instance = self._new_instance(identifier, resource_id, fields, given, source_port=snapshot.fields.get("Port"))
+            instance = self._new_instance(
+                identifier, resource_id, fields, given, source_port=snapshot.fields.get("Port")
+            )
             # Given: only those. None: those of the snapshot.
             if "Tags" not in given:
                 instance.fields["TagList"] = list(snapshot.tags)
@@ -99,13 +136,19 @@ class LocalRds(BlueGreenRequests, RdsRequest):
                 found = [self.records.instance(given["DBInstanceIdentifier"])]
             else:
                 found = [instance for instance in self.records.instances.values() if not instance.hidden]
-            found = filtered(found, given.get("Filters", []), {
-                "db-instance-id": lambda instance: {instance.identifier, instance.arn},
-                "dbi-resource-id": lambda instance: {instance.fields["DbiResourceId"]},
-                "db-cluster-id": lambda instance: {instance.fields.get("DBClusterIdentifier")},
-                "domain": lambda instance: {domain["Domain"] for domain in instance.fields.get("DomainMemberships", [])},
-                "engine": lambda instance: {instance.fields["Engine"]},
-            })
+            found = filtered(
+                found,
+                given.get("Filters", []),
+                {
+                    "db-instance-id": lambda instance: {instance.identifier, instance.arn},
+                    "dbi-resource-id": lambda instance: {instance.fields["DbiResourceId"]},
+                    "db-cluster-id": lambda instance: {instance.fields.get("DBClusterIdentifier")},
+                    "domain": lambda instance: {
+                        domain["Domain"] for domain in instance.fields.get("DomainMemberships", [])
+                    },
+                    "engine": lambda instance: {instance.fields["Engine"]},
+                },
+            )
             return self._page("DBInstances", found)
 
     def modify_db_instance(self):
@@ -114,14 +157,25 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             instance = self.records.instance(given.pop("DBInstanceIdentifier"))
             require(instance, MODIFY_STATUSES)
             if self.cloud.clock.now() < instance.monitored_at + self.cloud.durations["monitoring_settles"]:
-                raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is configuring its monitoring.")  # [A10]
+                raise ServiceError(
+                    "InvalidDBInstanceState", f"Instance {instance.identifier} is configuring its monitoring."
+                )  # [A10]
             at_once = given.pop("ApplyImmediately", False)
             new_identifier = given.pop("NewDBInstanceIdentifier", None)
             if new_identifier:
                 new_identifier = self.records.new_instance_name(new_identifier, "NewDBInstanceIdentifier")
             refusals.check_modify(given, instance.fields)
-            refusals.check_storage({"StorageType": instance.fields.get("StorageType"), "AllocatedStorage": instance.fields["AllocatedStorage"]} | given, instance.fields["Engine"])
-            refusals.check_backups(instance.fields | ({"SecondaryAvailabilityZone": None} if given.get("MultiAZ") is False else {}) | given)
+            refusals.check_storage(
+                {
+                    "StorageType": instance.fields.get("StorageType"),
+                    "AllocatedStorage": instance.fields["AllocatedStorage"],
+                }
+                | given,
+                instance.fields["Engine"],
+            )
+            refusals.check_backups(
+                instance.fields | ({"SecondaryAvailabilityZone": None} if given.get("MultiAZ") is False else {}) | given
+            )
             refusals.check_certificate_authority(given)
             if given.get("EnablePerformanceInsights") or given.get("MonitoringInterval"):
                 instance.monitored_at = self.cloud.clock.now()
@@ -130,12 +184,22 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             # A secret and its key are one change, and so is what tells of a domain.
             key = {name: value for name, value in given.items() if name == "MasterUserSecretKmsKeyId"}
             domain = {name: value for name, value in given.items() if name in settings.DOMAIN_PARAMETERS}
-            later = {name: Change(self._fields({name: value} | (domain if name in domain else key), instance.fields), _shown_as_pending(name, value), name, value)
-                     for name, value in given.items() if name not in changed_now}
+            later = {
+                name: Change(
+                    self._fields({name: value} | (domain if name in domain else key), instance.fields),
+                    _shown_as_pending(name, value),
+                    name,
+                    value,
+                )
+                for name, value in given.items()
+                if name not in changed_now
+            }
             instance.fields |= fields
             instance.pending |= later
             if new_identifier:
-                instance.pending["NewDBInstanceIdentifier"] = Change({}, {"DBInstanceIdentifier": new_identifier}, "NewDBInstanceIdentifier", new_identifier)
+                instance.pending["NewDBInstanceIdentifier"] = Change(
+                    {}, {"DBInstanceIdentifier": new_identifier}, "NewDBInstanceIdentifier", new_identifier
+                )
             shown = self._one(instance)
             moving = set(instance.pending) if at_once else APPLIED_SOON & set(instance.pending)
             instance.applying |= {name: instance.pending.pop(name) for name in moving}
@@ -174,12 +238,20 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             instance = self.records.instance(given["DBInstanceIdentifier"])
             require_no_switchover(instance)
             if instance.status in self.cloud.undeletable_statuses:
-                raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is currently {instance.status}.")
+                raise ServiceError(
+                    "InvalidDBInstanceState", f"Instance {instance.identifier} is currently {instance.status}."
+                )
             if instance.fields.get("DeletionProtection"):
-                raise ServiceError("InvalidParameterCombination", "Cannot delete protected DB Instance, please disable deletion protection and try again.")
+                raise ServiceError(
+                    "InvalidParameterCombination",
+                    "Cannot delete protected DB Instance, please disable deletion protection and try again.",
+                )
             skipped, name = given.get("SkipFinalSnapshot", False), given.get("FinalDBSnapshotIdentifier")
             if skipped == bool(name):
-                raise ServiceError("InvalidParameterCombination", "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified, and not allowed with it.")
+                raise ServiceError(
+                    "InvalidParameterCombination",
+                    "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified, and not allowed with it.",
+                )
             final = None
             if name:
                 require(instance, SNAPSHOT_STATUSES)
@@ -195,8 +267,13 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             instance = self.records.instance(given["DBInstanceIdentifier"])
             require(instance, MODIFY_STATUSES)
             roles = instance.fields.setdefault("AssociatedRoles", [])
-            if any(role["RoleArn"] == given["RoleArn"] and role["FeatureName"] == given["FeatureName"] for role in roles):
-                raise ServiceError("DBInstanceRoleAlreadyExists", f"Role ARN {given['RoleArn']} already exists for DB Instance {instance.identifier}.")
+            if any(
+                role["RoleArn"] == given["RoleArn"] and role["FeatureName"] == given["FeatureName"] for role in roles
+            ):
+                raise ServiceError(
+                    "DBInstanceRoleAlreadyExists",
+                    f"Role ARN {given['RoleArn']} already exists for DB Instance {instance.identifier}.",
+                )
             roles.append({"RoleArn": given["RoleArn"], "FeatureName": given["FeatureName"], "Status": "ACTIVE"})
         return EmptyResult()
 
@@ -206,9 +283,16 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             instance = self.records.instance(given["DBInstanceIdentifier"])
             require(instance, MODIFY_STATUSES)
             roles = instance.fields.get("AssociatedRoles", [])
-            kept = [role for role in roles if (role["RoleArn"], role["FeatureName"]) != (given["RoleArn"], given["FeatureName"])]
+            kept = [
+                role
+                for role in roles
+                if (role["RoleArn"], role["FeatureName"]) != (given["RoleArn"], given["FeatureName"])
+            ]
             if kept == roles:
-                raise ServiceError("DBInstanceRoleNotFound", f"Role ARN {given['RoleArn']} cannot be found for DB Instance {instance.identifier}.")
+                raise ServiceError(
+                    "DBInstanceRoleNotFound",
+                    f"Role ARN {given['RoleArn']} cannot be found for DB Instance {instance.identifier}.",
+                )
             instance.fields["AssociatedRoles"] = kept
         return EmptyResult()
 
@@ -228,9 +312,14 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         given = self._given()
         with self.records.lock:
             source = self.records.snapshot(given["SourceDBSnapshotIdentifier"])
-            identifier = self.records.new_snapshot_name(given["TargetDBSnapshotIdentifier"], "TargetDBSnapshotIdentifier")
+            identifier = self.records.new_snapshot_name(
+                given["TargetDBSnapshotIdentifier"], "TargetDBSnapshotIdentifier"
+            )
             if source.status != "available":
-                raise ServiceError("InvalidDBSnapshotState", f"Cannot copy the snapshot {source.identifier} because it is in the {source.status} state.")
+                raise ServiceError(
+                    "InvalidDBSnapshotState",
+                    f"Cannot copy the snapshot {source.identifier} because it is in the {source.status} state.",
+                )
             self.records.check_snapshot_quota()
             encryption = {}
             if key := given.get("KmsKeyId") or source.fields.get("KmsKeyId"):
@@ -238,18 +327,22 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             # "tags are not copied unless CopyTags" (API model).
             checked_tags(given.get("Tags", []))
             tags = merged_tags(source.tags if given.get("CopyTags") else [], given.get("Tags", []))
-            fields = source.fields | encryption | {
-                "DBSnapshotIdentifier": identifier,
-                "DBSnapshotArn": self.arn_of("snapshot", identifier),
-                "SourceDBSnapshotIdentifier": source.arn,
-                "SourceRegion": self.region,
-                "SnapshotType": "manual",
-                "SnapshotCreateTime": utc_now(),
-                "Status": "creating",
-                "PercentProgress": None,
-                "OptionGroupName": given.get("OptionGroupName", source.fields.get("OptionGroupName")),
-                "TagList": checked_count(tags),
-            }
+            fields = (
+                source.fields
+                | encryption
+                | {
+                    "DBSnapshotIdentifier": identifier,
+                    "DBSnapshotArn": self.arn_of("snapshot", identifier),
+                    "SourceDBSnapshotIdentifier": source.arn,
+                    "SourceRegion": self.region,
+                    "SnapshotType": "manual",
+                    "SnapshotCreateTime": utc_now(),
+                    "Status": "creating",
+                    "PercentProgress": None,
+                    "OptionGroupName": given.get("OptionGroupName", source.fields.get("OptionGroupName")),
+                    "TagList": checked_count(tags),
+                }
+            )
             snapshot = self._add_snapshot(Snapshot(fields, source.source_fields), "copy")
             snapshot.copied_from = source
         lifecycle.lead(self.cloud, snapshot, lifecycle.copy_snapshot, source)
@@ -262,18 +355,26 @@ class LocalRds(BlueGreenRequests, RdsRequest):
                 found = [self.records.snapshot(given["DBSnapshotIdentifier"])]
             else:
                 found = list(self.records.snapshots.values())
-            for parameter, field in (("DBInstanceIdentifier", "DBInstanceIdentifier"), ("SnapshotType", "SnapshotType"), ("DbiResourceId", "DbiResourceId")):
+            for parameter, field in (
+                ("DBInstanceIdentifier", "DBInstanceIdentifier"),
+                ("SnapshotType", "SnapshotType"),
+                ("DbiResourceId", "DbiResourceId"),
+            ):
                 if parameter in given:
                     # Types and instance names are lower-case; a DbiResourceId is not.
                     wanted = given[parameter] if parameter == "DbiResourceId" else given[parameter].lower()
                     found = [snapshot for snapshot in found if snapshot.fields[field] == wanted]
-            found = filtered(found, given.get("Filters", []), {
-                "db-snapshot-id": lambda snapshot: {snapshot.identifier, snapshot.arn},
-                "db-instance-id": lambda snapshot: {snapshot.fields["DBInstanceIdentifier"]},
-                "dbi-resource-id": lambda snapshot: {snapshot.fields["DbiResourceId"]},
-                "snapshot-type": lambda snapshot: {snapshot.fields["SnapshotType"]},
-                "engine": lambda snapshot: {snapshot.fields["Engine"]},
-            })
+            found = filtered(
+                found,
+                given.get("Filters", []),
+                {
+                    "db-snapshot-id": lambda snapshot: {snapshot.identifier, snapshot.arn},
+                    "db-instance-id": lambda snapshot: {snapshot.fields["DBInstanceIdentifier"]},
+                    "dbi-resource-id": lambda snapshot: {snapshot.fields["DbiResourceId"]},
+                    "snapshot-type": lambda snapshot: {snapshot.fields["SnapshotType"]},
+                    "engine": lambda snapshot: {snapshot.fields["Engine"]},
+                },
+            )
             return self._page("DBSnapshots", found)
 
     def delete_db_snapshot(self):
@@ -282,7 +383,10 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             snapshot = self.records.snapshot(given["DBSnapshotIdentifier"])
             # "must be in the available state to be deleted" (API model); a failed one can be deleted too.
             if snapshot.status not in ("available", "failed"):
-                raise ServiceError("InvalidDBSnapshotState", f"Cannot delete the snapshot {snapshot.identifier} because it is in the {snapshot.status} state.")
+                raise ServiceError(
+                    "InvalidDBSnapshotState",
+                    f"Cannot delete the snapshot {snapshot.identifier} because it is in the {snapshot.status} state.",
+                )
             # "If the snapshot is being copied, the copy operation is terminated" (API model).
             ended = []
             for copy in self.records.snapshots.values():
@@ -328,7 +432,14 @@ class LocalRds(BlueGreenRequests, RdsRequest):
     def describe_account_attributes(self):
         with self.records.lock:
             used = self.records.used()
-        return ActionResult({"AccountQuotas": [{"AccountQuotaName": name, "Used": used[name], "Max": most} for name, most in self.records.quotas.items()]})
+        return ActionResult(
+            {
+                "AccountQuotas": [
+                    {"AccountQuotaName": name, "Used": used[name], "Max": most}
+                    for name, most in self.records.quotas.items()
+                ]
+            }
+        )
 
     def describe_db_proxy_targets(self):
         return self._of_proxy(super().describe_db_proxy_targets)
@@ -353,13 +464,37 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         with self.records.lock:
             instance = self.records.instance(self._given()["DBInstanceIdentifier"])
         size = instance.fields["AllocatedStorage"]
-        storage = [{"StorageType": kind, "StorageSize": [{"From": size, "To": 65536, "Step": 1}], "SupportsStorageAutoscaling": True} for kind in ("gp2", "gp3", "io1", "io2")]
-        return ActionResult({"ValidDBInstanceModificationsMessage": {"Storage": storage, "ValidProcessorFeatures": [], "SupportsDedicatedLogVolume": True}})
+        storage = [
+            {
+                "StorageType": kind,
+                "StorageSize": [{"From": size, "To": 65536, "Step": 1}],
+                "SupportsStorageAutoscaling": True,
+            }
+            for kind in ("gp2", "gp3", "io1", "io2")
+        ]
+        return ActionResult(
+            {
+                "ValidDBInstanceModificationsMessage": {
+                    "Storage": storage,
+                    "ValidProcessorFeatures": [],
+                    "SupportsDedicatedLogVolume": True,
+                }
+            }
+        )
 
     def describe_certificates(self):
-        return self._paged("Certificates", [{
-            "CertificateIdentifier": name, "CertificateType": "CA", "ValidFrom": utc_now() - timedelta(365), "ValidTill": utc_now() + timedelta(36500),
-        } for name in refusals.CERTIFICATE_AUTHORITIES])
+        return self._paged(
+            "Certificates",
+            [
+                {
+                    "CertificateIdentifier": name,
+                    "CertificateType": "CA",
+                    "ValidFrom": utc_now() - timedelta(365),
+                    "ValidTill": utc_now() + timedelta(36500),
+                }
+                for name in refusals.CERTIFICATE_AUTHORITIES
+            ],
+        )
 
     def describe_db_engine_versions(self):
         """The one version that is asked for, and the default one where none is."""
@@ -367,20 +502,47 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         engine = given["Engine"]
         version = given.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine)
         is_retired = f"{engine} {version}" in self.cloud.retired_versions
-        return self._paged("DBEngineVersions", [{
-            "Engine": engine, "EngineVersion": version, "MajorEngineVersion": settings.major_version(engine, version),
-            "Status": "deprecated" if is_retired else "available", "ValidUpgradeTarget": [],
-        }] if version and (given.get("IncludeAll") or not is_retired) else [])
+        return self._paged(
+            "DBEngineVersions",
+            [
+                {
+                    "Engine": engine,
+                    "EngineVersion": version,
+                    "MajorEngineVersion": settings.major_version(engine, version),
+                    "Status": "deprecated" if is_retired else "available",
+                    "ValidUpgradeTarget": [],
+                }
+            ]
+            if version and (given.get("IncludeAll") or not is_retired)
+            else [],
+        )
 
     def describe_db_major_engine_versions(self):
         given = self._given()
         engine, major = given["Engine"], given["MajorEngineVersion"]
         is_past = f"{engine} {major}" in self.cloud.majors_past_support
         end = utc_now() + timedelta(-365 if is_past else 3650)
-        return self._paged("DBMajorEngineVersions", [{"Engine": engine, "MajorEngineVersion": major, "SupportedEngineLifecycles": [
-            {"LifecycleSupportName": "open-source-rds-standard-support", "LifecycleSupportStartDate": end - timedelta(1825), "LifecycleSupportEndDate": end},
-            {"LifecycleSupportName": "open-source-rds-extended-support", "LifecycleSupportStartDate": end, "LifecycleSupportEndDate": end + timedelta(1095)},
-        ]}])
+        return self._paged(
+            "DBMajorEngineVersions",
+            [
+                {
+                    "Engine": engine,
+                    "MajorEngineVersion": major,
+                    "SupportedEngineLifecycles": [
+                        {
+                            "LifecycleSupportName": "open-source-rds-standard-support",
+                            "LifecycleSupportStartDate": end - timedelta(1825),
+                            "LifecycleSupportEndDate": end,
+                        },
+                        {
+                            "LifecycleSupportName": "open-source-rds-extended-support",
+                            "LifecycleSupportStartDate": end,
+                            "LifecycleSupportEndDate": end + timedelta(1095),
+                        },
+                    ],
+                }
+            ],
+        )
 
     def describe_orderable_db_instance_options(self):
         given = self._given()
@@ -389,18 +551,26 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         if f"{engine} {version}" in self.cloud.retired_versions:
             raise refusals.combination(f"Cannot find version {version} for {engine}")
         classes = [one for one in refusals.ORDERABLE_CLASSES if given.get("DBInstanceClass", one) == one]
-        return self._paged("OrderableDBInstanceOptions", [{
-            "Engine": engine,
-            "EngineVersion": version,
-            "DBInstanceClass": instance_class,
-            "LicenseModel": settings.by_engine(settings.ENGINE_LICENSES, engine) or "general-public-license",
-            "StorageType": storage_type,
-            "AvailabilityZones": [{"Name": self.region + letter} for letter in "abc"],
-            "MultiAZCapable": True,
-            "Vpc": True,
-            "SupportsStorageEncryption": _can_encrypt(engine, instance_class),
-            "SupportsIAMDatabaseAuthentication": engine.startswith(("postgres", "mysql", "mariadb")),
-        } for instance_class in classes if version for storage_type in refusals.ORDERABLE_STORAGE_TYPES])
+        return self._paged(
+            "OrderableDBInstanceOptions",
+            [
+                {
+                    "Engine": engine,
+                    "EngineVersion": version,
+                    "DBInstanceClass": instance_class,
+                    "LicenseModel": settings.by_engine(settings.ENGINE_LICENSES, engine) or "general-public-license",
+                    "StorageType": storage_type,
+                    "AvailabilityZones": [{"Name": self.region + letter} for letter in "abc"],
+                    "MultiAZCapable": True,
+                    "Vpc": True,
+                    "SupportsStorageEncryption": _can_encrypt(engine, instance_class),
+                    "SupportsIAMDatabaseAuthentication": engine.startswith(("postgres", "mysql", "mariadb")),
+                }
+                for instance_class in classes
+                if version
+                for storage_type in refusals.ORDERABLE_STORAGE_TYPES
+            ],
+        )
 
 
 def install(cloud):
@@ -420,7 +590,9 @@ def _applied_at_once(given, current):
     """The settings of a ModifyDBInstance request that do not wait for ApplyImmediately."""
     at_once = {name: value for name, value in given.items() if name in APPLIED_AT_ONCE}
     # Switching automated backups on or off waits, other changes of the retention do not (RDS User Guide, "Settings").
-    if "BackupRetentionPeriod" in at_once and bool(at_once["BackupRetentionPeriod"]) != bool(current.get("BackupRetentionPeriod")):
+    if "BackupRetentionPeriod" in at_once and bool(at_once["BackupRetentionPeriod"]) != bool(
+        current.get("BackupRetentionPeriod")
+    ):
         del at_once["BackupRetentionPeriod"]
     return at_once
 
@@ -433,4 +605,8 @@ def _shown_as_pending(name, value):
 
 def _can_encrypt(engine, instance_class):
     """RDS User Guide 2023, "Limitations of Amazon RDS encrypted DB instances"."""
-    return engine != "sqlserver-ex" and not instance_class.startswith(("db.m1.", "db.m2.")) and instance_class != "db.t2.micro"
+    return (
+        engine != "sqlserver-ex"
+        and not instance_class.startswith(("db.m1.", "db.m2."))
+        and instance_class != "db.t2.micro"
+    )

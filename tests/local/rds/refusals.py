@@ -13,9 +13,15 @@ STORAGE_PARAMETERS = {"StorageType", "Iops", "StorageThroughput", "AllocatedStor
 CERTIFICATE_AUTHORITIES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
 # Enough of the classes that one can order.
 ORDERABLE_CLASSES = [
-    *(f"db.{family}.{size}" for family in ("m4", "m5", "m6g", "m7g", "r5", "r6g", "r7g") for size in ("large", "xlarge", "2xlarge")),
+    *(
+        f"db.{family}.{size}"
+        for family in ("m4", "m5", "m6g", "m7g", "r5", "r6g", "r7g")
+        for size in ("large", "xlarge", "2xlarge")
+    ),
     *(f"db.{family}.{size}" for family in ("t2", "t3", "t4g") for size in ("micro", "small", "medium", "large")),
-    "db.m1.small", "db.m1.medium", "db.m2.xlarge",
+    "db.m1.small",
+    "db.m1.medium",
+    "db.m2.xlarge",
 ]
 ORDERABLE_STORAGE_TYPES = ("gp2", "gp3", "io1", "io2", "standard")
 
@@ -33,13 +39,19 @@ def check_restore(cloud, given, source, engine):
     instance_class = given.get("DBInstanceClass") or source["DBInstanceClass"]
     if instance_class not in ORDERABLE_CLASSES:
         # The error text of CreateDBInstance [A5].
-        raise combination(f"RDS does not support creating a DB instance with the following combination: DBInstanceClass={instance_class}, Engine={engine}, EngineVersion={source['EngineVersion']}.")
+        raise combination(
+            f"RDS does not support creating a DB instance with the following combination: DBInstanceClass={instance_class}, Engine={engine}, EngineVersion={source['EngineVersion']}."
+        )
     if engine.startswith("sqlserver"):
         if named := sorted(STORAGE_PARAMETERS & set(given)):
             raise combination(f"You can't specify {', '.join(named)} when you restore a snapshot of {engine}.")  # [A1]
         if given.get("MultiAZ") is False and not engine.startswith("sqlserver-web"):
             raise combination(f"MultiAZ can't be set to false for {engine}.")  # [A3]
-    elif given.get("StorageType", "io1" if given.get("Iops") else "gp3") == "gp3" and {"Iops", "StorageThroughput"} & set(given) and "AllocatedStorage" not in given:
+    elif (
+        given.get("StorageType", "io1" if given.get("Iops") else "gp3") == "gp3"
+        and {"Iops", "StorageThroughput"} & set(given)
+        and "AllocatedStorage" not in given
+    ):
         raise combination("You must specify AllocatedStorage with Iops and StorageThroughput for gp3.")  # [A23]
     there = {volume["VolumeName"] for volume in source.get("AdditionalStorageVolumes", [])}
     for volume in given.get("AdditionalStorageVolumes", []):
@@ -68,7 +80,9 @@ def check_modify(given, current):
         raise combination("The maximum allocated storage must be increased by at least 10 percent.")
     # "You can't make further storage modifications until storage optimization completes" (re:Post).
     if STORAGE_PARAMETERS & set(given) and current["DBInstanceStatus"] == "storage-optimization":
-        raise combination("You can't modify the storage of this DB instance because the previous change is being optimized.")
+        raise combination(
+            "You can't modify the storage of this DB instance because the previous change is being optimized."
+        )
 
 
 def check_storage(given, engine):
@@ -77,7 +91,9 @@ def check_storage(given, engine):
     provisions = {"Iops", "StorageThroughput"} & {name for name, value in given.items() if value}
     threshold = GP3_THRESHOLD_GIBIBYTES.get(engine.split("-")[0], GP3_DEFAULT_THRESHOLD_GIBIBYTES)
     if kind == "gp3" and provisions and given["AllocatedStorage"] < threshold:
-        raise combination(f"You can't specify IOPS or storage throughput for engine {engine} and a storage size less than {threshold}.")
+        raise combination(
+            f"You can't specify IOPS or storage throughput for engine {engine} and a storage size less than {threshold}."
+        )
     if kind in ("gp2", "standard") and provisions:
         raise combination(f"You can't specify IOPS or storage throughput for storage type {kind}.")
     if kind in ("io1", "io2") and "StorageThroughput" in provisions:

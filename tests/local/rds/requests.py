@@ -9,7 +9,17 @@ from moto.rds.exceptions import DBParameterGroupNotFoundError, OptionGroupNotFou
 from moto.rds.responses import RDSResponse
 
 from . import calls, lifecycle, refusals, settings
-from .records import INACCESSIBLE_KEY, Instance, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
+from .records import (
+    INACCESSIBLE_KEY,
+    Instance,
+    ServiceError,
+    Snapshot,
+    checked_count,
+    checked_tags,
+    merged_tags,
+    new_resource_id,
+    utc_now,
+)
 
 # CreateDBSnapshot: "the DB instance must be in the available or storage-optimization state" (RDS User Guide).
 SNAPSHOT_STATUSES = {"available", "storage-optimization"}
@@ -20,9 +30,28 @@ WITHOUT_THE_FEATURE = {
 }
 # Fields that DBSnapshot has in common with DBInstance.
 SNAPSHOT_SHOWS = (
-    "AllocatedStorage", "AvailabilityZone", "BackupRetentionPeriod", "DBInstanceIdentifier", "DBSystemId", "DbiResourceId", "DedicatedLogVolume",
-    "Engine", "EngineVersion", "IAMDatabaseAuthenticationEnabled", "InstanceCreateTime", "Iops", "KmsKeyId", "LicenseModel", "MasterUsername",
-    "MultiTenant", "PreferredBackupWindow", "ProcessorFeatures", "StorageEncryptionType", "StorageThroughput", "StorageType", "Timezone",
+    "AllocatedStorage",
+    "AvailabilityZone",
+    "BackupRetentionPeriod",
+    "DBInstanceIdentifier",
+    "DBSystemId",
+    "DbiResourceId",
+    "DedicatedLogVolume",
+    "Engine",
+    "EngineVersion",
+    "IAMDatabaseAuthenticationEnabled",
+    "InstanceCreateTime",
+    "Iops",
+    "KmsKeyId",
+    "LicenseModel",
+    "MasterUsername",
+    "MultiTenant",
+    "PreferredBackupWindow",
+    "ProcessorFeatures",
+    "StorageEncryptionType",
+    "StorageThroughput",
+    "StorageType",
+    "Timezone",
     "AdditionalStorageVolumes",
 )
 
@@ -40,7 +69,14 @@ class RdsRequest(RDSResponse):
         try:
             return super().call_action()
         except NotImplementedError:
-            return self.serialized(ActionResult(ServiceError("InvalidAction", f"The local cloud does not have {operation}: give it a result with PUT /local/replies/{operation}.")))
+            return self.serialized(
+                ActionResult(
+                    ServiceError(
+                        "InvalidAction",
+                        f"The local cloud does not have {operation}: give it a result with PUT /local/replies/{operation}.",
+                    )
+                )
+            )
 
     @property
     def records(self):
@@ -83,12 +119,17 @@ class RdsRequest(RDSResponse):
     def _new_instance(self, identifier, resource_id, fields, given, source_port=None):
         """Adds a record in `creating`: `fields` with the request's own settings over them."""
         if given.get("MultiAZ") and "AvailabilityZone" in given:
-            raise ServiceError("InvalidParameterCombination", "Requesting a specific availability zone is not valid for Multi-AZ instances.")
+            raise ServiceError(
+                "InvalidParameterCombination",
+                "Requesting a specific availability zone is not valid for Multi-AZ instances.",
+            )
         # "Default: io1 if the Iops parameter is specified, otherwise gp3" (API model, StorageType).
         if given.get("Iops"):
             fields["StorageType"] = "io1"
         engine = given.get("Engine") or fields["Engine"]
-        refusals.check_storage({"AllocatedStorage": fields["AllocatedStorage"], "StorageType": fields["StorageType"]} | given, engine)
+        refusals.check_storage(
+            {"AllocatedStorage": fields["AllocatedStorage"], "StorageType": fields["StorageType"]} | given, engine
+        )
         refusals.check_certificate_authority(given)
         fields |= self._fields(given, fields) | {
             "DBInstanceIdentifier": identifier,
@@ -107,7 +148,9 @@ class RdsRequest(RDSResponse):
             fields["SecondaryAvailabilityZone"] = settings.zone(self.region, resource_id, fields["AvailabilityZone"])
         refusals.check_backups(fields)
         instance = Instance(fields)
-        instance.port = given.get("Port") or source_port or settings.by_engine(settings.ENGINE_PORTS, fields["Engine"]) or 5432
+        instance.port = (
+            given.get("Port") or source_port or settings.by_engine(settings.ENGINE_PORTS, fields["Engine"]) or 5432
+        )
         self.records.add(instance)
         return instance
 
@@ -135,9 +178,13 @@ class RdsRequest(RDSResponse):
             "OriginalSnapshotCreateTime": utc_now(),
             "Port": instance.port,
             "VpcId": source.get("DBSubnetGroup", {}).get("VpcId"),
-            "OptionGroupName": next((group["OptionGroupName"] for group in source.get("OptionGroupMemberships", [])), None),
+            "OptionGroupName": next(
+                (group["OptionGroupName"] for group in source.get("OptionGroupMemberships", [])), None
+            ),
             "Encrypted": source.get("StorageEncrypted", False),
-            "TagList": checked_count(merged_tags([tag for tag in inherited if not tag["Key"].startswith("aws:")], tags)),
+            "TagList": checked_count(
+                merged_tags([tag for tag in inherited if not tag["Key"].startswith("aws:")], tags)
+            ),
         }
         fields |= {name: source[name] for name in SNAPSHOT_SHOWS if name in source}
         return self._add_snapshot(Snapshot(fields, source | {"master_password": instance.master_password}), "snapshot")
@@ -221,33 +268,54 @@ class RdsRequest(RDSResponse):
             return self.default_network()
         group = self.backend.describe_db_subnet_groups(name.lower())[0]
         default = self.default_network()["DBSubnetGroup"]["VpcId"] == group.vpc_id
-        shape = {"DBSubnetGroupName": group.name, "DBSubnetGroupDescription": group.description, "VpcId": group.vpc_id,
-                 "SubnetGroupStatus": "Complete", "Subnets": group.subnets, "DBSubnetGroupArn": self.arn_of("subgrp", group.name)}
+        shape = {
+            "DBSubnetGroupName": group.name,
+            "DBSubnetGroupDescription": group.description,
+            "VpcId": group.vpc_id,
+            "SubnetGroupStatus": "Complete",
+            "Subnets": group.subnets,
+            "DBSubnetGroupArn": self.arn_of("subgrp", group.name),
+        }
         # A subnet group outside the default VPC makes the instance private (API model, PubliclyAccessible).
-        return {"DBSubnetGroup": shape, "VpcSecurityGroups": self._default_security_group(group.vpc_id)} | ({} if default else {"PubliclyAccessible": False})
+        return {"DBSubnetGroup": shape, "VpcSecurityGroups": self._default_security_group(group.vpc_id)} | (
+            {} if default else {"PubliclyAccessible": False}
+        )
 
     def default_network(self):
         """The default VPC's subnet group and security group."""
         vpc = ec2_backends[self.current_account][self.region].get_default_vpc()
-        shape = {"DBSubnetGroupName": "default", "DBSubnetGroupDescription": "default", "VpcId": vpc.id, "SubnetGroupStatus": "Complete",
-                 "Subnets": [], "DBSubnetGroupArn": self.arn_of("subgrp", "default")}
+        shape = {
+            "DBSubnetGroupName": "default",
+            "DBSubnetGroupDescription": "default",
+            "VpcId": vpc.id,
+            "SubnetGroupStatus": "Complete",
+            "Subnets": [],
+            "DBSubnetGroupArn": self.arn_of("subgrp", "default"),
+        }
         return {"DBSubnetGroup": shape, "VpcSecurityGroups": self._default_security_group(vpc.id)}
 
     def _default_security_group(self, vpc_id):
-        groups = ec2_backends[self.current_account][self.region].describe_security_groups(filters={"vpc-id": [vpc_id], "group-name": ["default"]})
+        groups = ec2_backends[self.current_account][self.region].describe_security_groups(
+            filters={"vpc-id": [vpc_id], "group-name": ["default"]}
+        )
         return [{"VpcSecurityGroupId": group.id, "Status": "active"} for group in groups]
 
 
 def require_no_switchover(instance):
-    """"You can't modify any DB instances included in the switchover" (RDS User Guide, "Switching a blue/green deployment")."""
+    """ "You can't modify any DB instances included in the switchover" (RDS User Guide, "Switching a blue/green deployment")."""
     if instance.is_switching:
-        raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is part of a switchover in progress.")
+        raise ServiceError(
+            "InvalidDBInstanceState", f"Instance {instance.identifier} is part of a switchover in progress."
+        )
 
 
 def require(instance, statuses):
     require_no_switchover(instance)
     if instance.status not in statuses:
-        raise ServiceError("InvalidDBInstanceState", f"Instance {instance.identifier} is not in {' or '.join(sorted(statuses))} state. It is {instance.status}.")
+        raise ServiceError(
+            "InvalidDBInstanceState",
+            f"Instance {instance.identifier} is not in {' or '.join(sorted(statuses))} state. It is {instance.status}.",
+        )
 
 
 def provisioned(fields):
@@ -259,7 +327,9 @@ def provisioned(fields):
         return {"StorageThroughput": 0}
     if fields.get("Iops"):
         return {}
-    threshold = refusals.GP3_THRESHOLD_GIBIBYTES.get(fields["Engine"].split("-")[0]) or refusals.GP3_DEFAULT_THRESHOLD_GIBIBYTES
+    threshold = (
+        refusals.GP3_THRESHOLD_GIBIBYTES.get(fields["Engine"].split("-")[0]) or refusals.GP3_DEFAULT_THRESHOLD_GIBIBYTES
+    )
     striped = fields["AllocatedStorage"] >= threshold and not fields["Engine"].startswith("sqlserver")
     return {"Iops": 12000, "StorageThroughput": 500} if striped else {"Iops": 3000, "StorageThroughput": 125}
 

@@ -9,24 +9,46 @@ from . import settings
 # Fields that the restored instance has in common with the source at snapshot time.
 INHERITED = {
     # The data and what describes it come with the snapshot, and so do its volumes [A4].
-    "Engine", "EngineVersion", "MasterUsername", "AllocatedStorage", "AdditionalStorageVolumes", "CharacterSetName", "NcharCharacterSetName", "Timezone", "MultiTenant",
+    "Engine",
+    "EngineVersion",
+    "MasterUsername",
+    "AllocatedStorage",
+    "AdditionalStorageVolumes",
+    "CharacterSetName",
+    "NcharCharacterSetName",
+    "Timezone",
+    "MultiTenant",
     # The database stays in the data; DBName cannot be given for these engines (API model, DBName).
     "DBName",
     # "Default: Same as the source" (API model: LicenseModel; DBInstanceClass and Port likewise).
-    "DBInstanceClass", "LicenseModel",
+    "DBInstanceClass",
+    "LicenseModel",
     # "inherits the snapshot's key": a restore has no KmsKeyId (API model).
-    "StorageEncrypted", "StorageEncryptionType", "KmsKeyId",
+    "StorageEncrypted",
+    "StorageEncryptionType",
+    "KmsKeyId",
 }
 
 # Rows: field, value from (region, resource id, source fields), source of the fact.
 OMITTED = (
     # "If you don't specify a value, RDS uses the default DBParameterGroup for the engine" (API model).
-    ("DBParameterGroups", lambda region, resource_id, source: [{"DBParameterGroupName": settings.default_parameter_group(source["Engine"], source["EngineVersion"]), "ParameterApplyStatus": "in-sync"}]),
+    (
+        "DBParameterGroups",
+        lambda region, resource_id, source: [
+            {
+                "DBParameterGroupName": settings.default_parameter_group(source["Engine"], source["EngineVersion"]),
+                "ParameterApplyStatus": "in-sync",
+            }
+        ],
+    ),
     # "Default: The default EC2 VPC security group for the DB subnet group's VPC" (API model): as on a new instance.
     # Default VPC, default option group "in most cases" (RDS User Guide 2023, "Restoring from a DB snapshot"): as on a new instance.
     # "You can't specify AvailabilityZone if the instance is Multi-AZ"; default: Single-AZ in a random zone (API model).
     ("MultiAZ", lambda region, resource_id, source: False),
-    ("AvailabilityZone", lambda region, resource_id, source: settings.zone(region, resource_id, source.get("AvailabilityZone"))),
+    (
+        "AvailabilityZone",
+        lambda region, resource_id, source: settings.zone(region, resource_id, source.get("AvailabilityZone")),
+    ),
     # "Default: io1 if the Iops parameter is specified, otherwise gp3" (API model, StorageType).
     ("StorageType", lambda region, resource_id, source: "gp3"),
     # "By default, mapping isn't enabled" (API model, EnableIAMDatabaseAuthentication).
@@ -36,9 +58,17 @@ OMITTED = (
     # "Default: Uses existing setting" (API model), but 1 was seen by an infrastructure provider's test [A40].
     ("BackupRetentionPeriod", lambda region, resource_id, source: 1),
     # "a 30-minute window selected at random" (API model).
-    ("PreferredBackupWindow", lambda region, resource_id, source: settings.backup_window(resource_id, source.get("PreferredBackupWindow"))),
+    (
+        "PreferredBackupWindow",
+        lambda region, resource_id, source: settings.backup_window(resource_id, source.get("PreferredBackupWindow")),
+    ),
     # No parameter of a restore; random as on a new instance (API model, CreateDBInstance).
-    ("PreferredMaintenanceWindow", lambda region, resource_id, source: settings.maintenance_window(resource_id, source.get("PreferredMaintenanceWindow"))),
+    (
+        "PreferredMaintenanceWindow",
+        lambda region, resource_id, source: settings.maintenance_window(
+            resource_id, source.get("PreferredMaintenanceWindow")
+        ),
+    ),
     # "Default: open-source-rds-extended-support" (API model).
     ("EngineLifecycleSupport", lambda region, resource_id, source: "open-source-rds-extended-support"),
     # The model is silent about inheritance: CACertificateIdentifier, DedicatedLogVolume, NetworkType, ProcessorFeatures,
@@ -51,7 +81,9 @@ OMITTED = (
 
 def restored_fields(source, region, resource_id, default_network):
     """DBInstance as a restore with no optional parameter makes it."""
-    fields = settings.new_instance_fields(source["Engine"], source["EngineVersion"], region, resource_id, default_network)
+    fields = settings.new_instance_fields(
+        source["Engine"], source["EngineVersion"], region, resource_id, default_network
+    )
     fields |= {name: source[name] for name in INHERITED if name in source}
     fields |= {name: omitted(region, resource_id, source) for name, omitted in OMITTED}
     return fields

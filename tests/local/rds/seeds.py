@@ -20,20 +20,26 @@ def instance(request, identifier, fields, port, master_password):
         version = fields.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine) or "1.0"
         resource_id = fields.get("DbiResourceId") or new_resource_id()
         _make_groups(request, fields, engine, version)
-        seeded = settings.new_instance_fields(engine, version, request.region, resource_id, request.default_network()) | {
-            "Engine": engine,
-            "EngineVersion": version,
-            "DBInstanceClass": "db.t3.micro",
-            "MasterUsername": "master",
-            "StorageEncrypted": False,
-            "StorageEncryptionType": "none",
-            "DBInstanceIdentifier": identifier,
-            "DBInstanceArn": request.arn_of("db", identifier),
-            "DbiResourceId": resource_id,
-            "DBInstanceStatus": "available",
-        } | fields
+        seeded = (
+            settings.new_instance_fields(engine, version, request.region, resource_id, request.default_network())
+            | {
+                "Engine": engine,
+                "EngineVersion": version,
+                "DBInstanceClass": "db.t3.micro",
+                "MasterUsername": "master",
+                "StorageEncrypted": False,
+                "StorageEncryptionType": "none",
+                "DBInstanceIdentifier": identifier,
+                "DBInstanceArn": request.arn_of("db", identifier),
+                "DbiResourceId": resource_id,
+                "DBInstanceStatus": "available",
+            }
+            | fields
+        )
         if "DBSubnetGroup" in fields:
-            seeded["DBSubnetGroup"] = request.network(fields["DBSubnetGroup"]["DBSubnetGroupName"])["DBSubnetGroup"] | fields["DBSubnetGroup"]
+            seeded["DBSubnetGroup"] = (
+                request.network(fields["DBSubnetGroup"]["DBSubnetGroupName"])["DBSubnetGroup"] | fields["DBSubnetGroup"]
+            )
         record = Instance(seeded | provisioned(seeded))
         record.port = port or record.port or settings.by_engine(settings.ENGINE_PORTS, engine) or 5432
         record.master_password = master_password
@@ -77,11 +83,20 @@ def _make_groups(request, fields, engine, version):
         name = group["DBParameterGroupName"]
         if not name.startswith("default.") and name not in request.backend.db_parameter_groups:
             family = settings.default_parameter_group(engine, version).removeprefix("default.")
-            request.backend.create_db_parameter_group({"db_parameter_group_name": name, "db_parameter_group_family": family, "description": "seeded", "tags": []})
+            request.backend.create_db_parameter_group(
+                {
+                    "db_parameter_group_name": name,
+                    "db_parameter_group_family": family,
+                    "description": "seeded",
+                    "tags": [],
+                }
+            )
     for group in fields.get("OptionGroupMemberships", []):
         name = group["OptionGroupName"]
         if not name.startswith("default:") and name not in request.backend.option_groups:
-            request.backend.option_groups[name] = OptionGroup(request.backend, name, engine, settings.major_version(engine, version), "seeded", [])
+            request.backend.option_groups[name] = OptionGroup(
+                request.backend, name, engine, settings.major_version(engine, version), "seeded", []
+            )
     ec2 = ec2_backends[request.current_account][request.region]
     vpc = ec2.get_default_vpc().id
     for group in ISOLATING_SECURITY_GROUPS:

@@ -4,14 +4,39 @@ import hashlib
 
 from .records import utc_now
 
-ENGINE_PORTS = {"postgres": 5432, "mysql": 3306, "mariadb": 3306, "oracle": 1521, "sqlserver": 1433, "db2": 50000, "aurora": 5432}
-ENGINE_VERSIONS = {"postgres": "16.4", "mysql": "8.0.39", "mariadb": "10.11.9", "oracle": "19.0.0.0.ru-2024-07.rur-2024-07.r1", "sqlserver": "15.00.4395.2.v1", "db2": "11.5.9.0.sb00000000.r1", "aurora": "16.4"}
-ENGINE_LICENSES = {"postgres": "postgresql-license", "oracle": "bring-your-own-license", "sqlserver": "license-included", "db2": "bring-your-own-license"}
+ENGINE_PORTS = {
+    "postgres": 5432,
+    "mysql": 3306,
+    "mariadb": 3306,
+    "oracle": 1521,
+    "sqlserver": 1433,
+    "db2": 50000,
+    "aurora": 5432,
+}
+ENGINE_VERSIONS = {
+    "postgres": "16.4",
+    "mysql": "8.0.39",
+    "mariadb": "10.11.9",
+    "oracle": "19.0.0.0.ru-2024-07.rur-2024-07.r1",
+    "sqlserver": "15.00.4395.2.v1",
+    "db2": "11.5.9.0.sb00000000.r1",
+    "aurora": "16.4",
+}
+ENGINE_LICENSES = {
+    "postgres": "postgresql-license",
+    "oracle": "bring-your-own-license",
+    "sqlserver": "license-included",
+    "db2": "bring-your-own-license",
+}
 
 # Input parameters whose field has another name or shape; every other parameter is a field itself.
 TO_FIELD = {
-    "VpcSecurityGroupIds": lambda ids: {"VpcSecurityGroups": [{"VpcSecurityGroupId": one, "Status": "active"} for one in ids]},
-    "DBSecurityGroups": lambda names: {"DBSecurityGroups": [{"DBSecurityGroupName": one, "Status": "active"} for one in names]},
+    "VpcSecurityGroupIds": lambda ids: {
+        "VpcSecurityGroups": [{"VpcSecurityGroupId": one, "Status": "active"} for one in ids]
+    },
+    "DBSecurityGroups": lambda names: {
+        "DBSecurityGroups": [{"DBSecurityGroupName": one, "Status": "active"} for one in names]
+    },
     "OptionGroupName": lambda name: {"OptionGroupMemberships": [{"OptionGroupName": name, "Status": "in-sync"}]},
     "EnableIAMDatabaseAuthentication": lambda on: {"IAMDatabaseAuthenticationEnabled": on},
     "EnablePerformanceInsights": lambda on: {"PerformanceInsightsEnabled": on},
@@ -22,15 +47,46 @@ TO_FIELD = {
 }
 # Parameters that are no settings: they name things, or are handled where the request is.
 NOT_SETTINGS = {
-    "DBInstanceIdentifier", "DBSnapshotIdentifier", "NewDBInstanceIdentifier", "MasterUserPassword", "ApplyImmediately",
-    "AllowMajorVersionUpgrade", "DBParameterGroupName", "DBSubnetGroupName", "Tags", "TagSpecifications", "StorageEncrypted",
-    "KmsKeyId", "ManageMasterUserPassword", "RotateMasterUserPassword", "MasterUserSecretKmsKeyId", "CloudwatchLogsExportConfiguration",
-    "Domain", "DomainFqdn", "DomainOu", "DomainAuthSecretArn", "DomainDnsIps", "DomainIAMRoleName", "DisableDomain",
-    "TdeCredentialPassword", "DBClusterSnapshotIdentifier", "CertificateRotationRestart", "MasterUserAuthenticationType",
-    "ResumeFullAutomationModeMinutes", "Port", "DBPortNumber",
+    "DBInstanceIdentifier",
+    "DBSnapshotIdentifier",
+    "NewDBInstanceIdentifier",
+    "MasterUserPassword",
+    "ApplyImmediately",
+    "AllowMajorVersionUpgrade",
+    "DBParameterGroupName",
+    "DBSubnetGroupName",
+    "Tags",
+    "TagSpecifications",
+    "StorageEncrypted",
+    "KmsKeyId",
+    "ManageMasterUserPassword",
+    "RotateMasterUserPassword",
+    "MasterUserSecretKmsKeyId",
+    "CloudwatchLogsExportConfiguration",
+    "Domain",
+    "DomainFqdn",
+    "DomainOu",
+    "DomainAuthSecretArn",
+    "DomainDnsIps",
+    "DomainIAMRoleName",
+    "DisableDomain",
+    "TdeCredentialPassword",
+    "DBClusterSnapshotIdentifier",
+    "CertificateRotationRestart",
+    "MasterUserAuthenticationType",
+    "ResumeFullAutomationModeMinutes",
+    "Port",
+    "DBPortNumber",
 }
 DIRECTORY_NAME = "corp.example.com"
-DOMAIN_PARAMETERS = {"Domain": "Domain", "DomainFqdn": "FQDN", "DomainOu": "OU", "DomainAuthSecretArn": "AuthSecretArn", "DomainDnsIps": "DnsIps", "DomainIAMRoleName": "IAMRoleName"}
+DOMAIN_PARAMETERS = {
+    "Domain": "Domain",
+    "DomainFqdn": "FQDN",
+    "DomainOu": "OU",
+    "DomainAuthSecretArn": "AuthSecretArn",
+    "DomainDnsIps": "DnsIps",
+    "DomainIAMRoleName": "IAMRoleName",
+}
 
 
 def fields_from(parameters):
@@ -74,7 +130,11 @@ def default_option_group(engine, version):
 
 def backup_window(resource_id, other_than=None):
     """A half hour at random: one that depends on the resource, so that a run can be repeated."""
-    half_hours = [f"{hour:02}:{minute:02}-{(hour + (minute == 30)) % 24:02}:{30 - minute:02}" for hour in range(24) for minute in (0, 30)]
+    half_hours = [
+        f"{hour:02}:{minute:02}-{(hour + (minute == 30)) % 24:02}:{30 - minute:02}"
+        for hour in range(24)
+        for minute in (0, 30)
+    ]
     return _pick(half_hours, resource_id + "backup", other_than)
 
 
@@ -103,7 +163,9 @@ def new_instance_fields(engine, version, region, resource_id, default_network):
         "CopyTagsToSnapshot": False,
         "CustomerOwnedIpEnabled": False,
         "DatabaseInsightsMode": "standard",
-        "DBParameterGroups": [{"DBParameterGroupName": default_parameter_group(engine, version), "ParameterApplyStatus": "in-sync"}],
+        "DBParameterGroups": [
+            {"DBParameterGroupName": default_parameter_group(engine, version), "ParameterApplyStatus": "in-sync"}
+        ],
         "DBSecurityGroups": [],
         "DBSubnetGroup": default_network["DBSubnetGroup"],
         "DedicatedLogVolume": False,

@@ -47,7 +47,7 @@ class FileStorage:
 
     def socket_path(self, _instance):
         """No server, so nothing to forward an endpoint to."""
-        return None
+        return
 
     def stop(self, _instance):
         pass
