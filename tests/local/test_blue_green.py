@@ -527,7 +527,7 @@ class Deletion(Deployments, ServiceTest):
             self.assertIn("DeleteTime", deleted)
             self.refused_deletion(made)
             self.assertEqual(self.instance(green)["DBInstanceStatus"], "deleting")
-            self.wait_for(lambda: self.is_gone(made))
+            self.wait_for(functools.partial(self.is_gone, made))
             self.assertEqual(self.not_found(green), outlives)
             self.wait_for(lambda: self.names() == ["orders"])
             self.assertEqual(self.event_ids(), ["0244", "0246"])
@@ -588,7 +588,7 @@ class DeploymentFaults(Deployments, ServiceTest):
                 self.seed_blue()
                 client = self.service.client(**config)
 
-                def call(operation, method, **parameters):
+                def call(operation, method, action=action, error=error, **parameters):
                     self.befall(operation, action, when="after")
                     with self.assertRaises(error):
                         method(**parameters)
@@ -765,7 +765,7 @@ class RealServers(Deployments, PostgresTest):
             self.assertEqual(self.slots("orders"), "1")
             if ending == "deleted":
                 self.rds.delete_db_instance(DBInstanceIdentifier=green, SkipFinalSnapshot=True)
-                self.wait_for(lambda: self.not_found(green))
+                self.wait_for(functools.partial(self.not_found, green))
             self.delete(made, **({"DeleteTarget": True} if ending == "with the deployment" else {}))
             self.wait_for(lambda: self.slots("orders") == "0")
         self.assertEqual(

@@ -37,7 +37,10 @@ class RoleTest(ServiceTest):
 
     def denied(self, action, resource, call, **parameters):
         error = self.refused("AccessDenied", call, **parameters)
-        message = f"User: {PRINCIPAL} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the {action} action"
+        message = (
+            f"User: {PRINCIPAL} is not authorized to perform: {action} on resource: {resource} because no "
+            f"identity-based policy allows the {action} action"
+        )
         self.assertEqual((error["Error"]["Message"], error["ResponseMetadata"]["HTTPStatusCode"]), (message, 403))
 
     def role(self):
@@ -348,7 +351,7 @@ class DependentActions(RoleTest):
 class BlueGreenDeployments(Deployments, RoleTest):
     """Whose members RDS makes, changes and deletes with the caller's permissions."""
 
-    ANY_GROUP = [arn(f"{kind}:*") for kind in ("og", "pg", "subgrp")]
+    ANY_GROUP = tuple(arn(f"{kind}:*") for kind in ("og", "pg", "subgrp"))
     REPLICA = "rds:CreateDBInstanceReadReplica"
 
     def setUp(self):

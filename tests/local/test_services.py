@@ -363,7 +363,7 @@ class Rename(ServiceTest):
         source, target = self.seed("source"), self.seed("target")
         for old, new in (("source", "source-unencrypted"), ("target", "source")):
             self.rename(old, new)
-            self.wait_for(lambda: not self.not_found(new))
+            self.wait_for(lambda new=new: not self.not_found(new))
             self.instance_statuses(new, "rebooting")
             self.instance_statuses(new)
         swapped = self.instance("source")
@@ -693,7 +693,7 @@ class Snapshots(ServiceTest):
 
 
 class Tags(ServiceTest):
-    USER = [{"Key": "team", "Value": "planets"}]
+    USER = ({"Key": "team", "Value": "planets"},)
 
     def tags(self, shown):
         return {tag["Key"]: tag["Value"] for tag in shown["TagList"]}
@@ -1358,7 +1358,8 @@ class FaultHook(ServiceTest):
         with socket.create_connection((host, int(port))) as connection:
             body = b"Action=DescribeDBInstances&Version=2014-10-31"
             connection.sendall(
-                b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: AWS4-HMAC-SHA256 Credential=a/b/us-east-1/rds/aws4_request\r\n"
+                b"POST / HTTP/1.1\r\nHost: x\r\n"
+                b"Authorization: AWS4-HMAC-SHA256 Credential=a/b/us-east-1/rds/aws4_request\r\n"
                 b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(body) + body
             )
             with self.assertRaises(ConnectionResetError):
@@ -1441,7 +1442,10 @@ class FaultHook(ServiceTest):
             DBParameterGroupName="custom", DBParameterGroupFamily="postgres16", Description="d"
         )
         self.rds.modify_db_instance(DBInstanceIdentifier="source", DBParameterGroupName="custom", ApplyImmediately=True)
-        group = lambda: self.instance("source")["DBParameterGroups"][0]["ParameterApplyStatus"]
+
+        def group():
+            return self.instance("source")["DBParameterGroups"][0]["ParameterApplyStatus"]
+
         self.wait_for(
             lambda: group() == "pending-reboot" and self.instance("source")["DBInstanceStatus"] == "available"
         )
@@ -1474,7 +1478,9 @@ class FaultHook(ServiceTest):
         self.assertTrue(mark.exists())
 
     def test_only_the_calling_process_of_this_cloud_is_killed(self):
-        program = "import sys, boto3\nboto3.client('rds', endpoint_url=sys.argv[1], region_name='us-east-1', aws_access_key_id='1', aws_secret_access_key='1').describe_db_instances()"
+        options = "region_name='us-east-1', aws_access_key_id='1', aws_secret_access_key='1'"
+        client = f"boto3.client('rds', endpoint_url=sys.argv[1], {options})"
+        program = f"import sys, boto3\n{client}.describe_db_instances()"
 
         def caller(cloud_id):
             return subprocess.Popen(

@@ -145,7 +145,7 @@ class Calls:
         if code:
             return call.error(code, message)
         if call.protocol == "ec2":
-            # EC2 has a code and a first sentence of its own (EC2 Developer Guide, "Error codes for the Amazon EC2 API").
+            # EC2 has a code and a first sentence of its own (Developer Guide, "Error codes for the Amazon EC2 API").
             return call.error(
                 "UnauthorizedOperation", f"You are not authorized to perform this operation. {message}", 403
             )
@@ -157,7 +157,7 @@ class Calls:
     def _answer(self, call, environ):
         captured = {}
 
-        def start_response(status, headers, exc_info=None):
+        def start_response(status, headers, _exc_info=None):
             captured.update(status=int(status.split()[0]), headers=headers)
 
         _current.call = call

@@ -9,7 +9,8 @@ PATCH  /local/settings                   changes some: time_scale; durations (AW
                                          undeletable_statuses; copy_of_deleted_source (failed or gone);
                                          publish_metrics (a datapoint a minute);
                                          retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
-                                         tag_delay_seconds (until a tag counts for authorization); blue_green (PLAYS in deployment.py)
+                                         tag_delay_seconds (until a tag counts for authorization);
+                                         blue_green (PLAYS in deployment.py)
 GET    /local/instances                  all of them, also hidden ones (/local/snapshots, /local/deployments too)
 GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
 PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
@@ -126,7 +127,7 @@ class Control:
             "storage": "postgres" if self.cloud.postgres else "files",
         }
 
-    def _post_reset(self, body):
+    def _post_reset(self, body):  # noqa: ARG002 (each request hands one over)
         self.faults.remove()
         self.cloud.reset()
         moto_api_backend.reset()
@@ -205,7 +206,7 @@ class Control:
         self.cloud.storage_of(record).write(record, body["data"])
         return self._show(record)
 
-    def _post_record_maintenance(self, kind, identifier, body):
+    def _post_record_maintenance(self, kind, identifier, body):  # noqa: ARG002
         instance = self._record(kind, identifier)
         seeds.open_maintenance_window(operations.outside_request(self.cloud), instance)
         return self._show(instance)

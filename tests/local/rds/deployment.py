@@ -303,13 +303,12 @@ def _swap(hand, name, timeout_seconds):
     for instance in instances:
         cloud.close_endpoint(instance)
     position = storage.freeze(blue)
-    if not plays["promotes_first"]:
-        if not _promote_in_time(hand, position, timeout_seconds):
-            # "If the switchover takes longer than the specified duration, then any changes are rolled back."
-            storage.thaw(blue)
-            for instance in instances:
-                cloud.open_endpoint(instance)
-            raise Canceled(f"it took longer than {timeout_seconds} seconds")
+    if not plays["promotes_first"] and not _promote_in_time(hand, position, timeout_seconds):
+        # "If the switchover takes longer than the specified duration, then any changes are rolled back."
+        storage.thaw(blue)
+        for instance in instances:
+            cloud.open_endpoint(instance)
+        raise Canceled(f"it took longer than {timeout_seconds} seconds")
     with hand.change():
         for source, target in pairs:
             # Seen: SWITCHOVER_COMPLETED as a whole with a replica that is SWITCHOVER_FAILED.

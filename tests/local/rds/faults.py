@@ -45,6 +45,7 @@ import struct
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import boto3
 
@@ -282,7 +283,7 @@ def _resource(cloud, action, call):
 def _processes_with_connection(local_port, remote_port):
     """Who holds the client's end of a loopback connection, from /proc."""
     inodes = set()
-    for line in open("/proc/net/tcp"):
+    for line in Path("/proc/net/tcp").read_text().splitlines():
         columns = line.split()
         if columns[1].endswith(f":{local_port:04X}") and columns[2].endswith(f":{remote_port:04X}"):
             inodes.add(f"socket:[{columns[9]}]")

@@ -180,7 +180,7 @@ def copy_snapshot(hand, source):
 
 
 def modify_instance(hand):
-    """available for a moment → modifying → storage-optimization (after a change of storage) → available, with the changes applied"""
+    """available for a moment → modifying → storage-optimization (after a change of storage) → available, changed"""
     hand.sleep("modify_delay")
     resets_password = set(hand.record.applying) == {"MasterUserPassword"}
     hand.become("resetting-master-credentials" if resets_password else "modifying")
@@ -287,10 +287,10 @@ def delete_instance(hand, final_snapshot):
 # promise about it; all of these have been seen or reported.
 PROGRESS_SHAPES = {
     "linear": lambda share: int(100 * share),
-    "stalled": lambda share: 0,
+    "stalled": lambda _: 0,
     "stuck": lambda share: min(99, int(300 * share)),
     "falling": lambda share: int(160 * share) if share < 0.5 else int(100 * (share - 0.2)),
-    "absent": lambda share: None,
+    "absent": lambda _: None,
 }
 
 

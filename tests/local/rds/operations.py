@@ -97,7 +97,8 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             if snapshot.status != "available":
                 raise ServiceError(
                     "InvalidDBSnapshotState",
-                    f"Cannot restore from the snapshot {snapshot.identifier} because it is in the {snapshot.status} state.",
+                    f"Cannot restore from the snapshot {snapshot.identifier} because it is in the {snapshot.status} "
+                    "state.",
                 )
             if snapshot.fields.get("KmsKeyId"):
                 self._key_arn(snapshot.fields["KmsKeyId"])
@@ -250,7 +251,8 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             if skipped == bool(name):
                 raise ServiceError(
                     "InvalidParameterCombination",
-                    "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified, and not allowed with it.",
+                    "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified, and not allowed with "
+                    "it.",
                 )
             final = None
             if name:

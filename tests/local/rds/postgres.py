@@ -108,9 +108,8 @@ class PostgresStorage(Streaming):
         sockets = self._socket_directory(instance)
         sockets.mkdir(parents=True, exist_ok=True)
         self._give_away(sockets)
-        log = open(self._directory / f"{instance.data_name}.log", "ab")
         command = [self._binaries / "postgres", "-D", self._directory / instance.data_name, "-k", sockets]
-        with log, self._starting:
+        with open(self._directory / f"{instance.data_name}.log", "ab") as log, self._starting:
             if self._closed:
                 raise RuntimeError("the cloud is ending")
             server = subprocess.Popen(
@@ -187,7 +186,8 @@ class PostgresStorage(Streaming):
             subprocess.run([binaries / "postgres", "--version"], capture_output=True, check=True, **self._user)
         except PermissionError:
             raise SystemExit(
-                f"user {UNPRIVILEGED_USER} cannot reach {self._directory}: make every folder of --data-dir passable (chmod o+x)"
+                f"user {UNPRIVILEGED_USER} cannot reach {self._directory}: make every folder of --data-dir passable "
+                "(chmod o+x)"
             ) from None
         return binaries
 
@@ -208,9 +208,10 @@ class PostgresStorage(Streaming):
                 "--wal-segsize=1",
             )
             settings = "".join(f"{name} = '{value}'\n" for name, value in SERVER_SETTINGS.items())
-            self._as_user("tee", "-a", template / "postgresql.conf", input=settings)
-            roles = "CREATE ROLE rds_superuser IN ROLE pg_monitor, pg_signal_backend, pg_checkpoint, pg_create_subscription;\n"
-            self._as_user(self._binaries / "postgres", "--single", "-D", template, "postgres", input=roles)
+            self._as_user("tee", "-a", template / "postgresql.conf", sent=settings)
+            granted = "pg_monitor, pg_signal_backend, pg_checkpoint, pg_create_subscription"
+            roles = f"CREATE ROLE rds_superuser IN ROLE {granted};\n"
+            self._as_user(self._binaries / "postgres", "--single", "-D", template, "postgres", sent=roles)
         except Exception as error:
             self._template_error = error
         self._template_ready.set()
@@ -270,17 +271,17 @@ class PostgresStorage(Streaming):
             ADMIN,
             "-d",
             "postgres",
-            input=statements,
+            sent=statements,
         )
         return (done.stdout.splitlines() or [""])[-1]
 
     def _run(self, program, *arguments, **options):
         return self._as_user(self._binaries / program, *arguments, **options)
 
-    def _as_user(self, *command, input=None, check=True):
+    def _as_user(self, *command, sent=None, check=True):
         done = subprocess.run(
             command,
-            input=input,
+            input=sent,
             capture_output=True,
             text=True,
             cwd="/",

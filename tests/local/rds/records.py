@@ -211,7 +211,8 @@ class Records:
         if found is None:
             raise ServiceError(
                 "BlueGreenDeploymentNotFoundFault",
-                f"BlueGreenDeploymentIdentifier {_identifier(reference)} doesn't refer to an existing blue/green deployment.",
+                f"BlueGreenDeploymentIdentifier {_identifier(reference)} doesn't refer to an existing blue/green "
+                "deployment.",
             )
         calls.touch(found)
         return found
@@ -283,7 +284,9 @@ def checked_identifier(name, parameter, longest):
     if not legal or len(name) > longest:
         raise ServiceError(
             "InvalidParameterValue",
-            f"The parameter {parameter} is not a valid identifier. Identifiers must begin with a letter; must contain only ASCII letters, digits, and hyphens; and must not end with a hyphen or contain two consecutive hyphens.",
+            f"The parameter {parameter} is not a valid identifier. Identifiers must begin with a letter; must contain "
+            "only ASCII letters, digits, and hyphens; and must not end with a hyphen or contain two consecutive "
+            "hyphens.",
         )
     return name.lower()
 

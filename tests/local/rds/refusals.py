@@ -40,7 +40,8 @@ def check_restore(cloud, given, source, engine):
     if instance_class not in ORDERABLE_CLASSES:
         # The error text of CreateDBInstance [A5].
         raise combination(
-            f"RDS does not support creating a DB instance with the following combination: DBInstanceClass={instance_class}, Engine={engine}, EngineVersion={source['EngineVersion']}."
+            "RDS does not support creating a DB instance with the following combination: "
+            f"DBInstanceClass={instance_class}, Engine={engine}, EngineVersion={source['EngineVersion']}."
         )
     if engine.startswith("sqlserver"):
         if named := sorted(STORAGE_PARAMETERS & set(given)):
@@ -92,7 +93,8 @@ def check_storage(given, engine):
     threshold = GP3_THRESHOLD_GIBIBYTES.get(engine.split("-")[0], GP3_DEFAULT_THRESHOLD_GIBIBYTES)
     if kind == "gp3" and provisions and given["AllocatedStorage"] < threshold:
         raise combination(
-            f"You can't specify IOPS or storage throughput for engine {engine} and a storage size less than {threshold}."
+            f"You can't specify IOPS or storage throughput for engine {engine} and a storage size less than "
+            f"{threshold}."
         )
     if kind in ("gp2", "standard") and provisions:
         raise combination(f"You can't specify IOPS or storage throughput for storage type {kind}.")

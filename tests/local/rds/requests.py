@@ -73,7 +73,8 @@ class RdsRequest(RDSResponse):
                 ActionResult(
                     ServiceError(
                         "InvalidAction",
-                        f"The local cloud does not have {operation}: give it a result with PUT /local/replies/{operation}.",
+                        f"The local cloud does not have {operation}: give it a result with PUT "
+                        f"/local/replies/{operation}.",
                     )
                 )
             )
@@ -223,7 +224,8 @@ class RdsRequest(RDSResponse):
             enabled = [*current.get("EnabledCloudwatchLogsExports", []), *logs.get("EnableLogTypes", [])]
             fields["EnabledCloudwatchLogsExports"] = sorted(set(enabled) - set(logs.get("DisableLogTypes", [])))
         if given.get("ManageMasterUserPassword"):
-            secret = f"arn:{self.partition}:secretsmanager:{self.region}:{self.current_account}:secret:rds!{new_resource_id().lower()}"
+            account = f"arn:{self.partition}:secretsmanager:{self.region}:{self.current_account}"
+            secret = f"{account}:secret:rds!{new_resource_id().lower()}"
             key = self._named_key_arn(given, "MasterUserSecretKmsKeyId") or self._key_arn("alias/aws/secretsmanager")
             fields["MasterUserSecret"] = {"SecretArn": secret, "SecretStatus": "active", "KmsKeyId": key}
         elif given.get("ManageMasterUserPassword") is False:
@@ -244,7 +246,7 @@ class RdsRequest(RDSResponse):
         return {"StorageEncrypted": True, "StorageEncryptionType": "sse-kms", "KmsKeyId": self._key_arn(key)}
 
     def _named_key_arn(self, given, parameter):
-        """The customer managed key that the parameter names, if it is given: AWS's own are what leaving it out means [A16]."""
+        """The customer managed key that the parameter names, if any: AWS's own are what leaving it out means [A16]."""
         if parameter not in given:
             return None
         arn = self._key_arn(given[parameter])
@@ -302,7 +304,7 @@ class RdsRequest(RDSResponse):
 
 
 def require_no_switchover(instance):
-    """ "You can't modify any DB instances included in the switchover" (RDS User Guide, "Switching a blue/green deployment")."""
+    """ "You can't modify any DB instances included in the switchover" (User Guide, "Switching a … deployment")."""
     if instance.is_switching:
         raise ServiceError(
             "InvalidDBInstanceState", f"Instance {instance.identifier} is part of a switchover in progress."

@@ -34,7 +34,7 @@ OMITTED = (
     # "If you don't specify a value, RDS uses the default DBParameterGroup for the engine" (API model).
     (
         "DBParameterGroups",
-        lambda region, resource_id, source: [
+        lambda _region, _resource_id, source: [
             {
                 "DBParameterGroupName": settings.default_parameter_group(source["Engine"], source["EngineVersion"]),
                 "ParameterApplyStatus": "in-sync",
@@ -42,38 +42,38 @@ OMITTED = (
         ],
     ),
     # "Default: The default EC2 VPC security group for the DB subnet group's VPC" (API model): as on a new instance.
-    # Default VPC, default option group "in most cases" (RDS User Guide 2023, "Restoring from a DB snapshot"): as on a new instance.
+    # Default VPC, default option group "in most cases" (RDS User Guide 2023, "Restoring from a DB snapshot"): likewise.
     # "You can't specify AvailabilityZone if the instance is Multi-AZ"; default: Single-AZ in a random zone (API model).
-    ("MultiAZ", lambda region, resource_id, source: False),
+    ("MultiAZ", lambda *_: False),
     (
         "AvailabilityZone",
         lambda region, resource_id, source: settings.zone(region, resource_id, source.get("AvailabilityZone")),
     ),
     # "Default: io1 if the Iops parameter is specified, otherwise gp3" (API model, StorageType).
-    ("StorageType", lambda region, resource_id, source: "gp3"),
+    ("StorageType", lambda *_: "gp3"),
     # "By default, mapping isn't enabled" (API model, EnableIAMDatabaseAuthentication).
-    ("IAMDatabaseAuthenticationEnabled", lambda region, resource_id, source: False),
+    ("IAMDatabaseAuthenticationEnabled", lambda *_: False),
     # "By default, deletion protection isn't enabled" (API model).
-    ("DeletionProtection", lambda region, resource_id, source: False),
+    ("DeletionProtection", lambda *_: False),
     # "Default: Uses existing setting" (API model), but 1 was seen by an infrastructure provider's test [A40].
-    ("BackupRetentionPeriod", lambda region, resource_id, source: 1),
+    ("BackupRetentionPeriod", lambda *_: 1),
     # "a 30-minute window selected at random" (API model).
     (
         "PreferredBackupWindow",
-        lambda region, resource_id, source: settings.backup_window(resource_id, source.get("PreferredBackupWindow")),
+        lambda _, resource_id, source: settings.backup_window(resource_id, source.get("PreferredBackupWindow")),
     ),
     # No parameter of a restore; random as on a new instance (API model, CreateDBInstance).
     (
         "PreferredMaintenanceWindow",
-        lambda region, resource_id, source: settings.maintenance_window(
+        lambda _, resource_id, source: settings.maintenance_window(
             resource_id, source.get("PreferredMaintenanceWindow")
         ),
     ),
     # "Default: open-source-rds-extended-support" (API model).
-    ("EngineLifecycleSupport", lambda region, resource_id, source: "open-source-rds-extended-support"),
-    # The model is silent about inheritance: CACertificateIdentifier, DedicatedLogVolume, NetworkType, ProcessorFeatures,
-    # PubliclyAccessible, AutoMinorVersionUpgrade, CopyTagsToSnapshot, EnableCloudwatchLogsExports, Domain…,
-    # and CustomIamInstanceProfile start as on a new instance, which is the harsher reading.
+    ("EngineLifecycleSupport", lambda *_: "open-source-rds-extended-support"),
+    # The model is silent about inheritance: CACertificateIdentifier, DedicatedLogVolume, NetworkType,
+    # ProcessorFeatures, PubliclyAccessible, AutoMinorVersionUpgrade, CopyTagsToSnapshot, EnableCloudwatchLogsExports,
+    # Domain…, and CustomIamInstanceProfile start as on a new instance, which is the harsher reading.
     # No parameters of a restore (API model): MonitoringInterval, MonitoringRoleArn, Performance and Database Insights,
     # MaxAllocatedStorage, AssociatedRoles, ReplicaMode and activity streams start as on a new instance.
 )
