@@ -62,6 +62,7 @@ pub(crate) struct Cloud {
     endpoint: String,
     services_endpoint: String,
     state_machine: String,
+    blue_green_state_machine: String,
     undo_state_machine: String,
     topic: String,
     /// The line that describes the cloud.
@@ -195,6 +196,7 @@ impl Cloud {
             endpoint: text("endpoint"),
             services_endpoint: text("services_endpoint"),
             state_machine: output("StateMachineArn"),
+            blue_green_state_machine: output("BlueGreenStateMachineArn"),
             undo_state_machine: output("UndoStateMachineArn"),
             topic: output("NotificationTopicArn"),
             description: format!("{}\n", running.description),
@@ -216,6 +218,11 @@ impl Cloud {
             sfn: cloud.strict_sfn.clone(),
             ..cloud.clone()
         }
+    }
+
+    /// The same cloud, whose executions go the way by a blue/green deployment.
+    pub(crate) fn by_blue_green(&self) -> Self {
+        Self { state_machine: self.blue_green_state_machine.clone(), ..self.clone() }
     }
 
     /// The same cloud with a state machine that no rule watches: its ends start no undo.
@@ -273,7 +280,7 @@ impl Cloud {
         loop {
             if let Some(outcome) = self.outcome_now(execution).await {
                 assert_eq!(refused(self), BTreeMap::new());
-                assert_answers_hold(&self.history(execution).await);
+                assert_answers_hold(execution, &self.history(execution).await);
                 return outcome;
             }
             assert!(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use serde_norway::Value as Yaml;
 use strum::VariantNames;
+use workflow::options::Way;
 use workflow::settings::Refused;
 
 /// What both interpreters and AWS name by themselves; see STYLE's first retrier.
@@ -220,7 +221,11 @@ fn every_step_of_the_undos_table_is_a_state_and_architecture_shows_it() {
     let states: Vec<String> = tasks().into_iter().map(|(place, _)| place).collect();
     let architecture = read("ARCHITECTURE.md");
     for step in undo::STEPS {
-        let state = format!("encrypt-instance.asl.json/{}", step.state);
+        let machine = match step.way {
+            Way::Snapshot => "encrypt-instance",
+            Way::BlueGreen => "encrypt-blue-green",
+        };
+        let state = format!("{machine}.asl.json/{}", step.state);
         assert!(states.contains(&state), "{} is no Task of the machine", step.state);
         assert!(
             architecture.contains(&format!("\n| {} | ", step.state)),

@@ -37,7 +37,18 @@ const TURN: &str = "ready wait.wait_seconds";
 
 const ANSWERS: &[Answer] = &[
     Answer {
-        given: Some(("task", "plan")),
+        given: Some(("way", "blue_green")),
+        ..answer(
+            "Plan",
+            "announcement applied availability_zone cleaned db_subnet_group_name deployment deployment_name instance_id \
+             kms_key_arn lag loaded.ready members options.approval options.approval_timeout_seconds \
+             options.max_wait_seconds options.on_failure options.plan_only options.switchover_timeout_seconds owner \
+             parameter_group proof protected security_group_id source.ready source.wait.wait_seconds switched tags undo \
+             verified warnings",
+        )
+    },
+    Answer {
+        given: Some(("way", "snapshot")),
         ..answer(
             "Plan",
             "announcement applied availability_zone cleaned db_subnet_group_name encrypted_instance_id \
@@ -51,11 +62,20 @@ const ANSWERS: &[Answer] = &[
     },
     Answer { given: Some(("task", "check_cutover")), ..answer("Plan", "") },
     answer("CreateSnapshot", LOOK),
+    Answer { given: Some(("resource", "deployment")), ..answer("DescribeStatus", "ready targets wait.wait_seconds") },
     answer("DescribeStatus", LOOK),
+    answer("CreateDeployment", "ready targets wait.wait_seconds"),
     answer("CopyEncrypted", LOOK),
     answer("Restore", LOOK),
     answer("ApplySettings", TURN),
-    Answer { when: &[("ready", Literal::True, "endpoint summary")], ..answer("Verify", TURN) },
+    Answer {
+        given: Some(("task", "instance")),
+        when: &[("ready", Literal::True, "endpoint summary")],
+        ..answer("Verify", TURN)
+    },
+    Answer { given: Some(("task", "members")), ..answer("Verify", "ready summary wait.wait_seconds") },
+    Answer { given: Some(("task", "switchover")), ..answer("Verify", "ready targets old_instances wait.wait_seconds") },
+    answer("SwitchOver", TURN),
     answer("FenceSource", TURN),
     answer("CheckWrites", TURN),
     answer("RenameInstance", TURN),
@@ -551,18 +571,35 @@ async fn executions_show_every_row_of_the_table() {
         let mut input = cutover.clone();
         input["instance_id"] = json!(name);
         let outcome = cloud.encrypt(input).await;
-        shown.extend(assert_answers_hold(&cloud.history(&outcome.execution).await));
+        shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
         if outcome.status != ExecutionStatus::Succeeded {
             let undo = undo_of(&cloud, &outcome.execution).await;
-            shown.extend(assert_answers_hold(&cloud.history(&undo.execution).await));
+            shown.extend(assert_answers_hold(&undo.execution, &cloud.history(&undo.execution).await));
         }
     }
+    seed(&cloud, "members", json!({"Engine": "mariadb", "BackupRetentionPeriod": 1}));
+    let cloud = cloud.by_blue_green();
+    let outcome = cloud.encrypt(json!({"instance_id": "members"})).await;
+    outcome.succeeded();
+    shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
     let all: BTreeSet<String> = ANSWERS.iter().flat_map(Answer::names).collect();
     assert_eq!(all.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new(), "shown: {shown:#?}");
 }
 
+/// The file of the machine, whose resource's name is in the execution's.
+fn machine_of(execution: &str) -> String {
+    let is_named = |file: &&String| {
+        let words = file.trim_end_matches(".asl.json").split('-');
+        let resource: String = words.map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+        execution.contains(&format!("{resource}StateMachine"))
+    };
+    let files: Vec<String> = state_machines().into_iter().map(|(file, _)| file).collect();
+    files.iter().find(is_named).unwrap_or_else(|| panic!("{execution} is of no machine of ours")).clone()
+}
+
 /// That the functions have answered as the table says; returns the rows and conditions that this shows.
-pub(crate) fn assert_answers_hold(history: &[HistoryEvent]) -> BTreeSet<String> {
+pub(crate) fn assert_answers_hold(execution: &str, history: &[HistoryEvent]) -> BTreeSet<String> {
+    let machine = machine_of(execution);
     let mut shown = BTreeSet::new();
     let mut state = "";
     for event in history {
@@ -571,7 +608,7 @@ pub(crate) fn assert_answers_hold(history: &[HistoryEvent]) -> BTreeSet<String> 
         let Some((_, function)) = details.resource().split_once(":function:") else { continue };
         let task = tasks().into_iter().find(|(place, task)| {
             let called = answer_to(task).map(|answer| format!("{}Function", answer.function));
-            place.ends_with(&format!("/{state}")) && function.split('-').any(|word| called.as_deref() == Some(word))
+            *place == format!("{machine}/{state}") && function.split('-').any(|word| called.as_deref() == Some(word))
         });
         let answer = task.as_ref().and_then(|(_, task)| answer_to(task));
         let answer = answer.unwrap_or_else(|| panic!("no row says what {function} answers to {state}"));

@@ -5,6 +5,7 @@
 //! The others run the deployed template in the local cloud (`tests/local`), with the real bootstraps.
 
 mod before_cutover;
+mod blue_green;
 mod cloud;
 mod contract;
 mod customer_key;

@@ -13,8 +13,10 @@ use aws_sdk_rds::types::{DbInstance, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use workflow::Error;
+use workflow::deployment::{Member, Target};
 use workflow::describe::can_be_modified;
 use workflow::ids::InstanceId;
+use workflow::members::{Each, Pass, each};
 use workflow::owner::{TAGS_MAX, TagPair};
 use workflow::settings::{Changes, Force, Membership, Settings};
 use workflow::status::{self, Class};
@@ -31,8 +33,22 @@ const CONFIRM_SECONDS: u64 = 15;
 const REBOOTS_MAX: u32 = 3;
 
 #[derive(Debug, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Instance(One),
+    /// Every counterpart of a deployment, one after the other.
+    Members {
+        /// The source first.
+        members: Vec<Member>,
+        targets: Vec<Target>,
+        previous: Option<Each<Response>>,
+        max_wait_seconds: u64,
+    },
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct One {
     pub target_instance_id: InstanceId,
     pub target_resource_id: Option<String>,
     /// As the plan saw it; the source is looked at again.
@@ -60,8 +76,45 @@ pub struct Response {
     pub wait: Wait,
 }
 
-pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
-    let Request { target_instance_id: id, target_resource_id, wanted, previous, max_wait_seconds } = request;
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    One(Box<Response>),
+    Each(Each<Response>),
+}
+
+pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> {
+    Ok(match request {
+        Request::Instance(request) => Answer::One(Box::new(apply(client, request).await?)),
+        Request::Members { members, targets, previous, max_wait_seconds } => {
+            let pass = async |number: usize, previous| {
+                let (member, target): (&Member, &Target) = (&members[number], &targets[number]);
+                let request = One {
+                    target_instance_id: target.instance_id.clone(),
+                    target_resource_id: Some(target.resource_id.clone()),
+                    wanted: member.wanted_beside(target),
+                    previous,
+                    max_wait_seconds,
+                };
+                apply(client, request).await
+            };
+            Answer::Each(each(members.len().min(targets.len()), previous, pass).await?)
+        }
+    })
+}
+
+impl Pass for Response {
+    fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    fn wait(&self) -> &Wait {
+        &self.wait
+    }
+}
+
+async fn apply(client: &Client, request: One) -> Result<Response, Error> {
+    let One { target_instance_id: id, target_resource_id, wanted, previous, max_wait_seconds } = request;
     // A loop that was over begins anew: the source can have changed while somebody approved.
     let mut response = previous.filter(|previous| !previous.ready).unwrap_or_default();
     let waited_seconds = response.wait.waited_seconds;

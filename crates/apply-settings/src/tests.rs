@@ -59,8 +59,8 @@ fn wanted_of(source: DbInstanceBuilder) -> Wanted {
     Wanted::of(&named(source).build(), Cutover::None)
 }
 
-fn request(previous: Option<Response>) -> Request {
-    Request {
+fn request(previous: Option<Response>) -> One {
+    One {
         target_instance_id: InstanceId::parse("orders-encrypted").expect("legal"),
         target_resource_id: Some("db-TARGET".into()),
         wanted: wanted_of(source()),
@@ -94,7 +94,7 @@ fn source_is(source: Option<DbInstance>) -> Rule {
 /// The calls that a look at this target makes to change something, and its answer.
 async fn look_refused(
     target: DbInstanceBuilder,
-    request: Request,
+    request: One,
     refused: &'static str,
 ) -> (Vec<String>, Result<Response, Error>) {
     look_beside(None, target, request, refused).await
@@ -103,7 +103,7 @@ async fn look_refused(
 async fn look_beside(
     source: Option<DbInstance>,
     target: DbInstanceBuilder,
-    request: Request,
+    request: One,
     refused: &'static str,
 ) -> (Vec<String>, Result<Response, Error>) {
     let calls = Arc::new(Mutex::new(vec![]));
@@ -159,12 +159,12 @@ async fn look_beside(
     });
     let source = source_is(source);
     let rules = [&source, &describe, &modify, &add_role, &add_tags, &reboot];
-    let answer = handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, rules), request).await;
+    let answer = apply(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, rules), request).await;
     let calls = calls.lock().expect("no test panicked meanwhile").clone();
     (calls, answer)
 }
 
-async fn look(target: DbInstanceBuilder, request: Request) -> (Vec<String>, Response) {
+async fn look(target: DbInstanceBuilder, request: One) -> (Vec<String>, Response) {
     let (calls, answer) = look_refused(target, request, "").await;
     (calls, answer.expect("a look"))
 }
@@ -298,7 +298,7 @@ fn security_group(id: &str, state: &str) -> VpcSecurityGroupMembership {
 #[tokio::test]
 async fn a_membership_is_waited_for_until_it_is_in_force() {
     let wanted = wanted_of(source().vpc_security_groups(security_group("sg-1", "active")));
-    let with_wanted = |previous| Request { wanted: wanted.clone(), ..request(previous) };
+    let with_wanted = |previous| One { wanted: wanted.clone(), ..request(previous) };
     let target = |state| settled().vpc_security_groups(security_group("sg-1", state));
     // However long ago it was asked for.
     let (calls, response) = look(target("adding"), with_wanted(Some(waited(HOUR_SECONDS - 60)))).await;
@@ -318,8 +318,7 @@ async fn a_membership_is_waited_for_until_it_is_in_force() {
 #[tokio::test]
 async fn a_membership_that_failed_is_asked_for_once_more_and_left_to_the_proof() {
     let invalid = DbInstanceRole::builder().role_arn("arn:1").feature_name("s3Import").status("INVALID").build();
-    let with_role =
-        |previous| Request { wanted: wanted_of(source().associated_roles(role("arn:1"))), ..request(previous) };
+    let with_role = |previous| One { wanted: wanted_of(source().associated_roles(role("arn:1"))), ..request(previous) };
     let target = || settled().associated_roles(invalid.clone());
     let (calls, asked) = look(target(), with_role(None)).await;
     assert_eq!(calls, ["add arn:1 for s3Import"]);
@@ -335,10 +334,9 @@ async fn the_target_gets_the_sources_groups_when_its_quarantine_ends() {
     let target = || settled().vpc_security_groups(security_group("sg-quarantine", "active"));
     let quarantine = Some("sg-quarantine".to_owned());
     let wanted = Wanted { quarantine_security_group_id: quarantine, ..wanted_of(source()) };
-    let (calls, response) =
-        look_beside(Some(source().build()), target(), Request { wanted, ..request(None) }, "").await;
+    let (calls, response) = look_beside(Some(source().build()), target(), One { wanted, ..request(None) }, "").await;
     assert_eq!((calls.len(), response.expect("a look").steady_looks), (0, 1));
-    let (calls, response) = look(target(), Request { wanted: wanted_of(source()), ..request(None) }).await;
+    let (calls, response) = look(target(), One { wanted: wanted_of(source()), ..request(None) }).await;
     assert_eq!((calls.len(), response.applied), (1, vec!["VpcSecurityGroupIds".to_owned()]));
 }
 
@@ -348,17 +346,17 @@ async fn a_source_that_somebody_renamed_stops_the_run() {
     let describe = mock!(Client::describe_db_instances)
         .then_output(move || DescribeDbInstancesOutput::builder().db_instances(renamed.clone()).build());
     let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
-    assert_eq!(handle(&client, request(None)).await.expect_err("renamed").name(), "SourceRenamed");
+    assert_eq!(apply(&client, request(None)).await.expect_err("renamed").name(), "SourceRenamed");
 }
 
 #[tokio::test]
 async fn one_empty_answer_is_no_reason_to_give_up() {
     let nothing = mock!(Client::describe_db_instances).then_output(|| DescribeDbInstancesOutput::builder().build());
     let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&nothing]);
-    let response = handle(&client, request(Some(Response { steady_looks: 1, ..waited(60) }))).await.expect("a look");
+    let response = apply(&client, request(Some(Response { steady_looks: 1, ..waited(60) }))).await.expect("a look");
     assert_eq!((response.ready, response.steady_looks), (false, 0));
     assert!(response.wait.wait_seconds > 0);
-    let error = handle(&client, request(Some(waited(300)))).await.expect_err("gone");
+    let error = apply(&client, request(Some(waited(300)))).await.expect_err("gone");
     assert_eq!(error.name(), "InstanceNotFound");
 }
 
@@ -412,7 +410,7 @@ async fn a_target_that_cannot_be_modified_now_is_left_alone() {
 #[tokio::test]
 async fn roles_are_added_once_the_settings_are_in_place() {
     let wanted = wanted_of(source().associated_roles(role("arn:1")).associated_roles(role("arn:2")));
-    let with_roles = |previous| Request { wanted: wanted.clone(), ..request(previous) };
+    let with_roles = |previous| One { wanted: wanted.clone(), ..request(previous) };
     let (calls, _) = look(restored(), with_roles(None)).await;
     assert_eq!(calls, [format!("modify {WINDOW}")]);
     let (calls, response) = look(settled().associated_roles(role("arn:1")), with_roles(None)).await;
@@ -431,7 +429,7 @@ async fn roles_are_added_once_the_settings_are_in_place() {
 #[tokio::test]
 async fn a_role_that_is_there_already_counts_as_added() {
     let wanted = wanted_of(source().associated_roles(role("arn:1")));
-    let with_role = || Request { wanted: wanted.clone(), ..request(None) };
+    let with_role = || One { wanted: wanted.clone(), ..request(None) };
     let (_, answer) = look_refused(settled(), with_role(), "DBInstanceRoleAlreadyExists").await;
     assert_eq!(answer.expect("added").applied, ["arn:1 for s3Import"]);
     let (_, answer) = look_refused(settled(), with_role(), "DBInstanceRoleQuotaExceeded").await;
@@ -445,7 +443,7 @@ async fn a_role_that_is_there_already_counts_as_added() {
 async fn a_target_whose_parameters_are_pending_is_rebooted() {
     let pending = || settled().db_parameter_groups(parameter_group("pending-reboot"));
     let wanted = wanted_of(source().db_parameter_groups(parameter_group("in-sync")));
-    let with_group = |previous| Request { wanted: wanted.clone(), ..request(previous) };
+    let with_group = |previous| One { wanted: wanted.clone(), ..request(previous) };
     let (calls, first) = look(pending(), with_group(Some(waited(100)))).await;
     assert_eq!(calls, ["reboot"]);
     assert_eq!((first.reboots, first.acted_at_seconds), (1, 100));
@@ -471,7 +469,7 @@ async fn a_target_whose_parameters_are_pending_is_rebooted() {
 #[tokio::test]
 async fn parameters_that_are_being_applied_are_waited_for() {
     let wanted = wanted_of(source().db_parameter_groups(parameter_group("in-sync")));
-    let request = Request { wanted, ..request(None) };
+    let request = One { wanted, ..request(None) };
     let (calls, response) = look(settled().db_parameter_groups(parameter_group("applying")), request).await;
     assert_eq!(calls, NO_CALL);
     assert_eq!(response.steady_looks, 0);
@@ -531,7 +529,7 @@ async fn throttling_that_ends_is_not_noticed() {
         .build();
     let source = source_is(None);
     let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&source, &describe, &modify]);
-    let response = handle(&client, request(None)).await.expect("a look");
+    let response = apply(&client, request(None)).await.expect("a look");
     assert_eq!(response.applied, ["PreferredMaintenanceWindow"]);
     assert_eq!(modify.num_calls(), 3);
 }

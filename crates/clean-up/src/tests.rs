@@ -114,7 +114,7 @@ fn code(code: &str) -> ErrorMetadata {
 }
 
 fn request(snapshots: Snapshots, previous: Option<Finished>) -> Request {
-    Request {
+    Request::Snapshots {
         made: Finishing {
             owner: owner("arn:ours"),
             no_encrypted_snapshot_id: SnapshotId::parse("orders-no-encrypted").expect("legal"),

@@ -1,14 +1,17 @@
-//! Looks at a snapshot or an instance that is being created, and says how long to wait before the
-//! next look.
+//! Looks at a snapshot, an instance or a blue/green deployment that is being created, and says how long to wait
+//! before the next look.
 //!
-//! AWS calls: DescribeDBSnapshots or DescribeDBInstances.
+//! AWS calls: DescribeDBSnapshots or DescribeDBInstances; for a deployment DescribeBlueGreenDeployments,
+//! DescribeDBInstances and CloudWatch GetMetricStatistics.
 //!
 //! Repeating it is safe: it only reads. Waiting is data: the state machine loops, this never sleeps.
 
-use aws_sdk_rds::Client;
+mod deployment;
+
 use aws_sdk_rds::types::{DbInstance, DbSnapshot};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use workflow::Error;
+use workflow::deployment::Deployed;
 use workflow::describe::{find_instance, find_snapshot, has_pending_modifications};
 use workflow::ids::{InstanceId, SnapshotId};
 use workflow::look::Look;
@@ -18,6 +21,11 @@ use workflow::wait;
 
 /// RDS is eventually consistent: what was just created can be missing from a Describe for a while.
 const UNSEEN_SECONDS_MAX: u64 = 120;
+
+pub struct Context {
+    pub rds: aws_sdk_rds::Client,
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "resource", rename_all = "snake_case", deny_unknown_fields)]
@@ -34,10 +42,19 @@ pub enum Request {
         wait_for_initialization: bool,
         max_wait_seconds: u64,
     },
+    Deployment(Box<deployment::Request>),
 }
 
-pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
-    match request {
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    Look(Look),
+    Deployment(Deployed),
+}
+
+pub async fn handle(context: &Context, request: Request) -> Result<Response, Error> {
+    let client = &context.rds;
+    let look = match request {
         Request::Snapshot { id, previous, max_wait_seconds } => {
             let name = format!("DB snapshot `{id}`");
             let seen = find_snapshot(client, &id).await?;
@@ -46,7 +63,7 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
                 None if may_reappear(&previous) => Look::default(),
                 None => return Err(Error::SnapshotNotFound(vanished(&name))),
             };
-            or_wait(&name, look, &previous, max_wait_seconds)
+            or_wait(&name, look, &previous, max_wait_seconds)?
         }
         Request::Instance { id, previous, wait_for_initialization, max_wait_seconds } => {
             let name = format!("DB instance `{id}`");
@@ -58,9 +75,11 @@ pub async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
                 }
                 None => return Err(Error::InstanceNotFound(vanished(&name))),
             };
-            or_wait(&name, look, &previous, max_wait_seconds)
+            or_wait(&name, look, &previous, max_wait_seconds)?
         }
-    }
+        Request::Deployment(request) => return Ok(Response::Deployment(deployment::look(context, *request).await?)),
+    };
+    Ok(Response::Look(look))
 }
 
 /// A resource that was just created can be missing for a while, and one that was seen can be missing
@@ -149,6 +168,7 @@ fn vanished(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_rds::Client;
     use aws_sdk_rds::error::ErrorMetadata;
     use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
     use aws_sdk_rds::operation::describe_db_snapshots::DescribeDbSnapshotsOutput;
@@ -159,6 +179,15 @@ mod tests {
     use workflow::wait::Wait;
 
     const HOUR_SECONDS: u64 = 3_600;
+
+    async fn handle(client: &Client, request: Request) -> Result<Look, Error> {
+        let context =
+            Context { rds: client.clone(), cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, []) };
+        match super::handle(&context, request).await? {
+            Response::Look(look) => Ok(look),
+            Response::Deployment(deployed) => panic!("{deployed:?}"),
+        }
+    }
 
     async fn look_at_snapshot(snapshot: Option<DbSnapshotBuilder>, previous: Look) -> Result<Look, Error> {
         let snapshots: Vec<DbSnapshot> = snapshot.map(DbSnapshotBuilder::build).into_iter().collect();

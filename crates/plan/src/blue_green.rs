@@ -3,7 +3,10 @@
 use aws_sdk_rds::error::ProvideErrorMetadata;
 use aws_sdk_rds::types::{BlueGreenDeployment, DbInstance};
 use workflow::Error;
+use workflow::deployment::conflict;
+use workflow::ids::DeploymentName;
 use workflow::options::Cutover;
+use workflow::owner::Owner;
 
 use crate::Context;
 use crate::look_ups::said_unless_passing;
@@ -12,7 +15,14 @@ use crate::look_ups::said_unless_passing;
 ///
 /// Where nobody may look, a run that only reads the source goes on, and says so. A cutover does not: the two
 /// would swap the same names.
-pub(crate) async fn refuse(context: &Context, source: &DbInstance, cutover: Cutover) -> Result<Option<String>, Error> {
+///
+/// `own`: the deployment by which this very execution encrypts; one of that name that it owns is no obstacle.
+pub(crate) async fn refuse(
+    context: &Context,
+    source: &DbInstance,
+    cutover: Cutover,
+    own: Option<(&DeploymentName, &Owner)>,
+) -> Result<Option<String>, Error> {
     let arn = source.db_instance_arn().unwrap_or_default();
     let answer: Result<Vec<_>, _> =
         context.rds.describe_blue_green_deployments().into_paginator().items().send().collect().await;
@@ -32,8 +42,16 @@ pub(crate) async fn refuse(context: &Context, source: &DbInstance, cutover: Cuto
         }
     };
     for deployment in &deployments {
-        let Some(side) = side(deployment, arn) else { continue };
         let name = deployment.blue_green_deployment_name().unwrap_or_default();
+        if let Some((own_name, owner)) = own
+            && name == own_name.as_str()
+        {
+            match owner.owns(deployment.tag_list()) {
+                true => continue,
+                false => return Err(conflict(own_name, deployment)),
+            }
+        }
+        let Some(side) = side(deployment, arn) else { continue };
         match deployment.status() {
             Some("DELETING") => {}
             Some("SWITCHOVER_COMPLETED") => {

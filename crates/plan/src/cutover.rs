@@ -30,7 +30,7 @@ pub struct Planned {
 pub(crate) async fn check(context: &Context, planned: &Planned, execution: &str) -> Result<(), Error> {
     let source = planned_source(context, planned).await?;
     let others = Others::of(context, execution).await?;
-    blue_green::refuse(context, &source, planned.options.cutover).await?;
+    blue_green::refuse(context, &source, planned.options.cutover, None).await?;
     refuse(context, &source, &planned.options, &planned.unencrypted_instance_id, &planned.owner, &others).await?;
     security_groups::refuse(context, &source, &planned.options).await?;
     let passing = match source::busy(&source, &planned.options)? {

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use workflow::error::{Error, invalid};
 use workflow::ids::{InstanceId, InstanceReference};
-use workflow::options::{Cutover, OnFailure, Options, Snapshots};
+use workflow::options::{Cutover, OnFailure, Options, Snapshots, Way};
 
 const MINUTES_PER_WAIT_DEFAULT: f64 = 24.0 * 60.0;
 const MINUTES_PER_WAIT_MAX: f64 = 7.0 * 24.0 * 60.0;
@@ -35,7 +35,25 @@ const FIELDS: &[&str] = &[
     "isolation_security_group_id",
     "wait_for_initialization",
     "accept_stale_replicas",
+    "switchover_timeout_seconds",
+    "accept_stack_drift",
 ];
+/// These belong to one way alone.
+const SNAPSHOT_FIELDS: &[&str] = &[
+    "target_instance_id",
+    "snapshots",
+    "quarantine_security_group_id",
+    "cutover",
+    "writes_stopped",
+    "accept_lost_writes",
+    "isolation_security_group_id",
+    "wait_for_initialization",
+    "accept_stale_replicas",
+];
+const BLUE_GREEN_FIELDS: &[&str] = &["switchover_timeout_seconds", "accept_stack_drift"];
+/// "Default: 300", at least 30 (SwitchoverBlueGreenDeployment, API model); at most 3,600 (User Guide).
+const SWITCHOVER_TIMEOUT_SECONDS_DEFAULT: u64 = 300;
+const SWITCHOVER_TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 30..=3_600;
 /// These mean something only for a cutover; without one they are a misunderstanding.
 const CUTOVER_FIELDS: &[&str] = &[
     "writes_stopped",
@@ -54,10 +72,12 @@ pub(crate) struct Input {
     pub(crate) options: Options,
     /// The finished execution whose resources this one goes on with.
     pub(crate) resume: Option<String>,
+    /// A CloudFormation stack may go on to describe the old instance.
+    pub(crate) accept_stack_drift: bool,
 }
 
 impl Input {
-    pub(crate) fn parse(input: &Value) -> Result<Self, Error> {
+    pub(crate) fn parse(input: &Value, way: Way) -> Result<Self, Error> {
         let Value::Object(fields) = input else {
             return Err(invalid(
                 "input",
@@ -69,6 +89,7 @@ impl Input {
         {
             return Err(invalid(shortened(unknown), unknown_field(unknown)));
         }
+        refuse_other_ways(fields, way)?;
         let instance = text(fields, "instance_id")?
             .ok_or_else(|| invalid("instance_id", "is missing; it names the DB instance to encrypt"))?;
         let target = text(fields, "target_instance_id")?;
@@ -111,10 +132,43 @@ impl Input {
                 accept_stale_replicas: flag(fields, "accept_stale_replicas")?,
                 approval: flag(fields, "approval")?,
                 approval_timeout_seconds: seconds(fields, "approval_timeout_minutes", MINUTES_PER_WAIT_DEFAULT)?,
+                switchover_timeout_seconds: switchover_timeout(fields)?,
             },
             resume: execution_arn(fields)?,
+            accept_stack_drift: flag(fields, "accept_stack_drift")?,
         })
     }
+}
+
+/// A field of the other machine is a misunderstanding of what this one does.
+fn refuse_other_ways(fields: &Map<String, Value>, way: Way) -> Result<(), Error> {
+    let (others, why) = match way {
+        Way::Snapshot => (BLUE_GREEN_FIELDS, "is for the state machine encrypt-blue-green; leave it out here"),
+        Way::BlueGreen => (
+            SNAPSHOT_FIELDS,
+            "is for the state machine encrypt-instance: a blue/green deployment takes no snapshot of yours, loses no \
+             write, and gives the name by its switchover; leave it out here",
+        ),
+    };
+    match others.iter().find(|field| present(fields, field).is_some()) {
+        Some(field) => Err(invalid(*field, why)),
+        None => Ok(()),
+    }
+}
+
+fn switchover_timeout(fields: &Map<String, Value>) -> Result<u64, Error> {
+    const FIELD: &str = "switchover_timeout_seconds";
+    let Some(value) = present(fields, FIELD) else { return Ok(SWITCHOVER_TIMEOUT_SECONDS_DEFAULT) };
+    value.as_u64().filter(|seconds| SWITCHOVER_TIMEOUT_SECONDS.contains(seconds)).ok_or_else(|| {
+        invalid(
+            FIELD,
+            format!(
+                "must be a whole number of seconds from {} to {}",
+                SWITCHOVER_TIMEOUT_SECONDS.start(),
+                SWITCHOVER_TIMEOUT_SECONDS.end()
+            ),
+        )
+    })
 }
 
 fn key(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
@@ -235,14 +289,14 @@ mod tests {
     use serde_json::json;
 
     fn problem(input: Value) -> String {
-        let error = Input::parse(&input).expect_err("refused");
+        let error = Input::parse(&input, Way::Snapshot).expect_err("refused");
         assert_eq!(error.name(), "InvalidInput");
         error.to_string()
     }
 
     #[test]
     fn the_instance_alone_is_enough() {
-        let input = Input::parse(&json!({"instance_id": "soa-04-005"})).expect("legal");
+        let input = Input::parse(&json!({"instance_id": "soa-04-005"}), Way::Snapshot).expect("legal");
         assert_eq!(input.instance, InstanceReference::Id(InstanceId::parse("soa-04-005").expect("legal")));
         assert_eq!(input.options.snapshots, Snapshots::DeleteUnencrypted);
         assert_eq!(input.options.on_failure, OnFailure::Undo);
@@ -314,15 +368,48 @@ mod tests {
 
     #[test]
     fn a_quarantine_needs_no_cutover() {
-        let input =
-            Input::parse(&json!({"instance_id": "a", "quarantine_security_group_id": "sg-0a1"})).expect("legal");
+        let input = Input::parse(&json!({"instance_id": "a", "quarantine_security_group_id": "sg-0a1"}), Way::Snapshot)
+            .expect("legal");
         assert_eq!(input.options.quarantine_security_group_id.as_deref(), Some("sg-0a1"));
         assert_eq!(input.options.cutover, Cutover::None);
     }
 
     #[test]
+    fn a_field_of_the_other_way_is_refused_by_its_name() {
+        let refused = |way: Way, field: &str, value: Value| {
+            let error = Input::parse(&json!({"instance_id": "a", field: value}), way).expect_err(field).to_string();
+            error.starts_with(&format!("`{field}`: is for the state machine"))
+        };
+        for field in SNAPSHOT_FIELDS {
+            assert!(refused(Way::BlueGreen, field, json!("rename")), "{field}");
+        }
+        for field in BLUE_GREEN_FIELDS {
+            assert!(refused(Way::Snapshot, field, json!(true)), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_switchover_gets_the_time_that_rds_can_give_it() {
+        let timeout = |value: Value| {
+            let input = json!({"instance_id": "a", "switchover_timeout_seconds": value});
+            Input::parse(&input, Way::BlueGreen).map(|input| input.options.switchover_timeout_seconds).ok()
+        };
+        for (value, seconds) in [
+            (json!(null), Some(300)),
+            (json!(30), Some(30)),
+            (json!(3600), Some(3600)),
+            (json!(29), None),
+            (json!(3601), None),
+            (json!(60.5), None),
+            (json!("60"), None),
+        ] {
+            assert_eq!(timeout(value.clone()), seconds, "{value}");
+        }
+    }
+
+    #[test]
     fn a_nested_execution_may_name_its_parent() {
-        assert!(Input::parse(&json!({"instance_id": "a", STARTED_BY_EXECUTION: "arn"})).is_ok());
+        assert!(Input::parse(&json!({"instance_id": "a", STARTED_BY_EXECUTION: "arn"}), Way::Snapshot).is_ok());
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -346,9 +433,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_input_is_parsed_or_named(input in any_json()) {
-            if let Err(error) = Input::parse(&input) {
-                prop_assert_eq!(error.name(), "InvalidInput");
-                prop_assert!(error.to_string().len() < 1000);
+            for way in [Way::Snapshot, Way::BlueGreen] {
+                if let Err(error) = Input::parse(&input, way) {
+                    prop_assert_eq!(error.name(), "InvalidInput");
+                    prop_assert!(error.to_string().len() < 1000);
+                }
             }
         }
     }

@@ -15,6 +15,7 @@
 
 mod blue_green;
 mod cutover;
+mod deployment;
 mod ec2;
 mod estimate;
 mod executions;
@@ -32,6 +33,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod warnings;
+mod ways;
 
 use std::time::Duration;
 
@@ -39,9 +41,10 @@ use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use workflow::Error;
-use workflow::ids::{InstanceId, Names};
+use workflow::deployment::{Deployed, Member};
+use workflow::ids::{DeploymentName, InstanceId, Names};
 use workflow::look::Look;
-use workflow::options::{Cutover, Options};
+use workflow::options::{Cutover, Options, Way};
 use workflow::owner::{Owner, TagPair};
 use workflow::settings::{Row, Settings};
 use workflow::wanted::Wanted;
@@ -54,6 +57,7 @@ use crate::executions::Others;
 use crate::input::Input;
 pub use crate::look_ups::PATIENCE;
 use crate::look_ups::advice;
+pub use crate::ways::WayOut;
 
 /// The clients and the environment, read once at the start.
 pub struct Context {
@@ -74,6 +78,8 @@ pub struct Context {
 #[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     Plan {
+        /// The machine's.
+        way: Way,
         /// The execution's input, whatever it is.
         input: Value,
         /// The execution's ARN.
@@ -113,6 +119,7 @@ pub enum Response {
 /// since a path that leads nowhere ends an execution with States.Runtime, which nothing catches.
 #[derive(Debug, Serialize)]
 pub struct State {
+    pub way: Way,
     /// How far the execution has got, for the undo.
     pub phase: &'static str,
     // The reference's fields, with the reference's meaning.
@@ -121,8 +128,6 @@ pub struct State {
     pub db_subnet_group_name: Option<String>,
     /// The first group; `settings` has all of them.
     pub security_group_id: Option<String>,
-    #[serde(flatten)]
-    pub names: Names,
 
     pub options: Options,
     pub owner: Owner,
@@ -142,38 +147,74 @@ pub struct State {
 
     /// `ready` is false while the source is busy, or the metric of its connections late, and the plan is repeated.
     pub source: Look,
-    pub writes_before: Option<Writes>,
     // Filled in by the steps.
-    pub no_encrypted_snapshot: Look,
-    pub encrypted_snapshot: Look,
-    pub target: Look,
     pub applied: Option<()>,
     pub proof: Option<()>,
-    pub writes: Option<()>,
-    pub fenced: Option<()>,
-    pub source_renamed: Option<()>,
-    pub target_renamed: Option<()>,
     pub protected: Option<()>,
     pub cleaned: Option<()>,
     pub error: Option<()>,
     pub undo: Option<()>,
     pub undo_error: Option<()>,
+    #[serde(flatten)]
+    pub of_way: OfWay,
+}
+
+/// What the steps of one way alone read.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum OfWay {
+    Snapshot(Box<OfSnapshot>),
+    BlueGreen(Box<OfBlueGreen>),
+}
+
+#[derive(Debug, Serialize)]
+pub struct OfSnapshot {
+    #[serde(flatten)]
+    pub names: Names,
+    pub writes_before: Option<Writes>,
+    pub no_encrypted_snapshot: Look,
+    pub encrypted_snapshot: Look,
+    pub target: Look,
+    pub writes: Option<()>,
+    pub fenced: Option<()>,
+    pub source_renamed: Option<()>,
+    pub target_renamed: Option<()>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct OfBlueGreen {
+    pub deployment_name: DeploymentName,
+    /// The source first, then its read replicas.
+    pub members: Vec<Member>,
+    /// Of the source: green would have the engine's default [A44].
+    pub parameter_group: Option<String>,
+    pub deployment: Deployed,
+    /// The same, until its storage is loaded.
+    pub loaded: Deployed,
+    pub lag: Option<()>,
+    pub switched: Option<()>,
+    pub verified: Option<()>,
 }
 
 /// What a human wants to read before the execution is started for real.
 #[derive(Debug, Serialize)]
 pub struct Plan {
     pub summary: Vec<String>,
+    /// Every way there is, and which to choose.
+    pub ways: Vec<WayOut>,
     pub settings: Vec<Row>,
     pub estimate: Estimate,
 }
 
 pub async fn handle(context: &Context, request: Request) -> Result<Response, Error> {
     match request {
-        Request::Plan { input, execution, started_at, default_kms_key_id, state } => {
-            let mut input = Input::parse(&input)?;
+        Request::Plan { way, input, execution, started_at, default_kms_key_id, state } => {
+            let mut input = Input::parse(&input, way)?;
             input.kms_key_id.get_or_insert(default_kms_key_id);
-            let state = plan(context, &input, &execution, &started_at, state).await?;
+            let state = match way {
+                Way::Snapshot => plan(context, &input, &execution, &started_at, state).await?,
+                Way::BlueGreen => Box::pin(deployment::plan(context, &input, &execution, state)).await?,
+            };
             Ok(Response::Plan(Box::new(state)))
         }
         Request::CheckCutover { execution, state } => {
@@ -215,51 +256,83 @@ async fn plan(
         warnings.extend(warnings::of_cutover(&source, options));
     }
 
-    let plan = options.plan_only.then(|| Plan {
-        summary: summary(&source, &names, &key, options),
-        settings: settings.table(&source),
-        estimate: Estimate::of(&source),
-    });
-    Ok(State {
-        phase: "preparing",
-        availability_zone: source.availability_zone().map(str::to_owned),
-        db_subnet_group_name: source
-            .db_subnet_group()
-            .and_then(|group| group.db_subnet_group_name())
-            .map(str::to_owned),
-        security_group_id: source
-            .vpc_security_groups()
-            .first()
-            .and_then(|group| group.vpc_security_group_id())
-            .map(str::to_owned),
-        owner,
-        source: looked_at,
-        writes_before,
-        instance_id,
+    let plan = match options.plan_only {
+        true => Some(Plan {
+            summary: summary(&source, &names, &key, options),
+            ways: ways::compare(context, &source).await?,
+            settings: settings.table(&source),
+            estimate: Estimate::of(&source),
+        }),
+        false => None,
+    };
+    let of_way = OfWay::Snapshot(Box::new(OfSnapshot {
         names,
-        options: options.clone(),
-        kms_key_arn: key.arn,
-        tags,
-        settings,
-        final_settings: Settings::capture(&source),
-        announcement: warnings.iter().map(|warning| format!("- {warning}\n")).collect(),
-        warnings,
-        plan,
+        writes_before,
         no_encrypted_snapshot: Look::default(),
         encrypted_snapshot: Look::default(),
         target: Look::default(),
-        applied: None,
-        proof: None,
         writes: None,
         fenced: None,
         source_renamed: None,
         target_renamed: None,
-        protected: None,
-        cleaned: None,
-        error: None,
-        undo: None,
-        undo_error: None,
-    })
+    }));
+    let planned = PlannedState { instance_id, owner, key, tags, settings, warnings, plan, looked_at, of_way };
+    Ok(planned.state(&source, options))
+}
+
+/// What both ways make their state of.
+struct PlannedState {
+    instance_id: InstanceId,
+    owner: Owner,
+    key: key::Key,
+    tags: Vec<TagPair>,
+    settings: Settings,
+    warnings: Vec<String>,
+    plan: Option<Plan>,
+    looked_at: Look,
+    of_way: OfWay,
+}
+
+impl PlannedState {
+    fn state(self, source: &DbInstance, options: &Options) -> State {
+        let Self { instance_id, owner, key, tags, settings, warnings, plan, looked_at, of_way } = self;
+        State {
+            way: match of_way {
+                OfWay::Snapshot(_) => Way::Snapshot,
+                OfWay::BlueGreen(_) => Way::BlueGreen,
+            },
+            phase: "preparing",
+            availability_zone: source.availability_zone().map(str::to_owned),
+            db_subnet_group_name: source
+                .db_subnet_group()
+                .and_then(|group| group.db_subnet_group_name())
+                .map(str::to_owned),
+            security_group_id: source
+                .vpc_security_groups()
+                .first()
+                .and_then(|group| group.vpc_security_group_id())
+                .map(str::to_owned),
+            owner,
+            source: looked_at,
+            instance_id,
+            options: options.clone(),
+            kms_key_arn: key.arn,
+            tags,
+            settings,
+            final_settings: Settings::capture(source),
+            announcement: warnings.iter().map(|warning| format!("- {warning}\n")).collect(),
+            warnings,
+            plan,
+            applied: None,
+            proof: None,
+            protected: None,
+            cleaned: None,
+            error: None,
+            undo: None,
+            undo_error: None,
+            of_way,
+        }
+    }
 }
 
 /// What the plan decided while it looked for what cannot work.
@@ -285,10 +358,11 @@ async fn check(
     refusals::instance(source)?;
     let key = key::usable(context, input.kms_key_id.as_deref().unwrap_or_default()).await?;
     let mut warnings = vec![];
-    warnings.extend(blue_green::refuse(context, source, options.cutover).await?);
+    warnings.extend(blue_green::refuse(context, source, options.cutover, None).await?);
     // A resume adopts what counts against the quotas already.
     if resume.is_none() {
-        warnings.extend(refusals::quotas(context, source).await?);
+        let needed = refusals::Needed { snapshots: refusals::SNAPSHOTS_NEEDED, ..refusals::Needed::of(&[source]) };
+        warnings.extend(refusals::quotas(context, &needed).await?);
     }
     let others = if is_cutover || resume.is_some() { Others::of(context, execution).await? } else { Others::default() };
     let names = Names::derive(instance_id, input.target_instance_id.as_ref());
@@ -314,7 +388,7 @@ async fn check(
 async fn advise(context: &Context, source: &DbInstance, options: &Options) -> Vec<String> {
     let references = async {
         if options.cutover == Cutover::Rename || options.plan_only {
-            references::find(context, source, options).await
+            references::find(context, source, options.cutover == Cutover::None).await
         } else {
             vec![]
         }

@@ -41,6 +41,21 @@ pub(crate) async fn find(context: &Context, source: &DbInstance, options: &Optio
     Ok(found)
 }
 
+/// Whether MySQL's or MariaDB's events run, by the parameters of an instance.
+pub(crate) async fn runs_events(context: &Context, source: &DbInstance) -> Result<bool, Error> {
+    let engine = source.engine().unwrap_or_default();
+    if engine != "mysql" && engine != "mariadb" {
+        return Ok(false);
+    }
+    Ok(!mysql(engine, source.engine_version(), &set_by_somebody(context, source).await?).is_empty())
+}
+
+/// Whether an instance is set up to publish or subscribe by logical replication.
+pub(crate) async fn replicates_logically(context: &Context, source: &DbInstance) -> Result<bool, Error> {
+    let parameters = set_by_somebody(context, source).await?;
+    Ok(source.engine() == Some("postgres") && value(&parameters, "rds.logical_replication") == Some("1"))
+}
+
 /// The parameters of the source's groups that are not at the engine's default; nothing else has to be read.
 async fn set_by_somebody(context: &Context, source: &DbInstance) -> Result<Vec<Parameter>, Error> {
     let mut parameters = vec![];

@@ -4,15 +4,14 @@
 use aws_sdk_databasemigration::types::{Endpoint, ReplicationTask};
 use aws_sdk_rds::types::{DbInstance, Filter, IntegrationStatus};
 use workflow::Error;
-use workflow::options::{Cutover, Options};
 
 use crate::Context;
 use crate::look_ups::advice;
 
-pub(crate) async fn find(context: &Context, source: &DbInstance, options: &Options) -> Vec<String> {
+/// Of a cutover or a switchover zero-ETL integrations were looked for already, since they forbid it.
+pub(crate) async fn find(context: &Context, source: &DbInstance, with_integrations: bool) -> Vec<String> {
     let integrations = async {
-        // Of a cutover they were looked for already, since they forbid it.
-        if options.cutover == Cutover::Rename {
+        if !with_integrations {
             return Ok(vec![]);
         }
         let found = integrations(context, source).await?;

@@ -16,7 +16,7 @@ use crate::input::Input;
 use crate::look_ups::said_unless_passing;
 
 /// Snapshots that one execution needs at a time: the unencrypted one and its copy.
-const SNAPSHOTS_NEEDED: i64 = 2;
+pub(crate) const SNAPSHOTS_NEEDED: i64 = 2;
 /// Tags of ours on a resource: the execution and the source.
 const OWN_TAGS: usize = 2;
 
@@ -60,8 +60,23 @@ pub(crate) fn instance(source: &DbInstance) -> Result<(), Error> {
     Ok(())
 }
 
+/// What an execution needs of the account's quotas.
+pub(crate) struct Needed {
+    pub(crate) snapshots: i64,
+    pub(crate) instances: i64,
+    pub(crate) storage_gib: i64,
+}
+
+impl Needed {
+    /// A twin of each.
+    pub(crate) fn of(instances: &[&DbInstance]) -> Self {
+        let storage = instances.iter().map(|instance| i64::from(instance.allocated_storage().unwrap_or_default()));
+        Self { snapshots: 0, instances: instances.len() as i64, storage_gib: storage.sum() }
+    }
+}
+
 /// Refuses what would not fit; returns that nobody could look.
-pub(crate) async fn quotas(context: &Context, source: &DbInstance) -> Result<Option<String>, Error> {
+pub(crate) async fn quotas(context: &Context, needed: &Needed) -> Result<Option<String>, Error> {
     let output = match context.rds.describe_account_attributes().send().await {
         Ok(output) => output,
         // Safe to go on: RDS itself refuses what does not fit, and waits for room first.
@@ -71,14 +86,13 @@ pub(crate) async fn quotas(context: &Context, source: &DbInstance) -> Result<Opt
         }
     };
     let quotas = output.account_quotas();
-    let storage = i64::from(source.allocated_storage().unwrap_or_default());
     for (quota, needed, unit) in [
-        ("ManualSnapshots", SNAPSHOTS_NEEDED, "manual snapshots"),
-        ("DBInstances", 1, "DB instances"),
-        ("AllocatedStorage", storage, "GiB of storage"),
+        ("ManualSnapshots", needed.snapshots, "manual snapshots"),
+        ("DBInstances", needed.instances, "DB instances"),
+        ("AllocatedStorage", needed.storage_gib, "GiB of storage"),
     ] {
         let Some((used, max)) = quotas.iter().find_map(|entry| used_and_max(entry, quota)) else { continue };
-        if used + needed > max {
+        if needed > 0 && used + needed > max {
             return Err(Error::QuotaExceeded(CallFailure::refused(
                 "plan",
                 quota,

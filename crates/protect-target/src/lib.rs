@@ -5,15 +5,31 @@
 //! It is one look of a loop. Repeating it is safe, because it sets what differs, which is nothing the second time.
 
 use aws_sdk_rds::Client;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use workflow::Error;
+use workflow::deployment::{Member, Target};
 use workflow::describe::find_by_resource_id;
+use workflow::members::{Each, each};
 use workflow::protect::{self, Protection};
 use workflow::wanted::Wanted;
 
 #[derive(Debug, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Instance(One),
+    /// Every counterpart of a deployment, one after the other.
+    Members {
+        /// The source first.
+        members: Vec<Member>,
+        targets: Vec<Target>,
+        previous: Option<Protections>,
+        max_wait_seconds: u64,
+    },
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct One {
     pub target_resource_id: String,
     /// As the plan saw it; the source is looked at again.
     pub wanted: Wanted,
@@ -21,8 +37,42 @@ pub struct Request {
     pub max_wait_seconds: u64,
 }
 
-pub async fn handle(client: &Client, request: Request) -> Result<Protection, Error> {
-    let Request { target_resource_id, wanted, previous, max_wait_seconds } = request;
+/// The loop over the counterparts.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Protections {
+    #[serde(flatten)]
+    pub each: Each<Protection>,
+    /// What the owner should know of them.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    One(Box<Protection>),
+    Each(Protections),
+}
+
+pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> {
+    Ok(match request {
+        Request::Instance(request) => Answer::One(Box::new(protect_one(client, request).await?)),
+        Request::Members { members, targets, previous, max_wait_seconds } => {
+            let pass = async |number: usize, previous| {
+                let (member, target): (&Member, &Target) = (&members[number], &targets[number]);
+                let target_resource_id = target.resource_id.clone();
+                let wanted = member.wanted_beside(target);
+                protect_one(client, One { target_resource_id, wanted, previous, max_wait_seconds }).await
+            };
+            let previous = previous.map(|previous| previous.each);
+            let each = each(members.len().min(targets.len()), previous, pass).await?;
+            let notes = each.members.iter().flat_map(|member| member.notes.clone()).collect();
+            Answer::Each(Protections { each, notes })
+        }
+    })
+}
+
+async fn protect_one(client: &Client, request: One) -> Result<Protection, Error> {
+    let One { target_resource_id, wanted, previous, max_wait_seconds } = request;
     let wanted = wanted.guarded(client).await?;
     let target = find_by_resource_id(client, &target_resource_id).await?.ok_or_else(|| {
         Error::InstanceNotFound(format!(

@@ -83,13 +83,13 @@ async fn look(
         }
     });
     let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &modify, &untag]);
-    let request = Request {
+    let request = One {
         target_resource_id: "db-TARGET".into(),
         wanted: Wanted { cutover, ..Wanted::of(&source().build(), Cutover::None) },
         previous,
         max_wait_seconds: HOUR_SECONDS,
     };
-    let answer = handle(&client, request).await;
+    let answer = protect_one(&client, request).await;
     let calls = calls.lock().expect("no panic").clone();
     (calls, answer)
 }

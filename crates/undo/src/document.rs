@@ -4,9 +4,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 use workflow::Error;
+use workflow::deployment::{self, Member};
 use workflow::finish::Finishing;
-use workflow::ids::{InstanceId, SnapshotId};
-use workflow::options::{Cutover, OnFailure, Snapshots};
+use workflow::ids::{DeploymentName, InstanceId, SnapshotId};
+use workflow::options::{Cutover, OnFailure, Snapshots, Way};
 use workflow::owner::{Owner, TagPair};
 use workflow::serve::decode;
 use workflow::settings::Settings;
@@ -44,7 +45,9 @@ pub(crate) struct Document {
     pub(crate) recovery: Option<Recovery>,
     /// `None` if the execution failed before its plan was made: then there is nothing of it.
     #[serde(skip)]
-    pub(crate) planned: Option<Planned>,
+    pub(crate) planned: Option<(Planned, OfWay)>,
+    #[serde(default)]
+    pub(crate) way: Way,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -52,15 +55,33 @@ pub(crate) struct Recovery {
     pub(crate) execution: Option<String>,
 }
 
+/// What the plan fixed, whatever the way.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Planned {
     pub(crate) owner: Owner,
     pub(crate) instance_id: InstanceId,
+    pub(crate) options: Chosen,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Chosen {
+    pub(crate) on_failure: OnFailure,
+}
+
+/// What the undo reads besides, by the way that the execution went.
+#[derive(Clone, Debug)]
+pub(crate) enum OfWay {
+    Snapshot(Box<OfSnapshot>),
+    BlueGreen(Box<OfBlueGreen>),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct OfSnapshot {
     pub(crate) no_encrypted_snapshot_id: SnapshotId,
     pub(crate) encrypted_snapshot_id: SnapshotId,
     pub(crate) encrypted_instance_id: InstanceId,
     pub(crate) unencrypted_instance_id: InstanceId,
-    pub(crate) options: Chosen,
+    pub(crate) options: SnapshotOptions,
     pub(crate) final_settings: Settings,
     pub(crate) tags: Vec<TagPair>,
     #[serde(default)]
@@ -70,11 +91,26 @@ pub(crate) struct Planned {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Chosen {
-    pub(crate) on_failure: OnFailure,
+pub(crate) struct SnapshotOptions {
     pub(crate) snapshots: Snapshots,
     pub(crate) cutover: Cutover,
     pub(crate) isolation_security_group_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct OfBlueGreen {
+    pub(crate) deployment_name: DeploymentName,
+    /// The source first.
+    pub(crate) members: Vec<Member>,
+    #[serde(default)]
+    pub(crate) deployment: Seen,
+}
+
+/// What the execution saw of its deployment.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) was_whole: bool,
+    pub(crate) targets: Vec<deployment::Target>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -91,7 +127,11 @@ impl Document {
     pub(crate) fn read(state: &Value) -> Result<Self, Error> {
         let mut document: Self = decode(state.clone())?;
         if state.get("owner").is_some() {
-            document.planned = Some(decode(state.clone())?);
+            let of_way = match document.way {
+                Way::Snapshot => OfWay::Snapshot(Box::new(decode(state.clone())?)),
+                Way::BlueGreen => OfWay::BlueGreen(Box::new(decode(state.clone())?)),
+            };
+            document.planned = Some((decode(state.clone())?, of_way));
         }
         Ok(document)
     }
@@ -101,10 +141,10 @@ impl Document {
     }
 }
 
-impl Planned {
-    pub(crate) fn finishing(&self) -> Finishing {
+impl OfSnapshot {
+    pub(crate) fn finishing(&self, planned: &Planned) -> Finishing {
         Finishing {
-            owner: self.owner.clone(),
+            owner: planned.owner.clone(),
             no_encrypted_snapshot_id: self.no_encrypted_snapshot_id.clone(),
             encrypted_snapshot_id: self.encrypted_snapshot_id.clone(),
             encrypted_instance_id: self.encrypted_instance_id.clone(),
@@ -115,10 +155,10 @@ impl Planned {
         }
     }
 
-    pub(crate) fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self, planned: &Planned) -> Wanted {
         Wanted {
-            source_resource_id: self.owner.source_resource_id.clone(),
-            instance_id: self.instance_id.to_string(),
+            source_resource_id: planned.owner.source_resource_id.clone(),
+            instance_id: planned.instance_id.to_string(),
             cutover: self.options.cutover,
             quarantine_security_group_id: None,
             settings: self.final_settings.clone(),

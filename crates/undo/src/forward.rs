@@ -8,10 +8,11 @@ use workflow::protect;
 use workflow::status::{self, Class};
 use workflow::turn::HIDDEN_SECONDS_MAX;
 
+use crate::document::OfSnapshot;
 use crate::steps::{Forward, Step};
 use crate::{DEADLINE_SECONDS, Undo};
 
-impl Undo<'_> {
+impl Undo<'_, OfSnapshot> {
     /// Goes on with a step, and says whether it is over.
     pub(crate) async fn go_on(&mut self, step: &Step, forward: Forward) -> Result<bool, Error> {
         if self.is_over(step) {
@@ -20,6 +21,7 @@ impl Undo<'_> {
         let over = match forward {
             Forward::Protect => self.protect_target().await?,
             Forward::CleanUp => self.clean_up().await?,
+            Forward::DeleteDeployment => true,
         };
         if over {
             self.end(step);
@@ -28,7 +30,7 @@ impl Undo<'_> {
     }
 
     async fn protect_target(&mut self) -> Result<bool, Error> {
-        let resource_id = self.planned.target.resource_id.as_deref().unwrap_or_default();
+        let resource_id = self.way.target.resource_id.as_deref().unwrap_or_default();
         let Some(target) = find_by_resource_id(self.client, resource_id).await? else {
             if self.waited_seconds() < self.response.target_rested_at_seconds + HIDDEN_SECONDS_MAX {
                 return Ok(false);
@@ -41,7 +43,7 @@ impl Undo<'_> {
         if !self.has_final_name(&target)? {
             return Ok(false);
         }
-        let wanted = self.planned.wanted().guarded(self.client).await?;
+        let wanted = self.way.wanted(self.planned).guarded(self.client).await?;
         let previous = self.response.protected.take();
         let protection = protect::look(self.client, &target, &wanted, previous, DEADLINE_SECONDS).await?;
         let over = protection.ready;
@@ -59,7 +61,7 @@ impl Undo<'_> {
                 "DB instance `{id}`, the encrypted target, is `{status}`: {remedy}"
             )));
         }
-        Ok(match self.planned.options.cutover {
+        Ok(match self.way.options.cutover {
             Cutover::None => true,
             Cutover::Rename => {
                 id == self.planned.instance_id.as_str()
@@ -71,7 +73,7 @@ impl Undo<'_> {
 
     async fn clean_up(&mut self) -> Result<bool, Error> {
         let previous = self.response.finished.take();
-        let finished = self.planned.finishing().look(self.client, previous, DEADLINE_SECONDS).await?;
+        let finished = self.way.finishing(self.planned).look(self.client, previous, DEADLINE_SECONDS).await?;
         let over = finished.ready;
         self.response.deleted.clone_from(&finished.deleted);
         self.response.kept.clone_from(&finished.kept);

@@ -1,7 +1,8 @@
 //! Takes back what a failed execution did, or finishes forward what it may not take back any more.
 //!
 //! AWS calls: DescribeDBInstances, DescribeDBSnapshots, ModifyDBInstance (identifier, security groups, deletion
-//! protection), RemoveTagsFromResource, DeleteDBInstance, DeleteDBSnapshot.
+//! protection), RemoveTagsFromResource, DeleteDBInstance, DeleteDBSnapshot; of a blue/green deployment
+//! DescribeBlueGreenDeployments and DeleteBlueGreenDeployment.
 //!
 //! It is one look of a loop, the same in every machine: it does what can be done now and answers `ready`, or how
 //! long to wait. [`STEPS`] is the order: before the commit point the undo goes through it from the end, past it
@@ -9,6 +10,7 @@
 //! and security groups are looked at before they are put back, and only what carries this execution's tag is
 //! deleted, never the source.
 
+mod blue_green;
 mod document;
 mod failure;
 mod forward;
@@ -23,13 +25,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use workflow::Error;
 use workflow::finish::Finished;
-use workflow::options::OnFailure;
+use workflow::members::Each;
+use workflow::options::{OnFailure, Way};
 use workflow::protect::{DENIED_SECONDS, Protection};
 use workflow::turn::{CONFIRM_SECONDS, LATE_CALL_SECONDS, STEADY_LOOKS};
 use workflow::wait::{self, Wait};
 
-use crate::document::{Document, Phase, Planned};
+use crate::document::{Document, OfSnapshot, OfWay, Phase, Planned};
 pub use crate::failure::{Caught, Failure};
+use crate::steps::steps;
 pub use crate::steps::{Compensation, STEPS, Step};
 
 /// What was done is taken back whatever it takes (a snapshot in `creating` cannot be deleted, a source that is
@@ -65,7 +69,11 @@ pub struct Response {
     pub source_seen_at_seconds: u64,
     pub target_rested_at_seconds: u64,
     pub protected: Option<Protection>,
+    /// Of the members of a deployment.
+    pub members_protected: Option<Each<Protection>>,
     pub finished: Option<Finished>,
+    /// The DbiResourceIds of what goes with a deployment.
+    pub greens: Vec<String>,
     /// Everything was gone at the last look already.
     pub gone_before: bool,
 
@@ -93,22 +101,12 @@ enum Progress {
 pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
     let document = Document::read(&request.state)?;
     let execution = document.recovered_execution().unwrap_or(&request.execution).to_owned();
-    let Some(planned) = &document.planned else { return Ok(failure::nothing_was_created(&document)) };
+    let Some((planned, of_way)) = &document.planned else { return Ok(failure::nothing_was_created(&document)) };
     let response = Response { ready: false, failure: None, ..document.undo.clone().unwrap_or_default() };
-    let mut undo = Undo { client, planned, phase: document.phase, response };
-    let outcome = undo.look().await;
-    let mut response = match outcome {
-        Ok(true) => Response { ready: true, ..undo.response },
-        Ok(false) => undo.wait()?,
-        // The tag by which we may do it can be too young to count.
-        Err(Error::AccessDenied(_)) if undo.response.wait.waited_seconds < DENIED_SECONDS => undo.wait()?,
-        Err(error) if error.is_passing() => return Err(error),
-        // What belongs to the source could not be put back: nothing is deleted, and a human is told what there is.
-        Err(error) => {
-            undo.response.stuck.get_or_insert(error.to_string());
-            undo.report().await?;
-            Response { ready: true, ..undo.response }
-        }
+    let phase = document.phase;
+    let mut response = match of_way {
+        OfWay::Snapshot(way) => Undo { client, planned, way: &**way, phase, response }.run().await?,
+        OfWay::BlueGreen(way) => Undo { client, planned, way: &**way, phase, response }.run().await?,
     };
     if response.ready {
         response.whole = response.stuck.is_none() && response.remaining.is_empty();
@@ -117,22 +115,52 @@ pub async fn handle(client: &Client, request: Request) -> Result<Response, Error
     Ok(response)
 }
 
-struct Undo<'a> {
+/// What the undo does for an execution that went this way.
+trait Looks {
+    /// Does what can be done now, and says whether everything is over.
+    async fn look(&mut self) -> Result<bool, Error>;
+    /// Says what this execution leaves, and deletes nothing.
+    async fn report(&mut self) -> Result<(), Error>;
+}
+
+struct Undo<'a, OfWay> {
     client: &'a Client,
     planned: &'a Planned,
+    way: &'a OfWay,
     phase: Phase,
     response: Response,
 }
 
-impl Undo<'_> {
-    /// Does what can be done now, and says whether everything is over.
+impl<'a, OfWay> Undo<'a, OfWay>
+where
+    Self: Looks,
+{
+    async fn run(self) -> Result<Response, Error> {
+        let mut undo = self;
+        match undo.look().await {
+            Ok(true) => Ok(Response { ready: true, ..undo.response }),
+            Ok(false) => undo.wait(),
+            // The tag by which we may do it can be too young to count.
+            Err(Error::AccessDenied(_)) if undo.response.wait.waited_seconds < DENIED_SECONDS => undo.wait(),
+            Err(error) if error.is_passing() => Err(error),
+            // What belongs to the source could not be put back: nothing is deleted, and a human is told what there is.
+            Err(error) => {
+                undo.response.stuck.get_or_insert(error.to_string());
+                undo.report().await?;
+                Ok(Response { ready: true, ..undo.response })
+            }
+        }
+    }
+}
+
+impl Looks for Undo<'_, OfSnapshot> {
     async fn look(&mut self) -> Result<bool, Error> {
         if self.phase == Phase::Committed {
             self.response.past_commit_point = true;
         }
         if !self.response.past_commit_point {
             if self.phase == Phase::Cutover {
-                for step in STEPS.iter().rev() {
+                for step in steps(Way::Snapshot).rev() {
                     if !self.take_back_of_source(step).await? {
                         return Ok(false);
                     }
@@ -142,7 +170,7 @@ impl Undo<'_> {
                 return self.take_back_what_was_made().await;
             }
         }
-        for step in STEPS {
+        for step in steps(Way::Snapshot) {
             if let Compensation::GoOn(forward) = step.compensation
                 && !self.go_on(step, forward).await?
             {
@@ -152,6 +180,12 @@ impl Undo<'_> {
         Ok(true)
     }
 
+    async fn report(&mut self) -> Result<(), Error> {
+        self.report_what_was_made().await
+    }
+}
+
+impl Undo<'_, OfSnapshot> {
     /// Names and security groups of the source, from the last step back to the first. Returns whether it is over.
     async fn take_back_of_source(&mut self, step: &Step) -> Result<bool, Error> {
         if self.response.past_commit_point || self.is_over(step) {
@@ -161,7 +195,7 @@ impl Undo<'_> {
             Compensation::AskTarget => self.ask_target().await?,
             Compensation::NameSource => self.name_source().await?,
             Compensation::OpenSource => self.open_source().await?,
-            Compensation::Delete(_) | Compensation::GoOn(_) => return Ok(true),
+            _ => return Ok(true),
         };
         match progress {
             Progress::Pending => self.response.steady_looks = 0,
@@ -183,7 +217,9 @@ impl Undo<'_> {
         }
         self.delete_what_was_made().await
     }
+}
 
+impl<OfWay> Undo<'_, OfWay> {
     fn is_over(&self, step: &Step) -> bool {
         self.response.over.iter().any(|state| state == step.state)
     }

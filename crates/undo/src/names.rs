@@ -12,6 +12,7 @@ use workflow::rename::{NAME_RELEASE_SECONDS, request};
 use workflow::status::{self, Class};
 use workflow::turn::HIDDEN_SECONDS_MAX;
 
+use crate::document::OfSnapshot;
 use crate::{Progress, Undo};
 
 /// What the target says about the commit point.
@@ -23,7 +24,7 @@ enum Target {
     AtRest,
 }
 
-impl Undo<'_> {
+impl Undo<'_, OfSnapshot> {
     /// The commit point has passed if the target has the name. If not, it is asked again once no abandoned call
     /// can be on its way any more, and at each further look.
     pub(crate) async fn ask_target(&mut self) -> Result<Progress, Error> {
@@ -53,7 +54,7 @@ impl Undo<'_> {
         if id == self.planned.instance_id.as_str() {
             return Ok(if is_at_home(&source) { Progress::Steady } else { Progress::Pending });
         }
-        if id != self.planned.unencrypted_instance_id.as_str() {
+        if id != self.way.unencrypted_instance_id.as_str() {
             self.note(format!("The source is called `{id}` now: somebody renamed it, and it is left so."));
             return Ok(Progress::Over);
         }
@@ -89,8 +90,8 @@ impl Undo<'_> {
     /// Gives the source the groups that the fence noted before it changed anything. What was never noted was never
     /// taken, and other groups than the fence's are not ours to change.
     pub(crate) async fn open_source(&mut self) -> Result<Progress, Error> {
-        let before = self.planned.fenced.as_ref().and_then(|fenced| fenced.security_groups_before.clone());
-        let (Some(fence), Some(before)) = (&self.planned.options.isolation_security_group_id, before) else {
+        let before = self.way.fenced.as_ref().and_then(|fenced| fenced.security_groups_before.clone());
+        let (Some(fence), Some(before)) = (&self.way.options.isolation_security_group_id, before) else {
             return Ok(Progress::Over);
         };
         let Some(source) = self.source().await? else { return Ok(self.unseen_source()) };
@@ -135,7 +136,7 @@ impl Undo<'_> {
     }
 
     async fn target(&self) -> Result<Target, Error> {
-        let Some(resource_id) = &self.planned.target.resource_id else { return Ok(Target::AtRest) };
+        let Some(resource_id) = &self.way.target.resource_id else { return Ok(Target::AtRest) };
         let Some(target) = find_by_resource_id(self.client, resource_id).await? else { return Ok(Target::Moving) };
         let name = self.planned.instance_id.as_str();
         if [target.db_instance_identifier(), pending_identifier(&target)].contains(&Some(name)) {

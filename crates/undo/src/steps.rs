@@ -1,8 +1,11 @@
 //! The steps that change something in AWS, each beside what the undo does about it.
 
+use workflow::options::Way;
+
 /// One row of the table.
 #[derive(Debug)]
 pub struct Step {
+    pub way: Way,
     /// The state of the machine.
     pub state: &'static str,
     pub compensation: Compensation,
@@ -19,6 +22,8 @@ pub enum Compensation {
     NameSource,
     /// Asks the target whether the commit point has passed: it has the name, or is about to.
     AskTarget,
+    /// Asks whether RDS has switched over, once no switchover is in progress any more: the name leads to green.
+    AskName,
     /// Past the commit point nothing is taken back: it is done again until it is done.
     GoOn(Forward),
 }
@@ -28,23 +33,45 @@ pub enum Made {
     UnencryptedSnapshot,
     EncryptedSnapshot,
     Target,
+    /// With its green side.
+    Deployment,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Forward {
     Protect,
     CleanUp,
+    /// Without any instance.
+    DeleteDeployment,
 }
 
-/// The way by snapshot, in the order of its machine.
+/// Each way in the order of its machine.
 pub const STEPS: &[Step] = &[
-    Step { state: "CreateSnapshot", compensation: Compensation::Delete(Made::UnencryptedSnapshot) },
-    Step { state: "CopyEncrypted", compensation: Compensation::Delete(Made::EncryptedSnapshot) },
+    snapshot("CreateSnapshot", Compensation::Delete(Made::UnencryptedSnapshot)),
+    snapshot("CopyEncrypted", Compensation::Delete(Made::EncryptedSnapshot)),
     // With it goes what ApplySettings set.
-    Step { state: "RestoreInstance", compensation: Compensation::Delete(Made::Target) },
-    Step { state: "FenceSource", compensation: Compensation::OpenSource },
-    Step { state: "RenameSource", compensation: Compensation::NameSource },
-    Step { state: "RenameTarget", compensation: Compensation::AskTarget },
-    Step { state: "ProtectTarget", compensation: Compensation::GoOn(Forward::Protect) },
-    Step { state: "CleanUp", compensation: Compensation::GoOn(Forward::CleanUp) },
+    snapshot("RestoreInstance", Compensation::Delete(Made::Target)),
+    snapshot("FenceSource", Compensation::OpenSource),
+    snapshot("RenameSource", Compensation::NameSource),
+    snapshot("RenameTarget", Compensation::AskTarget),
+    snapshot("ProtectTarget", Compensation::GoOn(Forward::Protect)),
+    snapshot("CleanUp", Compensation::GoOn(Forward::CleanUp)),
+    // With it goes what ApplySettings set.
+    blue_green("CreateDeployment", Compensation::Delete(Made::Deployment)),
+    blue_green("SwitchOver", Compensation::AskName),
+    blue_green("ProtectTarget", Compensation::GoOn(Forward::Protect)),
+    blue_green("DeleteDeployment", Compensation::GoOn(Forward::DeleteDeployment)),
 ];
+
+const fn snapshot(state: &'static str, compensation: Compensation) -> Step {
+    Step { way: Way::Snapshot, state, compensation }
+}
+
+const fn blue_green(state: &'static str, compensation: Compensation) -> Step {
+    Step { way: Way::BlueGreen, state, compensation }
+}
+
+/// Those of one way.
+pub(crate) fn steps(way: Way) -> impl DoubleEndedIterator<Item = &'static Step> {
+    STEPS.iter().filter(move |step| step.way == way)
+}

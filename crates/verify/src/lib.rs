@@ -4,17 +4,23 @@
 //! It is one look of a loop: what passes by itself is waited for, and named at the deadline. A difference that
 //! nothing on its way can mend ends the run at once.
 //!
-//! AWS calls: DescribeDBInstances.
+//! After a switchover it proves that the names lead to what was proven before.
+//!
+//! AWS calls: DescribeDBInstances; after a switchover DescribeBlueGreenDeployments.
 //!
 //! Repeating it is safe: it only reads.
+
+mod switchover;
 
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
+use workflow::deployment::{Member, Target};
 use workflow::describe::has_pending_modifications;
 use workflow::encryption::EncryptionClass;
 use workflow::ids::InstanceId;
+use workflow::members::{Each, Pass, each};
 use workflow::options::Cutover;
 use workflow::settings::{BACKUPS, Difference, Field, Force, SECURITY_GROUPS, Settings, TABLE, Travels};
 use workflow::status::{self, Class};
@@ -22,8 +28,23 @@ use workflow::wait::{self, Wait};
 use workflow::wanted::{Seen, Sight, Wanted};
 
 #[derive(Debug, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Instance(One),
+    /// Every counterpart of a deployment, one after the other.
+    Members {
+        /// The source first.
+        members: Vec<Member>,
+        targets: Vec<Target>,
+        previous: Option<Proofs>,
+        max_wait_seconds: u64,
+    },
+    Switchover(switchover::Request),
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct One {
     pub target_instance_id: InstanceId,
     pub target_resource_id: Option<String>,
     pub kms_key_arn: String,
@@ -66,9 +87,62 @@ pub struct Proof {
     pub summary: String,
 }
 
-pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
-    let Request { target_instance_id: id, target_resource_id, kms_key_arn, wanted, previous, max_wait_seconds } =
-        request;
+/// The loop over the counterparts.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Proofs {
+    #[serde(flatten)]
+    pub each: Each<Response>,
+    /// Of each that is proven, for the mail that asks for an approval.
+    pub summary: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    One(Box<Response>),
+    Each(Proofs),
+    Switchover(switchover::Response),
+}
+
+pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> {
+    Ok(match request {
+        Request::Instance(request) => Answer::One(Box::new(prove(client, request).await?)),
+        Request::Members { members, targets, previous, max_wait_seconds } => {
+            let pass = async |number: usize, previous| {
+                let (member, target): (&Member, &Target) = (&members[number], &targets[number]);
+                let request = One {
+                    target_instance_id: target.instance_id.clone(),
+                    target_resource_id: Some(target.resource_id.clone()),
+                    kms_key_arn: member.kms_key_arn.clone(),
+                    wanted: member.wanted_beside(target),
+                    previous,
+                    max_wait_seconds,
+                };
+                prove(client, request).await
+            };
+            let previous = previous.map(|previous| previous.each);
+            let each = each(members.len().min(targets.len()), previous, pass).await?;
+            let proofs = targets.iter().zip(each.members.iter().filter_map(|member| member.proof.as_ref()));
+            let lines = proofs.map(|(target, proof)| format!("{}: {}", target.instance_id, proof.summary));
+            let summary = lines.collect::<Vec<_>>().join("\n");
+            Answer::Each(Proofs { each, summary })
+        }
+        Request::Switchover(request) => Answer::Switchover(switchover::look(client, request).await?),
+    })
+}
+
+impl Pass for Response {
+    fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    fn wait(&self) -> &Wait {
+        &self.wait
+    }
+}
+
+async fn prove(client: &Client, request: One) -> Result<Response, Error> {
+    let One { target_instance_id: id, target_resource_id, kms_key_arn, wanted, previous, max_wait_seconds } = request;
     // A proof that there is already is not this one's: the target has changed since.
     let mut response = previous.filter(|previous| !previous.ready).unwrap_or_default();
     let waited_seconds = response.wait.waited_seconds;
@@ -262,8 +336,8 @@ mod tests {
         Wanted::of(&named(source.tag_list(team("a"))), Cutover::None)
     }
 
-    fn request() -> Request {
-        Request {
+    fn request() -> One {
+        One {
             target_instance_id: InstanceId::parse("orders-encrypted").expect("legal"),
             target_resource_id: Some("db-TARGET".into()),
             kms_key_arn: KEY.into(),
@@ -274,14 +348,14 @@ mod tests {
     }
 
     /// Beside a source that is as good as gone, so as the plan saw it.
-    async fn verify(target: DbInstanceBuilder, request: Request) -> Result<Proof, Error> {
+    async fn verify(target: DbInstanceBuilder, request: One) -> Result<Proof, Error> {
         verify_beside(None, target, request).await
     }
 
     async fn verify_beside(
         source: Option<DbInstance>,
         target: DbInstanceBuilder,
-        request: Request,
+        request: One,
     ) -> Result<Proof, Error> {
         let response = look_beside(source, target, request).await?;
         assert!(response.ready, "it waits: {response:?}");
@@ -289,7 +363,7 @@ mod tests {
     }
 
     /// What a target is found to lack for now.
-    async fn pending(target: DbInstanceBuilder, request: Request) -> Vec<String> {
+    async fn pending(target: DbInstanceBuilder, request: One) -> Vec<String> {
         let response = look_beside(None, target, request).await.expect("a look");
         assert!(!response.ready && response.proof.is_none() && response.wait.wait_seconds > 0, "{response:?}");
         response.pending
@@ -298,14 +372,14 @@ mod tests {
     async fn look_beside(
         source: Option<DbInstance>,
         target: DbInstanceBuilder,
-        request: Request,
+        request: One,
     ) -> Result<Response, Error> {
         let target = target.build();
         let describe = mock!(Client::describe_db_instances)
             .match_requests(|input| input.db_instance_identifier() == Some("orders-encrypted"))
             .then_output(move || DescribeDbInstancesOutput::builder().db_instances(target.clone()).build());
         let source = source_is(source);
-        handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &source]), request).await
+        prove(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &source]), request).await
     }
 
     fn source_is(source: Option<DbInstance>) -> Rule {
@@ -316,7 +390,7 @@ mod tests {
     }
 
     /// Everything that a target is found to lack.
-    async fn problems(target: DbInstanceBuilder, request: Request) -> String {
+    async fn problems(target: DbInstanceBuilder, request: One) -> String {
         let error = verify(target, request).await.expect_err("a target that is not proven");
         assert_eq!(error.name(), "NotProven");
         let text = error.to_string();
@@ -386,7 +460,7 @@ mod tests {
         let with_group = |status: &str| {
             let group = parameter_group(status);
             let wanted = wanted(source().db_parameter_groups(group.clone()));
-            (target().db_parameter_groups(group), Request { wanted, ..request() })
+            (target().db_parameter_groups(group), One { wanted, ..request() })
         };
         let (target, request) = with_group("pending-reboot");
         let said = problems(target, request).await;
@@ -408,7 +482,7 @@ mod tests {
             .option_group_memberships(option_group("in-sync"))
             .associated_roles(role("ACTIVE"))
             .vpc_security_groups(group("active"));
-        let request = || Request { wanted: wanted(source.clone()), ..request() };
+        let request = || One { wanted: wanted(source.clone()), ..request() };
         let target = |options: &str, assumed: &str, security: &str| {
             let target = target().option_group_memberships(option_group(options)).associated_roles(role(assumed));
             target.vpc_security_groups(group(security))
@@ -445,7 +519,7 @@ mod tests {
         ] {
             assert_eq!(pending(target.clone(), request()).await, waits_for);
             let late = Response { wait: Wait { waited_seconds: 3_600, ..Wait::default() }, ..Response::default() };
-            let said = problems(target, Request { previous: Some(late), ..request() }).await;
+            let said = problems(target, One { previous: Some(late), ..request() }).await;
             assert_eq!(said, format!("{}; and so it stayed for 3600 s (max_wait_minutes)", waits_for.join("; ")));
         }
         let unencrypted =
@@ -458,7 +532,7 @@ mod tests {
     async fn what_clients_can_live_with_does_not_stand_in_the_way() {
         for status in ["available", "storage-optimization", "storage-initialization"] {
             for cutover in [Cutover::None, Cutover::Rename] {
-                let request = Request { wanted: Wanted { cutover, ..request().wanted }, ..request() };
+                let request = One { wanted: Wanted { cutover, ..request().wanted }, ..request() };
                 assert!(verify(target().db_instance_status(status), request).await.is_ok(), "{status}");
             }
         }
@@ -467,7 +541,7 @@ mod tests {
         // A rename asks for more.
         let wanted = Wanted { cutover: Cutover::Rename, ..request().wanted };
         assert_eq!(
-            pending(backing_up(), Request { wanted, ..request() }).await,
+            pending(backing_up(), One { wanted, ..request() }).await,
             ["its status is `backing-up`, not `available`"]
         );
     }
@@ -476,11 +550,11 @@ mod tests {
     async fn one_empty_answer_is_no_reason_to_throw_the_target_away() {
         let nothing = mock!(Client::describe_db_instances).then_output(|| DescribeDbInstancesOutput::builder().build());
         let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&nothing]);
-        let response = handle(&client, request()).await.expect("a look");
+        let response = prove(&client, request()).await.expect("a look");
         assert_eq!(response.pending, ["RDS leaves it or the source out of its answer"]);
         assert!(!response.ready && response.wait.wait_seconds > 0, "{response:?}");
         let late = Response { wait: Wait { waited_seconds: 300, ..Wait::default() }, ..response };
-        let error = handle(&client, Request { previous: Some(late), ..request() }).await.expect_err("gone");
+        let error = prove(&client, One { previous: Some(late), ..request() }).await.expect_err("gone");
         assert_eq!(error.name(), "InstanceNotFound");
     }
 
@@ -491,15 +565,13 @@ mod tests {
         let state = serde_json::to_value(&first).expect("a state");
         assert_eq!(state.get("encryption"), None, "{state}");
         let previous = serde_json::from_value(state).expect("a look");
-        let second =
-            look_beside(None, busy(), Request { previous: Some(previous), ..request() }).await.expect("a look");
+        let second = look_beside(None, busy(), One { previous: Some(previous), ..request() }).await.expect("a look");
         assert!(second.wait.waited_seconds > first.wait.waited_seconds, "{second:?}");
-        let proven =
-            look_beside(None, target(), Request { previous: Some(second), ..request() }).await.expect("proven");
+        let proven = look_beside(None, target(), One { previous: Some(second), ..request() }).await.expect("proven");
         let state = serde_json::to_value(&proven).expect("a state");
         assert_eq!((&state["ready"], &state["endpoint"]), (&true.into(), &"orders-encrypted.example".into()));
         let previous = serde_json::from_value(state).expect("a proof");
-        let again = look_beside(None, busy(), Request { previous: Some(previous), ..request() }).await.expect("a look");
+        let again = look_beside(None, busy(), One { previous: Some(previous), ..request() }).await.expect("a look");
         assert!(!again.ready && again.proof.is_none(), "{again:?}");
         assert_eq!(again.wait.waited_seconds, again.wait.wait_seconds);
     }
@@ -510,7 +582,7 @@ mod tests {
         let source = named(source().vpc_security_groups(group("sg-1")));
         let quarantined = |group: Option<&str>| {
             let wanted = Wanted::of(&source, Cutover::None);
-            Request { wanted: Wanted { quarantine_security_group_id: group.map(str::to_owned), ..wanted }, ..request() }
+            One { wanted: Wanted { quarantine_security_group_id: group.map(str::to_owned), ..wanted }, ..request() }
         };
         let target = |id| target().vpc_security_groups(group(id));
         let proof = verify(target("sg-q"), quarantined(Some("sg-q"))).await.expect("proven");
@@ -532,7 +604,7 @@ mod tests {
     #[tokio::test]
     async fn storage_that_grew_is_told_and_not_claimed_to_be_equal() {
         let wanted = wanted(source().allocated_storage(100));
-        let proof = verify(target().allocated_storage(120), Request { wanted, ..request() }).await.expect("proven");
+        let proof = verify(target().allocated_storage(120), One { wanted, ..request() }).await.expect("proven");
         assert_eq!(proof.tolerated, ["AllocatedStorage: 100 at the source, 120 at the target"]);
         assert!(!proof.compared.iter().any(|name| name == "AllocatedStorage"), "{proof:?}");
         assert!(proof.summary.contains("Not equal, and need not be: AllocatedStorage: 100 at the"), "{proof:?}");
@@ -548,7 +620,7 @@ mod tests {
     #[tokio::test]
     async fn the_source_does_not_prove_itself() {
         let source = target().dbi_resource_id("db-SOURCE");
-        let request = Request { target_resource_id: None, ..request() };
+        let request = One { target_resource_id: None, ..request() };
         assert_eq!(problems(source, request).await, "the target is the source itself");
     }
 
@@ -582,7 +654,7 @@ mod tests {
     async fn backups_that_wait_for_the_cutover_are_not_claimed_to_be_equal() {
         let source = named(source().backup_retention_period(7));
         let proven = async |cutover, days| {
-            let request = Request { wanted: Wanted::of(&source, cutover), ..request() };
+            let request = One { wanted: Wanted::of(&source, cutover), ..request() };
             let proof = verify(target().backup_retention_period(days), request).await.expect("proven");
             let has = |list: &[String]| list.iter().any(|name| name == BACKUPS);
             (has(&proof.compared), has(&proof.differs_on_purpose))
@@ -620,7 +692,7 @@ mod tests {
             let describe = mock!(Client::describe_db_instances)
                 .then_error(move || DescribeDBInstancesError::generic(ErrorMetadata::builder().code(code).build()));
             let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]);
-            assert_eq!(handle(&client, request()).await.expect_err(code).name(), name);
+            assert_eq!(prove(&client, request()).await.expect_err(code).name(), name);
         }
     }
 
@@ -634,7 +706,7 @@ mod tests {
             .build();
         let source = source_is(None);
         let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&source, &describe]);
-        assert!(handle(&client, request()).await.is_ok());
+        assert!(prove(&client, request()).await.is_ok());
         assert_eq!(describe.num_calls(), 3);
     }
 }

@@ -24,6 +24,9 @@ pub enum Error {
     ReadReplica(String),
     #[error("{0}")]
     BlueGreenDeployment(String),
+    /// The instance cannot be encrypted by a blue/green deployment.
+    #[error("{0}")]
+    BlueGreenNotSupported(String),
     #[error("{0}")]
     EncryptionNotSupported(String),
     #[error("{0}")]
@@ -59,6 +62,16 @@ pub enum Error {
     InstanceFailed(String),
     #[error("{0}")]
     SnapshotFailed(String),
+    #[error("{0}")]
+    DeploymentNotFound(String),
+    #[error("{0}")]
+    DeploymentFailed(String),
+    /// RDS took a switchover back, or left a member of the deployment out of it.
+    #[error("{0}")]
+    SwitchoverFailed(String),
+    /// A deployment holds the log of the source back, and that is running out of storage.
+    #[error("{0}")]
+    SourceStorageLow(String),
     /// A polling loop reached its deadline (`max_wait_minutes`).
     #[error("{0}")]
     WaitTimedOut(String),
@@ -85,6 +98,8 @@ pub enum Error {
     InvalidInstanceState(#[source] CallFailure),
     #[error("{0}")]
     InvalidSnapshotState(#[source] CallFailure),
+    #[error("{0}")]
+    InvalidDeploymentState(#[source] CallFailure),
     #[error("{0}")]
     AccessDenied(#[source] CallFailure),
     #[error("{0}")]
@@ -132,6 +147,9 @@ impl Error {
             "DBSnapshotNotFound" | "DBSnapshotNotFoundFault" => Self::SnapshotNotFound(failure.to_string()),
             "InvalidDBInstanceState" | "InvalidDBInstanceStateFault" => Self::InvalidInstanceState(failure),
             "InvalidDBSnapshotState" | "InvalidDBSnapshotStateFault" => Self::InvalidSnapshotState(failure),
+            "BlueGreenDeploymentNotFoundFault" => Self::DeploymentNotFound(failure.to_string()),
+            "InvalidBlueGreenDeploymentStateFault" => Self::InvalidDeploymentState(failure),
+            "SourceDatabaseNotSupportedFault" => Self::BlueGreenNotSupported(failure.to_string()),
             "KMSKeyNotAccessibleFault" => Self::KeyNotUsable(failure.to_string()),
             "InsufficientDBInstanceCapacity" | "InsufficientDBInstanceCapacityFault" => {
                 Self::CapacityUnavailable(failure)

@@ -2,7 +2,8 @@
 //!
 //! Source of the rules: the parameter `DBInstanceIdentifier` of CreateDBInstance (1 to 63 letters,
 //! digits or hyphens, a letter first, no trailing and no double hyphen; stored in lower case) and
-//! `DBSnapshotIdentifier` of CreateDBSnapshot (the same, up to 255).
+//! `DBSnapshotIdentifier` of CreateDBSnapshot (the same, up to 255) and `BlueGreenDeploymentName` of
+//! CreateBlueGreenDeployment (the same, up to 60).
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 const INSTANCE_ID_MAX_LENGTH: usize = 63;
 const SNAPSHOT_ID_MAX_LENGTH: usize = 255;
+const DEPLOYMENT_NAME_MAX_LENGTH: usize = 60;
 
 macro_rules! identifier {
     ($name:ident, $max_length:expr, $what:literal) => {
@@ -54,6 +56,22 @@ macro_rules! identifier {
 
 identifier!(InstanceId, INSTANCE_ID_MAX_LENGTH, "DB instance");
 identifier!(SnapshotId, SNAPSHOT_ID_MAX_LENGTH, "DB snapshot");
+identifier!(DeploymentName, DEPLOYMENT_NAME_MAX_LENGTH, "blue/green deployment");
+
+impl InstanceId {
+    /// The name in the ARN of a DB instance.
+    pub fn of_arn(arn: &str) -> Option<Self> {
+        let (_, id) = arn.rsplit_once(":db:")?;
+        Self::parse(id).ok()
+    }
+}
+
+impl DeploymentName {
+    /// Of the deployment that encrypts this source.
+    pub fn derive(source: &InstanceId) -> Self {
+        Self(with_suffix(source, "-encrypted", DEPLOYMENT_NAME_MAX_LENGTH))
+    }
+}
 
 fn check(text: &str, max_length: usize, what: &str) -> Result<(), String> {
     let shown: String = text.chars().take(80).collect();
@@ -141,16 +159,20 @@ impl Names {
     }
 }
 
+fn instance_with_suffix(id: &InstanceId, suffix: &str) -> InstanceId {
+    InstanceId(with_suffix(id, suffix, INSTANCE_ID_MAX_LENGTH))
+}
+
 /// Appends `suffix`; an identifier that would get too long is cut, and a hash of the whole one keeps
 /// two long identifiers with a common beginning apart.
-fn instance_with_suffix(id: &InstanceId, suffix: &str) -> InstanceId {
+fn with_suffix(id: &InstanceId, suffix: &str, max_length: usize) -> String {
     let id = id.as_str();
-    if id.len() + suffix.len() <= INSTANCE_ID_MAX_LENGTH {
-        return InstanceId(format!("{id}{suffix}"));
+    if id.len() + suffix.len() <= max_length {
+        return format!("{id}{suffix}");
     }
     let hash: String = Sha256::digest(id).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let kept = &id[..INSTANCE_ID_MAX_LENGTH - suffix.len() - hash.len() - 1];
-    InstanceId(format!("{}-{hash}{suffix}", kept.trim_end_matches('-')))
+    let kept = &id[..max_length - suffix.len() - hash.len() - 1];
+    format!("{}-{hash}{suffix}", kept.trim_end_matches('-'))
 }
 
 #[cfg(test)]
@@ -210,8 +232,10 @@ mod tests {
             prop_assert_ne!(&names.unencrypted_instance_id, &id);
             prop_assert_ne!(&names.unencrypted_instance_id, &names.encrypted_instance_id);
             prop_assert_eq!(&names, &Names::derive(&id, None));
+            prop_assert!(DeploymentName::parse(DeploymentName::derive(&id).as_str()).is_ok());
             if id != other {
                 prop_assert_ne!(names.encrypted_instance_id, Names::derive(&other, None).encrypted_instance_id);
+                prop_assert_ne!(DeploymentName::derive(&id), DeploymentName::derive(&other));
             }
         }
 

@@ -5,6 +5,7 @@
 
 pub mod adopt;
 pub mod commit;
+pub mod deployment;
 pub mod describe;
 pub mod encryption;
 pub mod error;
@@ -12,6 +13,8 @@ pub mod fence;
 pub mod finish;
 pub mod ids;
 pub mod look;
+pub mod members;
+pub mod metrics;
 pub mod options;
 pub mod owner;
 pub mod protect;

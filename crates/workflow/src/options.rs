@@ -26,6 +26,19 @@ pub struct Options {
     /// A human decides between the proof and the cutover.
     pub approval: bool,
     pub approval_timeout_seconds: u64,
+    /// What RDS is given for a switchover before it takes it back.
+    pub switchover_timeout_seconds: u64,
+}
+
+/// How an execution encrypts: each way has a state machine of its own.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// `encrypt-instance`
+    #[default]
+    Snapshot,
+    /// `encrypt-blue-green`
+    BlueGreen,
 }
 
 /// Whether the target takes the source's name.

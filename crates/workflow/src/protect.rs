@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::commit;
 use crate::describe::{can_be_modified, has_pending_modifications};
 use crate::error::Error;
+use crate::members::Pass;
 use crate::settings::{Changes, Settings};
 use crate::status::{self, Class};
 use crate::turn::{CONFIRM_SECONDS, STEADY_LOOKS};
@@ -82,6 +83,16 @@ pub async fn look(
         ))
     })?;
     Ok(look)
+}
+
+impl Pass for Protection {
+    fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    fn wait(&self) -> &Wait {
+        &self.wait
+    }
 }
 
 impl Protection {

@@ -4,15 +4,14 @@
 
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::primitives::DateTime;
-use aws_sdk_cloudwatch::primitives::DateTimeFormat::DateTimeWithOffset;
-use aws_sdk_cloudwatch::types::{Datapoint, Dimension, Statistic};
+use aws_sdk_cloudwatch::types::Statistic;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, invalid};
+use crate::error::Error;
 use crate::ids::InstanceId;
+use crate::metrics::{MINUTE_SECONDS, by_minute, minute};
 use crate::wait::{self, Wait};
 
-const MINUTE_SECONDS: i64 = 60;
 /// Looked at before the time from which the writes must have stopped.
 const LEAD_MINUTES: i64 = 3;
 /// Of these minutes up to the last one each must be there: whoever connects shortly before a rename would
@@ -41,7 +40,7 @@ pub struct Writes {
 /// Looks at every minute from shortly before `from` up to `until` (RFC 3339).
 ///
 /// A call that is refused for the moment is a look that saw nothing: the time until the next one counts.
-/// /// A minute without a datapoint is waited for, since the metric comes late, unless it stands alone between two
+/// A minute without a datapoint is waited for, since the metric comes late, unless it stands alone between two
 /// without a connection: RDS misses one now and then, and nobody writes a minute long without being seen at
 /// either end of it.
 pub async fn look(
@@ -59,7 +58,7 @@ pub async fn look(
     let mut start = first;
     while start <= last {
         let end = (start + DATAPOINTS_MAX).min(last + 1);
-        match connections(client, instance_id, start, end).await {
+        match by_minute(client, instance_id.as_str(), "DatabaseConnections", Statistic::Maximum, start, end).await {
             Ok(points) => seen.extend(points),
             Err(error) if error.is_passing() => {
                 let wait = wait::next(Some(&previous.wait), None, REFUSED_CALL_SECONDS).map_err(|_| error)?;
@@ -91,29 +90,6 @@ pub async fn look(
         ))
     })?;
     Ok(Writes { ready: false, wait, until: Some(until), ..previous })
-}
-
-/// The minutes (since the epoch) of `start..end` that have a datapoint, with their maximum.
-async fn connections(client: &Client, id: &InstanceId, start: i64, end: i64) -> Result<Vec<(i64, f64)>, Error> {
-    let call = client
-        .get_metric_statistics()
-        .namespace("AWS/RDS")
-        .metric_name("DatabaseConnections")
-        .dimensions(Dimension::builder().name("DBInstanceIdentifier").value(id.as_str()).build())
-        .start_time(DateTime::from_secs(start * MINUTE_SECONDS))
-        .end_time(DateTime::from_secs(end * MINUTE_SECONDS))
-        .period(MINUTE_SECONDS as i32)
-        .statistics(Statistic::Maximum);
-    let output = call.send().await;
-    let output =
-        output.map_err(|error| Error::from_call(format!("read the connections of DB instance `{id}`"), error))?;
-    let point = |point: &Datapoint| Some((point.timestamp()?.secs() / MINUTE_SECONDS, point.maximum()?));
-    Ok(output.datapoints().iter().filter_map(point).collect())
-}
-
-fn minute(field: &str, time: &str) -> Result<i64, Error> {
-    let parsed = DateTime::from_str(time, DateTimeWithOffset);
-    parsed.map(|time| time.secs() / MINUTE_SECONDS).map_err(|error| invalid(field, error.to_string()))
 }
 
 fn shown(minute: i64) -> String {

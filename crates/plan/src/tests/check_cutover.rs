@@ -2,7 +2,7 @@ use super::*;
 
 /// What the plan left for the cutover.
 fn planned_state(options: Value) -> Value {
-    let options = Input::parse(&cutover(options)).expect("legal").options;
+    let options = Input::parse(&cutover(options), Way::Snapshot).expect("legal").options;
     json!({
         "instance_id": "orders",
         "unencrypted_instance_id": "orders-unencrypted",

@@ -320,7 +320,14 @@ async fn plan_in(context: &Context, input: Value) -> Result<State, Error> {
 
 /// A look after the one that left this state.
 async fn plan_again_in(context: &Context, input: Value, state: Value) -> Result<State, Error> {
-    let request = json!({"task": "plan", "input": input, "execution": EXECUTION, "started_at": STARTED_AT, "default_kms_key_id": DEFAULT_KEY, "state": state});
+    plan_by("snapshot", context, input, state).await
+}
+
+async fn plan_by(way: &str, context: &Context, input: Value, state: Value) -> Result<State, Error> {
+    let request = json!({
+        "task": "plan", "way": way, "input": input, "execution": EXECUTION, "started_at": STARTED_AT,
+        "default_kms_key_id": DEFAULT_KEY, "state": state,
+    });
     match handle(context, workflow::serve::decode(request).expect("a request")).await? {
         Response::Plan(state) => Ok(*state),
         Response::CheckCutover { .. } => panic!("no plan"),
@@ -476,5 +483,14 @@ impl HttpConnector for Ec2Answers {
             Self::Nothing => return HttpConnectorFuture::new(std::future::pending()),
         };
         HttpConnectorFuture::ready(Ok(HttpResponse::new(StatusCode::try_from(status).expect("a status"), body.into())))
+    }
+}
+
+impl State {
+    fn of_snapshot(self) -> OfSnapshot {
+        match self.of_way {
+            OfWay::Snapshot(of_snapshot) => *of_snapshot,
+            OfWay::BlueGreen(other) => panic!("{other:?}"),
+        }
     }
 }

@@ -87,7 +87,7 @@ async fn another_target_has_names_of_its_own() {
     let taken = DbInstance::builder().db_instance_identifier("orders-encrypted").build();
     account.instances.push(taken);
     let input = json!({"instance_id": "orders", "target_instance_id": "rehearsal"});
-    let names = account.plan(input).await.expect("stands beside the other").names;
+    let names = account.plan(input).await.expect("stands beside the other").of_snapshot().names;
     assert_eq!(names.encrypted_instance_id.as_str(), "rehearsal");
     assert_eq!(names.no_encrypted_snapshot_id.as_str(), "rehearsal-no-encrypted");
 }

@@ -93,7 +93,7 @@ async fn an_instance_can_be_named_by_its_arn_or_its_resource_id() {
     for instance_id in [SOURCE_ARN, RESOURCE_ID] {
         let response = account(source()).plan(json!({"instance_id": instance_id})).await.expect("found");
         assert_eq!(response.instance_id.as_str(), "orders", "{instance_id}");
-        assert_eq!(response.names.encrypted_instance_id.as_str(), "orders-encrypted");
+        assert_eq!(response.of_snapshot().names.encrypted_instance_id.as_str(), "orders-encrypted");
     }
 }
 

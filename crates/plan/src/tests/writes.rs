@@ -17,7 +17,10 @@ async fn writes_that_are_said_to_have_stopped_are_checked_for_the_time_before_th
     let plan = look(|minute| (START_MINUTE - 3..=START_MINUTE).contains(&minute).then_some(0.0), json!({})).await;
     let plan = plan.expect("planned");
     assert!(plan.source.ready);
-    assert_eq!(plan.writes_before.map(|writes| (writes.ready, writes.minutes_without_connections)), Some((true, 4)));
+    assert_eq!(
+        plan.of_snapshot().writes_before.map(|writes| (writes.ready, writes.minutes_without_connections)),
+        Some((true, 4))
+    );
 
     let error = look(|minute| Some(if minute == START_MINUTE { 2.0 } else { 0.0 }), json!({})).await;
     let error = error.expect_err("somebody is connected");
@@ -52,7 +55,7 @@ async fn a_busy_source_is_waited_for_even_if_nobody_is_connected() {
     let context = account(source().db_instance_status("backing-up")).context();
     let busy = plan_in(&context, stopped()).await.expect("waits");
     assert!(!busy.source.ready);
-    assert_eq!(busy.writes_before.map(|writes| writes.ready), Some(true));
+    assert_eq!(busy.of_snapshot().writes_before.map(|writes| writes.ready), Some(true));
 }
 
 #[tokio::test]
@@ -64,6 +67,6 @@ async fn nobody_has_stopped_anything_for_a_plan_alone_or_where_writes_may_be_los
         orders(),
     ] {
         let plan = plan_in(&context(), input).await.expect("planned");
-        assert!(plan.source.ready && plan.writes_before.is_none());
+        assert!(plan.source.ready && plan.of_snapshot().writes_before.is_none());
     }
 }

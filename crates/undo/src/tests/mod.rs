@@ -1,5 +1,6 @@
 //! The undo against an RDS that accepts calls without carrying them out: what becomes of them is each test's to say.
 
+mod blue_green;
 mod failure;
 mod forward;
 mod made;
@@ -8,8 +9,13 @@ mod source;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_sdk_rds::error::ErrorMetadata;
+use aws_sdk_rds::operation::add_tags_to_resource::{AddTagsToResourceError, AddTagsToResourceOutput};
+use aws_sdk_rds::operation::delete_blue_green_deployment::{
+    DeleteBlueGreenDeploymentError, DeleteBlueGreenDeploymentOutput,
+};
 use aws_sdk_rds::operation::delete_db_instance::{DeleteDBInstanceError, DeleteDbInstanceOutput};
 use aws_sdk_rds::operation::delete_db_snapshot::{DeleteDBSnapshotError, DeleteDbSnapshotOutput};
+use aws_sdk_rds::operation::describe_blue_green_deployments::DescribeBlueGreenDeploymentsOutput;
 use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
 use aws_sdk_rds::operation::describe_db_snapshots::{DescribeDBSnapshotsError, DescribeDbSnapshotsOutput};
 use aws_sdk_rds::operation::modify_db_instance::{
@@ -17,7 +23,7 @@ use aws_sdk_rds::operation::modify_db_instance::{
 };
 use aws_sdk_rds::operation::remove_tags_from_resource::{RemoveTagsFromResourceError, RemoveTagsFromResourceOutput};
 use aws_sdk_rds::types::error::{DbInstanceAlreadyExistsFault, DbInstanceNotFoundFault};
-use aws_sdk_rds::types::{DbInstance, DbSnapshot, Endpoint, VpcSecurityGroupMembership};
+use aws_sdk_rds::types::{BlueGreenDeployment, DbInstance, DbSnapshot, Endpoint, VpcSecurityGroupMembership};
 use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
 use serde_json::json;
 use workflow::owner::Owner;
@@ -37,6 +43,7 @@ struct Rds(Arc<Mutex<World>>);
 struct World {
     instances: Vec<DbInstance>,
     snapshots: Vec<DbSnapshot>,
+    deployments: Vec<BlueGreenDeployment>,
     /// The calls that change something.
     calls: Vec<String>,
     /// Calls that begin like this are answered by an error code.
@@ -134,6 +141,7 @@ impl Rds {
         let mut world = self.lock();
         world.instances.retain(|instance| instance.db_instance_status() != Some("deleting"));
         world.snapshots.retain(|snapshot| snapshot.status() != Some("deleting"));
+        world.deployments.retain(|deployment| deployment.status() != Some("DELETING"));
     }
 
     fn client(&self) -> Client {
@@ -211,7 +219,51 @@ impl Rds {
             }
             MockResponse::Output(DeleteDbSnapshotOutput::builder().build())
         });
-        let rules = [&describe_instances, &describe_snapshots, &modify, &untag, &delete_instance, &delete_snapshot];
+        let rds = self.clone();
+        let describe_deployments = mock!(Client::describe_blue_green_deployments).then_compute_output(move |_| {
+            let deployments = rds.lock().deployments.clone();
+            DescribeBlueGreenDeploymentsOutput::builder().set_blue_green_deployments(Some(deployments)).build()
+        });
+        let rds = self.clone();
+        let tag = mock!(Client::add_tags_to_resource).then_compute_response(move |input| {
+            let mut world = rds.lock();
+            let arn = input.resource_name();
+            if let Some(refusal) = world.note(&format!("tag {}", arn.unwrap_or_default())) {
+                return MockResponse::Error(AddTagsToResourceError::generic(code(&refusal)));
+            }
+            for instance in world.instances.iter_mut().filter(|found| found.db_instance_arn() == arn) {
+                instance.tag_list = Some(input.tags().to_vec());
+            }
+            MockResponse::Output(AddTagsToResourceOutput::builder().build())
+        });
+        let rds = self.clone();
+        let delete_deployment = mock!(Client::delete_blue_green_deployment).then_compute_response(move |input| {
+            let mut world = rds.lock();
+            let with_target = input.delete_target();
+            let id = input.blue_green_deployment_identifier().unwrap_or_default();
+            if let Some(refusal) = world.note(&format!("delete {id} {with_target:?}")) {
+                return MockResponse::Error(DeleteBlueGreenDeploymentError::generic(code(&refusal)));
+            }
+            world.deployments.iter_mut().for_each(|deployment| deployment.status = Some("DELETING".into()));
+            if with_target == Some(true) {
+                let is_green = |found: &&mut DbInstance| found.dbi_resource_id() == Some("db-GREEN");
+                for green in world.instances.iter_mut().filter(is_green) {
+                    green.db_instance_status = Some("deleting".into());
+                }
+            }
+            MockResponse::Output(DeleteBlueGreenDeploymentOutput::builder().build())
+        });
+        let rules = [
+            &describe_instances,
+            &describe_snapshots,
+            &describe_deployments,
+            &modify,
+            &tag,
+            &untag,
+            &delete_instance,
+            &delete_snapshot,
+            &delete_deployment,
+        ];
         mock_client!(aws_sdk_rds, RuleMode::MatchAny, rules)
     }
 

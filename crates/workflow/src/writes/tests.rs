@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use aws_sdk_cloudwatch::error::ErrorMetadata;
 use aws_sdk_cloudwatch::operation::get_metric_statistics::{GetMetricStatisticsError, GetMetricStatisticsOutput};
+use aws_sdk_cloudwatch::types::{Datapoint, Statistic};
 use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
 
 use super::*;
@@ -208,7 +209,7 @@ async fn a_call_that_cloudwatch_refuses_is_named() {
     let now = "2026-03-01T10:00:00Z";
     let error = look_again(&refusing("AccessDenied"), now, now, None).await.expect_err("denied");
     assert_eq!(error.name(), "AccessDenied");
-    assert!(error.to_string().starts_with("read the connections of DB instance `orders`"), "{error}");
+    assert!(error.to_string().starts_with("read DatabaseConnections of DB instance `orders`"), "{error}");
 }
 
 #[tokio::test]

@@ -1,0 +1,12 @@
+use lambda_runtime::Error;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    workflow::serve::start_tracing();
+    let config = workflow::serve::aws_config().await?;
+    let context = switch_over::Context {
+        rds: aws_sdk_rds::Client::new(&config),
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+    };
+    workflow::serve::serve(async |request| switch_over::handle(&context, request).await).await
+}
