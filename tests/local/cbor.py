@@ -4,15 +4,22 @@ A request is handed on in the JSON protocol, and the JSON reply is handed back i
 both codecs, only for the other direction.
 """
 
+from __future__ import annotations
+
 import io
 import json
 import re
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from botocore.model import DenormalizedStructureBuilder
 from botocore.parsers import JSONParser, RpcV2CBORParser
 from botocore.serialize import RpcV2CBORSerializer
 from moto.core.utils import get_service_model
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 SERVICE_BY_TARGET = {"GraniteServiceVersion20100801": "cloudwatch"}
 ERROR_SHAPE = (
@@ -25,10 +32,10 @@ ERROR_SHAPE = (
 class CborBridge:
     """WSGI middleware: translates requests for /service/…/operation/…, passes others on."""
 
-    def __init__(self, application):
+    def __init__(self, application: WSGIApplication) -> None:
         self._application = application
 
-    def __call__(self, environ, start_response):
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = re.fullmatch(r"/service/(\w+)/operation/(\w+)", environ["PATH_INFO"])
         if not path or path.group(1) not in SERVICE_BY_TARGET:
             return self._application(environ, start_response)
@@ -42,10 +49,14 @@ class CborBridge:
             "CONTENT_LENGTH": str(len(request)),
             "wsgi.input": io.BytesIO(request),
         }
-        captured = {}
-        reply = b"".join(
-            self._application(environ, lambda status, headers, _=None: captured.update(status=status, headers=headers))
-        )
+        captured: dict[str, Any] = {}
+        written: list[bytes] = []
+
+        def capture(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> Callable[[bytes], object]:
+            captured.update(status=status, headers=headers)
+            return written.append
+
+        reply = b"".join(self._application(environ, capture))
         shape = get_service_model(SERVICE_BY_TARGET[target]).operation_model(name).output_shape
         encoded = _encode(reply, int(captured["status"].split()[0]), shape)
         start_response(
@@ -59,14 +70,14 @@ class CborBridge:
         return [encoded]
 
 
-def _decode(body):
+def _decode(body: bytes) -> Any:
     if not body:
         return {}
     parser = RpcV2CBORParser()
     return parser.parse_data_item(parser.get_peekable_stream_from_bytes(body))
 
 
-def _encode(reply, status, shape):
+def _encode(reply: bytes, status: int, shape: Any) -> bytes:
     if status >= 400:
         error = json.loads(reply)
         shape, value = (
@@ -83,7 +94,7 @@ def _encode(reply, status, shape):
     return bytes(encoded)
 
 
-def _epoch(moment):
+def _epoch(moment: Any) -> float:
     if isinstance(moment, datetime):
         return moment.timestamp()
     raise TypeError(f"cannot translate {moment!r} to JSON")

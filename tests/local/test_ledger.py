@@ -1,5 +1,7 @@
 """Tests of the ledger of writes: what it does not find out, no end-to-end test would."""
 
+from __future__ import annotations
+
 import unittest
 
 from ledger import Ledger
@@ -7,7 +9,7 @@ from test_services import PostgresTest, tearDownModule  # noqa: F401 (unittest c
 
 
 class LedgerTest(PostgresTest):
-    def test_what_is_lost_twice_or_foreign_is_told(self):
+    def test_what_is_lost_twice_or_foreign_is_told(self) -> None:
         self.seed("orders", DBName="test")
         endpoint = self.instance("orders")["Endpoint"]
         with Ledger(endpoint["Address"], endpoint["Port"], "master", "test", "seeded-password", sessions=2) as ledger:

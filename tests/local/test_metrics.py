@@ -1,8 +1,11 @@
 """What the process of the services does by itself, apart from its clients' calls."""
 
+from __future__ import annotations
+
 import threading
 import unittest
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 from moto.core.base_backend import BackendDict
@@ -11,11 +14,11 @@ from rds import metrics
 
 
 class Metrics(unittest.TestCase):
-    def test_a_reset_at_any_moment_does_not_end_the_sampling(self):
-        cloud = SimpleNamespace(account_id="123456789012", region="eu-central-1")
-        make, resets = BackendDict._create_account_specific_backend, []
+    def test_a_reset_at_any_moment_does_not_end_the_sampling(self) -> None:
+        cloud: Any = SimpleNamespace(account_id="123456789012", region="eu-central-1")
+        make, resets = BackendDict._create_account_specific_backend, list[threading.Thread]()
 
-        def make_and_reset(backends: BackendDict, account_id: str) -> None:
+        def make_and_reset(backends: BackendDict[Any], account_id: str) -> None:
             make(backends, account_id)
             resets.append(threading.Thread(target=BackendDict.reset))
             resets[-1].start()

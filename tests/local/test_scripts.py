@@ -1,61 +1,67 @@
 """The scripts of the build: what they refuse and what they draw."""
 
+from __future__ import annotations
+
 import pathlib
 import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+from typing import TYPE_CHECKING, Any
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import state_diagram  # noqa: E402  Needs the path above.
 
+if TYPE_CHECKING:
+    from rds.records import Fields
+
 X86_64, AARCH64 = 62, 183
 
 
-def elf(machine):
+def elf(machine: int) -> bytes:
     """The first bytes of a 64-bit little-endian ELF executable."""
     return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, machine)
 
 
 class CheckBootstraps(unittest.TestCase):
-    def check(self, architecture, bootstraps):
+    def check(self, architecture: str, bootstraps: dict[str, bytes]) -> subprocess.CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as folder:
             for name, content in bootstraps.items():
                 bootstrap = pathlib.Path(folder, name, "bootstrap")
                 bootstrap.parent.mkdir()
                 bootstrap.write_bytes(content)
-            command = [sys.executable, SCRIPTS / "check_bootstraps.py", architecture, folder]
+            command = [sys.executable, str(SCRIPTS / "check_bootstraps.py"), architecture, folder]
             return subprocess.run(command, capture_output=True, text=True)
 
-    def test_same_architecture_passes(self):
+    def test_same_architecture_passes(self) -> None:
         self.assertEqual(self.check("arm64", {"PlanFunction": elf(AARCH64)}).returncode, 0)
         self.assertEqual(self.check("x86_64", {"PlanFunction": elf(X86_64)}).returncode, 0)
 
-    def test_one_of_another_architecture_is_named(self):
+    def test_one_of_another_architecture_is_named(self) -> None:
         result = self.check("arm64", {"PlanFunction": elf(AARCH64), "VerifyFunction": elf(X86_64)})
         self.assertNotEqual(result.returncode, 0)
         self.assertIn("VerifyFunction/bootstrap is for x86_64, the template says arm64", result.stderr)
         self.assertNotIn("PlanFunction", result.stderr)
 
-    def test_what_is_no_program_is_refused(self):
+    def test_what_is_no_program_is_refused(self) -> None:
         for content in (b"", b"#!/bin/sh\n" + bytes(20)):
             self.assertIn("not an ELF file", self.check("x86_64", {"PlanFunction": content}).stderr)
 
-    def test_nothing_built_is_refused(self):
+    def test_nothing_built_is_refused(self) -> None:
         self.assertIn("holds no bootstrap", self.check("x86_64", {}).stderr)
 
 
 class StateDiagram(unittest.TestCase):
-    def draw(self, **states):
+    def draw(self, **states: Fields) -> Any:
         return state_diagram.draw({"StartAt": next(iter(states)), "States": states})
 
-    def catch(self, target):
+    def catch(self, target: str) -> list[Fields]:
         return [{"ErrorEquals": ["States.ALL"], "Next": target}]
 
-    def test_polling_loop_is_one_node(self):
+    def test_polling_loop_is_one_node(self) -> None:
         drawing = self.draw(
             Look={"Type": "Task", "Next": "IsReady"},
             IsReady={
@@ -71,7 +77,7 @@ class StateDiagram(unittest.TestCase):
         self.assertIn("Look --> Done", drawing)
         self.assertNotIn("IsReady{{", drawing)
 
-    def test_shared_failures_are_one_edge(self):
+    def test_shared_failures_are_one_edge(self) -> None:
         drawing = self.draw(
             First={"Type": "Task", "Next": "Second", "Catch": self.catch("Failed")},
             Second={"Type": "Task", "Next": "Done", "Catch": self.catch("Failed")},
@@ -81,14 +87,14 @@ class StateDiagram(unittest.TestCase):
         self.assertEqual(drawing.count(". any failure ."), 1)
         self.assertIn("failures_to_Failed -. any failure .-> Failed", drawing)
 
-    def test_tolerated_failure_is_said(self):
+    def test_tolerated_failure_is_said(self) -> None:
         drawing = self.draw(
             Publish={"Type": "Task", "Next": "Done", "Catch": self.catch("Done")}, Done={"Type": "Succeed"}
         )
         self.assertIn('Publish -- "even if it fails" --> Done', drawing)
         self.assertNotIn("any failure", drawing)
 
-    def test_conditions_are_words(self):
+    def test_conditions_are_words(self) -> None:
         for rule, words in (
             ({"Variable": "$.options.cutover", "StringEquals": "rename"}, "cutover is rename"),
             ({"Variable": "$.count", "NumericGreaterThanEquals": 3}, "count ≥ 3"),
@@ -102,19 +108,19 @@ class StateDiagram(unittest.TestCase):
         ):
             self.assertEqual(state_diagram.describe(rule), words)
 
-    def test_two_questions_of_one_choice_are_told_apart(self):
+    def test_two_questions_of_one_choice_are_told_apart(self) -> None:
         rules = [{"Variable": f"$.{name}", "BooleanEquals": True, "Next": "Done"} for name in ("plan_only", "ready")]
         drawing = self.draw(Is={"Type": "Choice", "Choices": rules}, Done={"Type": "Succeed"})
         self.assertIn('Is -- "plan_only" --> Done', drawing)
         self.assertIn('Is -- "ready" --> Done', drawing)
 
-    def test_check_finds_what_is_out_of_date(self):
+    def test_check_finds_what_is_out_of_date(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             readme = pathlib.Path(folder, "README.md")
             readme.write_text(
                 "<!-- state diagram of statemachine/encrypt-instance.asl.json -->\n<!-- end of state diagram -->\n"
             )
-            command = [sys.executable, SCRIPTS / "state_diagram.py"]
+            command = [sys.executable, str(SCRIPTS / "state_diagram.py")]
             self.assertIn(
                 "out of date", subprocess.run([*command, "--check", readme], capture_output=True, text=True).stderr
             )

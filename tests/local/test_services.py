@@ -1,5 +1,7 @@
 """Tests of the local cloud's AWS services, through boto3 and the control API, as their users see them."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import json
@@ -15,15 +17,20 @@ import time
 import unittest
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from ledger import PSQL
+
+if TYPE_CHECKING:
+    from rds.records import Fields
 
 SERVICES = Path(__file__).parent / "services.py"
 CLOUD_ID = "test-cloud"
@@ -34,7 +41,7 @@ TIME_SCALE = 0.001
 class Service:
     """A running services.py and clients for it."""
 
-    def __init__(self, storage="files", time_scale=TIME_SCALE, **options):
+    def __init__(self, storage: str = "files", time_scale: float = TIME_SCALE, **options: object) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="rds-encrypt-test-"))
         # Root's PostgreSQL servers run as another user, who must be able to walk in.
         self.directory.chmod(0o711)
@@ -57,10 +64,11 @@ class Service:
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
 
     @functools.cached_property
-    def url(self):
+    def url(self) -> str:
+        assert self.process.stdout
         return self.process.stdout.readline().split()[-1]
 
-    def client(self, service="rds", app_id=None, **config):
+    def client(self, service: str = "rds", app_id: str | None = None, **config: Any) -> Any:
         return boto3.client(
             service,
             endpoint_url=self.url,
@@ -70,7 +78,7 @@ class Service:
             config=Config(user_agent_appid=app_id, **({"retries": {"total_max_attempts": 1}} | config)),
         )
 
-    def control(self, method, path, body=None):
+    def control(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(
             f"{self.url}/local/{path}", method=method, data=None if body is None else json.dumps(body).encode()
         )
@@ -80,17 +88,18 @@ class Service:
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.read().decode()}") from None
 
-    def stop(self):
+    def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
-        self.process.stdout.close()
+        if self.process.stdout:
+            self.process.stdout.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-_services = {}
+_services: dict[str, Service] = {}
 
 
-def tearDownModule():
+def tearDownModule() -> None:
     while _services:
         _services.popitem()[1].stop()
 
@@ -99,36 +108,41 @@ class ServiceTest(unittest.TestCase):
     """Gives every test an emptied service; one is started for each kind of storage."""
 
     storage = "files"
+    service: Service
+    # Clients of boto3.
+    rds: Any
+    kms: Any
 
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         if cls.storage not in _services:
             _services[cls.storage] = Service(cls.storage)
         cls.service = _services[cls.storage]
         cls.rds = cls.service.client()
         cls.kms = cls.service.client("kms")
 
-    def setUp(self):
+    def setUp(self) -> None:
         self.control("POST", "reset", {})
 
-    def control(self, method, path, body=None):
+    def control(self, method: str, path: str, body: Any = None) -> Any:
         return self.service.control(method, path, body)
 
-    def seed(self, identifier="source", **fields):
+    def seed(self, identifier: str = "source", **fields: Any) -> Any:
         return self.control("PUT", f"instances/{identifier}", {"fields": fields})["fields"]
 
-    def set_durations(self, **durations):
+    def set_durations(self, **durations: float) -> None:
         self.control("PATCH", "settings", {"durations": durations})
 
-    def instance(self, identifier):
+    def instance(self, identifier: str) -> Any:
         return self.rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
 
-    def snapshot(self, identifier):
+    def snapshot(self, identifier: str) -> Any:
         return self.rds.describe_db_snapshots(DBSnapshotIdentifier=identifier)["DBSnapshots"][0]
 
-    def statuses(self, look, until="available"):
+    def statuses(self, look: Callable[[], Any], until: Any = "available") -> list[Any]:
         """The statuses that come one after another, up to the one waited for."""
-        seen, deadline = [], time.monotonic() + 20
+        seen: list[Any] = []
+        deadline = time.monotonic() + 20
         while until not in seen[-1:]:
             self.assertLess(time.monotonic(), deadline, f"still {seen}")
             status = look()
@@ -137,38 +151,41 @@ class ServiceTest(unittest.TestCase):
             time.sleep(0.005)
         return seen
 
-    def wait_for(self, condition):
+    def wait_for(self, condition: Callable[[], Any]) -> None:
         deadline = time.monotonic() + 20
         while not condition():
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
 
-    def instance_statuses(self, identifier, until="available"):
+    def instance_statuses(self, identifier: str, until: str = "available") -> list[str]:
         return self.statuses(lambda: self.instance(identifier)["DBInstanceStatus"], until)
 
-    def snapshot_statuses(self, identifier, until="available"):
+    def snapshot_statuses(self, identifier: str, until: str = "available") -> list[str]:
         return self.statuses(lambda: self.snapshot(identifier)["Status"], until)
 
-    def available_snapshot(self, identifier="snapshot", source="source", **parameters):
+    def available_snapshot(self, identifier: str = "snapshot", source: str = "source", **parameters: Any) -> None:
         self.instance_statuses(source)
         self.rds.create_db_snapshot(DBSnapshotIdentifier=identifier, DBInstanceIdentifier=source, **parameters)
         self.snapshot_statuses(identifier)
         self.instance_statuses(source)
 
-    def restored(self, identifier="target", snapshot="snapshot", **parameters):
+    def restored(self, identifier: str = "target", snapshot: str = "snapshot", **parameters: Any) -> Any:
         self.rds.restore_db_instance_from_db_snapshot(
             DBInstanceIdentifier=identifier, DBSnapshotIdentifier=snapshot, **parameters
         )
         self.instance_statuses(identifier)
         return self.instance(identifier)
 
-    def refused(self, code, call, **parameters):
+    def refused(self, code: str, call: Callable[..., Any], **parameters: Any) -> Any:
         with self.assertRaises(ClientError) as caught:
             call(**parameters)
         self.assertEqual(caught.exception.response["Error"]["Code"], code)
         return caught.exception.response
 
-    def not_found(self, identifier):
+    def is_found(self, identifier: str) -> bool:
+        return not self.not_found(identifier)
+
+    def not_found(self, identifier: str) -> Any:
         try:
             self.instance(identifier)
         except ClientError as error:
@@ -177,7 +194,7 @@ class ServiceTest(unittest.TestCase):
 
 
 class LifeCycle(ServiceTest):
-    def create(self, identifier="made", **parameters):
+    def create(self, identifier: str = "made", **parameters: Any) -> Any:
         return self.rds.create_db_instance(
             **{
                 "DBInstanceIdentifier": identifier,
@@ -190,7 +207,7 @@ class LifeCycle(ServiceTest):
             | parameters
         )["DBInstance"]
 
-    def test_a_created_instance_is_unencrypted_and_backed_up_before_it_is_available(self):
+    def test_a_created_instance_is_unencrypted_and_backed_up_before_it_is_available(self) -> None:
         self.set_durations(create=500, create_backup=500)
         made = self.create("Made")
         self.assertEqual(
@@ -201,12 +218,12 @@ class LifeCycle(ServiceTest):
         self.assertEqual(self.instance_statuses("made"), ["creating", "backing-up", "available"])
         self.assertIn("Endpoint", self.instance("made"))
 
-    def test_an_instance_without_retention_is_not_backed_up(self):
+    def test_an_instance_without_retention_is_not_backed_up(self) -> None:
         self.set_durations(create=500)
         self.create(BackupRetentionPeriod=0)
         self.assertEqual(self.instance_statuses("made"), ["creating", "available"])
 
-    def test_a_snapshot_backs_the_instance_up_and_progresses(self):
+    def test_a_snapshot_backs_the_instance_up_and_progresses(self) -> None:
         self.seed()
         self.set_durations(snapshot=500, snapshot_backing_up=200)
         self.rds.create_db_snapshot(DBSnapshotIdentifier="Snapshot", DBInstanceIdentifier="source")
@@ -219,10 +236,10 @@ class LifeCycle(ServiceTest):
         self.assertEqual(shown["PercentProgress"], 100)
         self.assertEqual(self.instance("source")["DBInstanceStatus"], "available")
 
-    def test_progress_takes_every_shape(self):
+    def test_progress_takes_every_shape(self) -> None:
         self.seed()
         self.set_durations(snapshot=1000, snapshot_backing_up=1)
-        seen = {}
+        seen: dict[str, Any] = {}
         for shape in ("stalled", "stuck", "falling", "absent"):
             self.control("PATCH", "settings", {"progress_shape": shape})
             self.instance_statuses("source")
@@ -235,7 +252,7 @@ class LifeCycle(ServiceTest):
         self.assertNotEqual(seen["falling"], sorted(seen["falling"]))
         self.assertEqual(set(seen["absent"]), {None})
 
-    def test_the_time_scale_can_change_while_something_runs(self):
+    def test_the_time_scale_can_change_while_something_runs(self) -> None:
         self.seed()
         self.control("PATCH", "settings", {"time_scale": 1000})
         self.addCleanup(self.control, "PATCH", "settings", {"time_scale": TIME_SCALE})
@@ -244,7 +261,7 @@ class LifeCycle(ServiceTest):
         self.control("PATCH", "settings", {"time_scale": TIME_SCALE})
         self.snapshot_statuses("snapshot")
 
-    def test_a_deleted_instance_goes_through_deleting_to_not_found(self):
+    def test_a_deleted_instance_goes_through_deleting_to_not_found(self) -> None:
         self.seed()
         self.set_durations(delete=1000)
         deleted = self.rds.delete_db_instance(
@@ -256,14 +273,14 @@ class LifeCycle(ServiceTest):
         )
         self.wait_for(lambda: self.not_found("source"))
 
-    def test_a_final_snapshot_holds_the_data_of_the_deleted_instance(self):
+    def test_a_final_snapshot_holds_the_data_of_the_deleted_instance(self) -> None:
         self.seed()
         data = self.control("GET", "instances/source")["data"]
         self.rds.delete_db_instance(DBInstanceIdentifier="source", FinalDBSnapshotIdentifier="final")
         self.snapshot_statuses("final")
         self.assertEqual(self.control("GET", "snapshots/final")["data"], data)
 
-    def test_deletion_protection_and_a_missing_choice_of_the_final_snapshot_refuse_a_delete(self):
+    def test_deletion_protection_and_a_missing_choice_of_the_final_snapshot_refuse_a_delete(self) -> None:
         self.seed(DeletionProtection=True)
         self.refused(
             "InvalidParameterCombination",
@@ -276,7 +293,7 @@ class LifeCycle(ServiceTest):
         self.instance_statuses("source")
         self.rds.delete_db_instance(DBInstanceIdentifier="source", SkipFinalSnapshot=True)
 
-    def test_an_instance_stops_and_starts(self):
+    def test_an_instance_stops_and_starts(self) -> None:
         self.seed()
         self.set_durations(stop=500, start=500)
         self.rds.stop_db_instance(DBInstanceIdentifier="source")
@@ -290,7 +307,7 @@ class LifeCycle(ServiceTest):
         self.rds.start_db_instance(DBInstanceIdentifier="source")
         self.assertEqual(self.instance_statuses("source"), ["starting", "available"])
 
-    def test_events_tell_of_creation_snapshot_copy_restore_and_deletion(self):
+    def test_events_tell_of_creation_snapshot_copy_restore_and_deletion(self) -> None:
         self.seed()
         self.available_snapshot()
         self.rds.copy_db_snapshot(SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="copy")
@@ -309,12 +326,12 @@ class LifeCycle(ServiceTest):
 
 
 class Rename(ServiceTest):
-    def rename(self, old, new):
+    def rename(self, old: str, new: str) -> Any:
         return self.rds.modify_db_instance(
             DBInstanceIdentifier=old, NewDBInstanceIdentifier=new, ApplyImmediately=True
         )["DBInstance"]
 
-    def test_the_old_name_is_not_found_at_once_and_the_new_one_comes_later_and_reboots(self):
+    def test_the_old_name_is_not_found_at_once_and_the_new_one_comes_later_and_reboots(self) -> None:
         seeded = self.seed()
         self.set_durations(rename_hidden=1000, rename=500, rename_available=500, reboot=500)
         self.assertEqual(self.rename("source", "Renamed")["PendingModifiedValues"], {"DBInstanceIdentifier": "renamed"})
@@ -338,7 +355,7 @@ class Rename(ServiceTest):
         self.assertTrue(renamed["DBInstanceArn"].endswith(":db:renamed"))
         self.assertNotEqual(renamed["Endpoint"]["Address"], seeded["Endpoint"]["Address"])
 
-    def test_a_rename_onto_a_present_name_is_refused(self):
+    def test_a_rename_onto_a_present_name_is_refused(self) -> None:
         self.seed("source")
         other = self.seed("other")
         self.refused(
@@ -350,7 +367,7 @@ class Rename(ServiceTest):
         )
         self.assertEqual(self.instance("other")["DbiResourceId"], other["DbiResourceId"])
 
-    def test_a_rename_that_is_not_immediate_waits_for_the_maintenance_window(self):
+    def test_a_rename_that_is_not_immediate_waits_for_the_maintenance_window(self) -> None:
         self.seed()
         self.rds.modify_db_instance(DBInstanceIdentifier="source", NewDBInstanceIdentifier="renamed")
         self.assertEqual(self.instance("source")["PendingModifiedValues"], {"DBInstanceIdentifier": "renamed"})
@@ -358,12 +375,12 @@ class Rename(ServiceTest):
         self.wait_for(lambda: not self.not_found("renamed"))
         self.assertTrue(self.not_found("source"))
 
-    def test_two_names_can_be_swapped_and_each_keeps_its_address(self):
+    def test_two_names_can_be_swapped_and_each_keeps_its_address(self) -> None:
         self.set_durations(reboot=500, rename_available=1)
         source, target = self.seed("source"), self.seed("target")
         for old, new in (("source", "source-unencrypted"), ("target", "source")):
             self.rename(old, new)
-            self.wait_for(lambda new=new: not self.not_found(new))
+            self.wait_for(functools.partial(self.is_found, new))
             self.instance_statuses(new, "rebooting")
             self.instance_statuses(new)
         swapped = self.instance("source")
@@ -372,11 +389,11 @@ class Rename(ServiceTest):
 
 
 class Modify(ServiceTest):
-    def modify(self, **parameters):
+    def modify(self, **parameters: Any) -> Any:
         self.set_durations(modify_delay=200, modify=500)
         return self.rds.modify_db_instance(DBInstanceIdentifier="source", **parameters)["DBInstance"]
 
-    def test_changes_wait_for_the_window_unless_immediate(self):
+    def test_changes_wait_for_the_window_unless_immediate(self) -> None:
         self.seed()
         self.modify(DBInstanceClass="db.m5.large")
         shown = self.instance("source")
@@ -393,12 +410,12 @@ class Modify(ServiceTest):
             (shown["DBInstanceClass"], shown["MultiAZ"], shown["PendingModifiedValues"]), ("db.m5.large", True, {})
         )
 
-    def test_the_status_stays_available_for_a_moment_after_a_change(self):
+    def test_the_status_stays_available_for_a_moment_after_a_change(self) -> None:
         self.seed()
         self.modify(MultiAZ=True, ApplyImmediately=True)
         self.assertEqual(self.instance_statuses("source", "modifying"), ["available", "modifying"])
 
-    def test_some_settings_apply_at_once(self):
+    def test_some_settings_apply_at_once(self) -> None:
         self.seed()
         self.modify(
             CopyTagsToSnapshot=True,
@@ -410,7 +427,7 @@ class Modify(ServiceTest):
         self.assertTrue(shown["CopyTagsToSnapshot"] and shown["DeletionProtection"])
         self.assertEqual(shown["MonitoringInterval"], 60)
 
-    def test_a_parameter_group_needs_a_reboot(self):
+    def test_a_parameter_group_needs_a_reboot(self) -> None:
         self.seed()
         self.rds.create_db_parameter_group(
             DBParameterGroupName="custom", DBParameterGroupFamily="postgres16", Description="custom"
@@ -434,7 +451,7 @@ class Modify(ServiceTest):
         self.assertEqual(self.instance_statuses("source"), ["rebooting", "available"])
         self.assertEqual(self.instance("source")["DBParameterGroups"][0]["ParameterApplyStatus"], "in-sync")
 
-    def test_switching_backups_on_takes_one(self):
+    def test_switching_backups_on_takes_one(self) -> None:
         self.seed(BackupRetentionPeriod=0)
         self.set_durations(restore_backup=500)
         self.modify(BackupRetentionPeriod=7, ApplyImmediately=True)
@@ -442,7 +459,7 @@ class Modify(ServiceTest):
         self.instance_statuses("source")
         self.assertEqual(self.instance("source")["BackupRetentionPeriod"], 7)
 
-    def test_a_password_is_applied_soon_and_never_shown(self):
+    def test_a_password_is_applied_soon_and_never_shown(self) -> None:
         self.seed()
         self.assertEqual(
             self.modify(MasterUserPassword="another-password")["PendingModifiedValues"], {"MasterUserPassword": "****"}
@@ -451,7 +468,7 @@ class Modify(ServiceTest):
         self.instance_statuses("source")
         self.assertNotIn("another-password", json.dumps(self.control("GET", "calls")))
 
-    def test_gp3_takes_no_provisioning_below_its_threshold(self):
+    def test_gp3_takes_no_provisioning_below_its_threshold(self) -> None:
         for engine, size, refused in (
             ("postgres", 399, True),
             ("postgres", 400, False),
@@ -473,7 +490,7 @@ class Modify(ServiceTest):
                 else:
                     self.rds.modify_db_instance(**parameters)
 
-    def test_a_managed_password_gets_a_secret_of_its_own(self):
+    def test_a_managed_password_gets_a_secret_of_its_own(self) -> None:
         self.seed()
         self.modify(ManageMasterUserPassword=True)
         self.wait_for(lambda: "MasterUserSecret" in self.instance("source"))
@@ -492,7 +509,7 @@ class Modify(ServiceTest):
         self.wait_for(lambda: "MasterUserSecret" in self.instance("other"))
         self.assertEqual(self.instance("other")["MasterUserSecret"]["KmsKeyId"], key)
 
-    def test_a_busy_instance_takes_no_changes(self):
+    def test_a_busy_instance_takes_no_changes(self) -> None:
         for status in ("creating", "backing-up", "modifying", "rebooting", "stopped", "deleting", "failed"):
             with self.subTest(status=status):
                 self.control("POST", "reset", {})
@@ -508,7 +525,7 @@ class Modify(ServiceTest):
                 ):
                     self.refused("InvalidDBInstanceState", call, DBInstanceIdentifier="source", **parameters)
 
-    def test_roles_are_added_once_and_removed(self):
+    def test_roles_are_added_once_and_removed(self) -> None:
         self.seed()
         role = {
             "DBInstanceIdentifier": "source",
@@ -523,7 +540,7 @@ class Modify(ServiceTest):
 
 
 class Snapshots(ServiceTest):
-    def test_a_copy_with_a_key_is_encrypted_and_names_its_source(self):
+    def test_a_copy_with_a_key_is_encrypted_and_names_its_source(self) -> None:
         self.seed()
         self.available_snapshot()
         key = self.kms.describe_key(KeyId="alias/aws/rds")["KeyMetadata"]
@@ -542,7 +559,7 @@ class Snapshots(ServiceTest):
         self.assertEqual(copy["SnapshotDatabaseTime"], source["SnapshotDatabaseTime"])
         self.assertLess(source["SnapshotCreateTime"], copy["SnapshotCreateTime"])
 
-    def test_the_data_travels_as_of_the_snapshot(self):
+    def test_the_data_travels_as_of_the_snapshot(self) -> None:
         self.seed()
         self.control("PUT", "instances/source/data", {"data": "first"})
         self.available_snapshot()
@@ -552,7 +569,7 @@ class Snapshots(ServiceTest):
         self.restored(snapshot="copy")
         self.assertEqual(self.control("GET", "instances/target")["data"], "first")
 
-    def test_a_key_that_cannot_encrypt_is_refused(self):
+    def test_a_key_that_cannot_encrypt_is_refused(self) -> None:
         self.seed()
         self.available_snapshot()
         disabled = self.kms.create_key()["KeyMetadata"]["KeyId"]
@@ -571,7 +588,7 @@ class Snapshots(ServiceTest):
                     KmsKeyId=key,
                 )
 
-    def test_a_lost_key_refuses_the_restore(self):
+    def test_a_lost_key_refuses_the_restore(self) -> None:
         self.seed()
         self.available_snapshot()
         key = self.kms.create_key()["KeyMetadata"]["KeyId"]
@@ -587,7 +604,7 @@ class Snapshots(ServiceTest):
             DBSnapshotIdentifier="copy",
         )
 
-    def test_an_unfinished_snapshot_is_neither_copied_nor_restored_nor_deleted(self):
+    def test_an_unfinished_snapshot_is_neither_copied_nor_restored_nor_deleted(self) -> None:
         self.seed()
         self.set_durations(snapshot=100_000)
         self.rds.create_db_snapshot(DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source")
@@ -605,7 +622,7 @@ class Snapshots(ServiceTest):
         )
         self.refused("InvalidDBSnapshotState", self.rds.delete_db_snapshot, DBSnapshotIdentifier="snapshot")
 
-    def test_deleting_the_source_of_a_copy_ends_the_copy(self):
+    def test_deleting_the_source_of_a_copy_ends_the_copy(self) -> None:
         self.seed()
         self.available_snapshot()
         self.set_durations(copy=100_000)
@@ -617,7 +634,7 @@ class Snapshots(ServiceTest):
         self.assertEqual(self.snapshot("copy")["Status"], "failed")
         self.rds.delete_db_snapshot(DBSnapshotIdentifier="copy")
 
-    def test_names_that_are_taken_absent_or_illegal_are_refused(self):
+    def test_names_that_are_taken_absent_or_illegal_are_refused(self) -> None:
         self.seed()
         self.available_snapshot()
         self.refused(
@@ -665,7 +682,7 @@ class Snapshots(ServiceTest):
             DBSnapshotIdentifier="snapshot",
         )
 
-    def test_quotas_are_kept_and_described(self):
+    def test_quotas_are_kept_and_described(self) -> None:
         self.seed(AllocatedStorage=100)
         self.available_snapshot()
         self.control("PATCH", "settings", {"quotas": {"ManualSnapshots": 1, "DBInstances": 1}})
@@ -695,10 +712,10 @@ class Snapshots(ServiceTest):
 class Tags(ServiceTest):
     USER = ({"Key": "team", "Value": "planets"},)
 
-    def tags(self, shown):
+    def tags(self, shown: Fields) -> dict[str, str]:
         return {tag["Key"]: tag["Value"] for tag in shown["TagList"]}
 
-    def test_a_snapshot_has_the_given_tags_and_those_of_the_instance_where_it_copies_them(self):
+    def test_a_snapshot_has_the_given_tags_and_those_of_the_instance_where_it_copies_them(self) -> None:
         for copies, expected in ((False, {"own": "1"}), (True, {"own": "1", "team": "planets"})):
             with self.subTest(copies=copies):
                 self.control("POST", "reset", {})
@@ -706,7 +723,7 @@ class Tags(ServiceTest):
                 self.available_snapshot(Tags=[{"Key": "own", "Value": "1"}])
                 self.assertEqual(self.tags(self.snapshot("snapshot")), expected)
 
-    def test_a_copy_has_tags_only_where_asked(self):
+    def test_a_copy_has_tags_only_where_asked(self) -> None:
         self.seed()
         self.available_snapshot(Tags=self.USER)
         for name, parameters, expected in (
@@ -718,13 +735,13 @@ class Tags(ServiceTest):
             )
             self.assertEqual(self.tags(self.snapshot(name)), expected)
 
-    def test_a_restore_takes_the_given_tags_or_else_the_snapshots(self):
+    def test_a_restore_takes_the_given_tags_or_else_the_snapshots(self) -> None:
         self.seed(TagList=[{"Key": "instance", "Value": "only"}])
         self.available_snapshot(Tags=self.USER)
         self.assertEqual(self.tags(self.restored("bare")), {"team": "planets"})
         self.assertEqual(self.tags(self.restored("given", Tags=[{"Key": "own", "Value": "1"}])), {"own": "1"})
 
-    def test_tags_are_added_replaced_and_removed_by_arn(self):
+    def test_tags_are_added_replaced_and_removed_by_arn(self) -> None:
         arn = self.seed(TagList=self.USER)["DBInstanceArn"]
         self.rds.add_tags_to_resource(
             ResourceName=arn, Tags=[{"Key": "team", "Value": "stars"}, {"Key": "more", "Value": ""}]
@@ -734,7 +751,7 @@ class Tags(ServiceTest):
             self.rds.list_tags_for_resource(ResourceName=arn)["TagList"], [{"Key": "team", "Value": "stars"}]
         )
 
-    def test_reserved_keys_and_more_than_fifty_tags_are_refused(self):
+    def test_reserved_keys_and_more_than_fifty_tags_are_refused(self) -> None:
         arn = self.seed(TagList=[{"Key": f"k{number}", "Value": ""} for number in range(49)])["DBInstanceArn"]
         self.refused(
             "InvalidParameterValue",
@@ -754,7 +771,7 @@ class Tags(ServiceTest):
 
 
 # Every setting of an instance at a value that a new instance does not have, by engine where engines differ.
-NOT_DEFAULT = {
+NOT_DEFAULT: Fields = {
     "AutoMinorVersionUpgrade": False,
     "BackupRetentionPeriod": 14,
     "CACertificateIdentifier": "rds-ca-ecc384-g1",
@@ -797,7 +814,7 @@ NOT_DEFAULT = {
     "AvailabilityZone": "us-east-1f",
 }
 # What a restore has in common with its source; see rds/restore.py.
-INHERITED = {
+INHERITED: Fields = {
     "DBInstanceClass": "db.r6g.large",
     "AllocatedStorage": 500,
     "MasterUsername": "owner",
@@ -808,7 +825,7 @@ INHERITED = {
 
 
 class Restore(ServiceTest):
-    def test_a_bare_restore_differs_from_its_source_in_every_setting(self):
+    def test_a_bare_restore_differs_from_its_source_in_every_setting(self) -> None:
         self.seed(**NOT_DEFAULT, **INHERITED)
         source = self.instance("source")
         self.available_snapshot()
@@ -821,7 +838,7 @@ class Restore(ServiceTest):
         )
         self.assertEqual((target["StorageType"], target["BackupRetentionPeriod"], target["MultiAZ"]), ("gp3", 1, False))
 
-    def test_what_a_restore_is_given_it_takes(self):
+    def test_what_a_restore_is_given_it_takes(self) -> None:
         self.seed(**NOT_DEFAULT)
         source = self.instance("source")
         self.available_snapshot()
@@ -869,7 +886,7 @@ class Restore(ServiceTest):
         given = set(NOT_DEFAULT) - modify_only - {"DBParameterGroups"}
         self.assertEqual({name: target[name] for name in given}, {name: source[name] for name in given})
 
-    def test_modify_and_add_role_bring_the_rest(self):
+    def test_modify_and_add_role_bring_the_rest(self) -> None:
         self.seed(**NOT_DEFAULT)
         source = self.instance("source")
         self.available_snapshot()
@@ -906,7 +923,7 @@ class Restore(ServiceTest):
         ):
             self.assertEqual(target[name], source[name], name)
 
-    def test_sql_server_is_multi_az_by_its_option_group(self):
+    def test_sql_server_is_multi_az_by_its_option_group(self) -> None:
         self.seed(
             Engine="sqlserver-se",
             OptionGroupMemberships=[{"OptionGroupName": "mirrors", "Status": "in-sync"}],
@@ -917,7 +934,7 @@ class Restore(ServiceTest):
         self.assertFalse(self.restored("bare")["MultiAZ"])
         self.assertTrue(self.restored("mirrored", OptionGroupName="mirrors")["MultiAZ"])
 
-    def test_the_lazy_load_is_shown_and_ends(self):
+    def test_the_lazy_load_is_shown_and_ends(self) -> None:
         self.seed()
         self.available_snapshot()
         self.set_durations(initialize=3000)
@@ -926,7 +943,7 @@ class Restore(ServiceTest):
         self.assertLess(target["StorageOperationPercentProgress"], 100)
         self.wait_for(lambda: "StorageOperationStatus" not in self.instance("target"))
 
-    def test_a_restored_instance_with_backups_is_backed_up_first(self):
+    def test_a_restored_instance_with_backups_is_backed_up_first(self) -> None:
         self.seed()
         self.available_snapshot()
         self.set_durations(restore=500, restore_backup=500)
@@ -938,7 +955,7 @@ class Restore(ServiceTest):
             )
             self.assertEqual(self.instance_statuses(f"target{retention}"), expected)
 
-    def test_impossible_combinations_are_refused(self):
+    def test_impossible_combinations_are_refused(self) -> None:
         self.seed(AllocatedStorage=100)
         self.available_snapshot()
         for code, parameters in (
@@ -968,7 +985,7 @@ class Restore(ServiceTest):
 class RefusedAfterHours(ServiceTest):
     """What a restore refuses of settings that its source has: Plan has to know it before."""
 
-    def refused_restore(self, **parameters):
+    def refused_restore(self, **parameters: Any) -> None:
         message = self.refused(
             "InvalidParameterCombination",
             self.rds.restore_db_instance_from_db_snapshot,
@@ -978,7 +995,7 @@ class RefusedAfterHours(ServiceTest):
         )["Error"]["Message"]
         self.assertTrue(self.not_found("target"), message)
 
-    def test_sql_server_takes_its_storage_after_the_restore(self):
+    def test_sql_server_takes_its_storage_after_the_restore(self) -> None:
         self.seed(Engine="sqlserver-se", AllocatedStorage=100, StorageType="io1", Iops=4000)
         self.available_snapshot()
         for parameters in ({"StorageType": "gp3"}, {"Iops": 4000}, {"AllocatedStorage": 100}, {"MultiAZ": False}):
@@ -997,7 +1014,7 @@ class RefusedAfterHours(ServiceTest):
         self.rds.modify_db_instance(DBInstanceIdentifier="target", CopyTagsToSnapshot=True)
         self.instance_statuses("target")
 
-    def test_a_sql_server_that_is_multi_az_has_backups(self):
+    def test_a_sql_server_that_is_multi_az_has_backups(self) -> None:
         self.seed(Engine="sqlserver-ee", MultiAZ=True, BackupRetentionPeriod=7)
         self.available_snapshot()
         self.refused_restore(MultiAZ=True, BackupRetentionPeriod=0)
@@ -1012,28 +1029,28 @@ class RefusedAfterHours(ServiceTest):
             DBInstanceIdentifier="target", BackupRetentionPeriod=0, MultiAZ=False, ApplyImmediately=True
         )
 
-    def test_large_gp3_takes_its_performance_with_its_size(self):
+    def test_large_gp3_takes_its_performance_with_its_size(self) -> None:
         self.seed(AllocatedStorage=400)
         self.available_snapshot()
-        performance = {"StorageType": "gp3", "Iops": 13000, "StorageThroughput": 600}
+        performance: Fields = {"StorageType": "gp3", "Iops": 13000, "StorageThroughput": 600}
         self.refused_restore(**performance)
         self.assertEqual(self.restored(AllocatedStorage=400, **performance)["Iops"], 13000)
 
-    def test_volumes_come_with_the_snapshot(self):
+    def test_volumes_come_with_the_snapshot(self) -> None:
         volume = {"VolumeName": "rdsdbdata2", "AllocatedStorage": 100}
         self.seed(Engine="oracle-ee", AdditionalStorageVolumes=[volume])
         self.available_snapshot()
         self.refused_restore(AdditionalStorageVolumes=[volume])
         self.assertEqual(self.restored()["AdditionalStorageVolumes"], [volume])
 
-    def test_many_tenants_have_names_and_passwords_of_their_own(self):
+    def test_many_tenants_have_names_and_passwords_of_their_own(self) -> None:
         self.seed(Engine="oracle-ee-cdb", MultiTenant=True)
         self.available_snapshot()
         for parameters in ({"DBName": "ORCL"}, {"ManageMasterUserPassword": True}):
             self.refused_restore(**parameters)
         self.restored()
 
-    def test_a_retired_version_is_offered_and_restored_no_more(self):
+    def test_a_retired_version_is_offered_and_restored_no_more(self) -> None:
         self.seed(EngineVersion="13.7")
         self.available_snapshot()
         self.control("PATCH", "settings", {"retired_versions": ["postgres 13.7"]})
@@ -1044,7 +1061,7 @@ class RefusedAfterHours(ServiceTest):
         version = self.rds.describe_db_engine_versions(IncludeAll=True, **versions)["DBEngineVersions"][0]
         self.assertEqual((version["Status"], version["MajorEngineVersion"]), ("deprecated", "13"))
 
-    def test_a_major_version_past_its_support_is_upgraded_unless_extended_support_is_on(self):
+    def test_a_major_version_past_its_support_is_upgraded_unless_extended_support_is_on(self) -> None:
         self.seed(Engine="mysql", EngineVersion="5.7.44")
         self.available_snapshot()
         self.control("PATCH", "settings", {"majors_past_support": ["mysql 5.7"]})
@@ -1056,12 +1073,12 @@ class RefusedAfterHours(ServiceTest):
         self.assertEqual(self.restored("supported")["EngineVersion"], "5.7.44")
         self.assertNotEqual(self.restored("upgraded", **disabled)["EngineVersion"], "5.7.44")
 
-    def test_the_certificate_authorities_are_those_that_are_accepted(self):
+    def test_the_certificate_authorities_are_those_that_are_accepted(self) -> None:
         names = {one["CertificateIdentifier"] for one in self.rds.describe_certificates()["Certificates"]}
         self.assertIn("rds-ca-rsa2048-g1", names)
         self.assertNotIn("rds-ca-2019", names)
 
-    def test_a_storage_limit_leaves_room_and_one_without_is_off(self):
+    def test_a_storage_limit_leaves_room_and_one_without_is_off(self) -> None:
         self.seed(AllocatedStorage=100, MaxAllocatedStorage=200)
         self.refused(
             "InvalidParameterCombination",
@@ -1079,7 +1096,7 @@ class RefusedAfterHours(ServiceTest):
                 break
         self.assertNotIn("MaxAllocatedStorage", self.instance("source"))
 
-    def test_keys_that_aws_manages_are_not_named(self):
+    def test_keys_that_aws_manages_are_not_named(self) -> None:
         self.seed()
         managed = self.kms.describe_key(KeyId="alias/aws/secretsmanager")["KeyMetadata"]["Arn"]
         for parameters in (
@@ -1094,7 +1111,7 @@ class RefusedAfterHours(ServiceTest):
                 **parameters,
             )
 
-    def test_an_instance_takes_no_change_right_after_its_monitoring(self):
+    def test_an_instance_takes_no_change_right_after_its_monitoring(self) -> None:
         self.seed()
         self.set_durations(monitoring_settles=1000)
         self.rds.modify_db_instance(DBInstanceIdentifier="source", EnablePerformanceInsights=True)
@@ -1111,7 +1128,7 @@ class RefusedAfterHours(ServiceTest):
 
 
 class Describe(ServiceTest):
-    def test_an_instance_is_found_by_name_arn_and_filter(self):
+    def test_an_instance_is_found_by_name_arn_and_filter(self) -> None:
         for name in ("alpha", "beta"):
             self.seed(name)
         beta = self.instance("BETA")
@@ -1134,14 +1151,14 @@ class Describe(ServiceTest):
         )
         self.refused("DBInstanceNotFound", self.rds.describe_db_instances, DBInstanceIdentifier="absent")
 
-    def test_long_lists_come_in_pages(self):
+    def test_long_lists_come_in_pages(self) -> None:
         for number in range(25):
             self.seed(f"one-{number}")
         first = self.rds.describe_db_instances(MaxRecords=20)
         self.assertEqual(len(first["DBInstances"]), 20)
         self.assertEqual(len(self.rds.describe_db_instances(MaxRecords=20, Marker=first["Marker"])["DBInstances"]), 5)
 
-    def test_snapshots_are_found_by_instance_and_resource_id(self):
+    def test_snapshots_are_found_by_instance_and_resource_id(self) -> None:
         first, second = self.seed("first"), self.seed("second")
         self.available_snapshot("a", "first")
         self.available_snapshot("b", "second")
@@ -1157,7 +1174,7 @@ class Describe(ServiceTest):
         self.assertEqual(self.rds.describe_db_snapshots(SnapshotType="automated")["DBSnapshots"], [])
         self.assertNotEqual(first["DbiResourceId"], second["DbiResourceId"])
 
-    def test_orderable_options_say_what_can_be_encrypted(self):
+    def test_orderable_options_say_what_can_be_encrypted(self) -> None:
         for engine, instance_class, expected in (
             ("postgres", "db.t3.micro", {True}),
             ("postgres", "db.t2.micro", {False}),
@@ -1173,8 +1190,9 @@ class Describe(ServiceTest):
                 {option["SupportsStorageEncryption"] for option in options}, expected, (engine, instance_class)
             )
 
-    def test_what_plan_asks_besides_has_an_answer(self):
+    def test_what_plan_asks_besides_has_an_answer(self) -> None:
         self.seed()
+        parameters: Fields
         for operation, field, parameters in (
             ("describe_blue_green_deployments", "BlueGreenDeployments", {}),
             ("describe_pending_maintenance_actions", "PendingMaintenanceActions", {}),
@@ -1192,7 +1210,7 @@ class Describe(ServiceTest):
         )
         self.refused("DBProxyNotFoundFault", self.rds.describe_db_proxy_targets, DBProxyName="absent")
 
-    def test_parameters_that_somebody_set_are_told(self):
+    def test_parameters_that_somebody_set_are_told(self) -> None:
         group = "events"
         self.seed(DBParameterGroups=[{"DBParameterGroupName": group, "ParameterApplyStatus": "in-sync"}])
         self.rds.modify_db_parameter_group(
@@ -1204,13 +1222,13 @@ class Describe(ServiceTest):
         self.assertEqual(self.rds.describe_db_parameters(DBParameterGroupName="default.mysql8.0")["Parameters"], [])
         self.refused("DBParameterGroupNotFound", self.rds.describe_db_parameters, DBParameterGroupName="absent")
 
-    def test_the_groups_that_isolate_are_in_the_default_vpc(self):
+    def test_the_groups_that_isolate_are_in_the_default_vpc(self) -> None:
         vpc = self.seed()["DBSubnetGroup"]["VpcId"]
         asked = [{"Name": "group-id", "Values": ["sg-0f00ba44", "sg-0c1a1a", "sg-0ab5e47"]}]
         found = self.service.client("ec2").describe_security_groups(Filters=asked)["SecurityGroups"]
         self.assertEqual({one["GroupId"]: one["VpcId"] for one in found}, {"sg-0f00ba44": vpc, "sg-0c1a1a": vpc})
 
-    def test_a_result_can_be_given_to_any_operation(self):
+    def test_a_result_can_be_given_to_any_operation(self) -> None:
         self.control(
             "PUT",
             "replies/DescribeBlueGreenDeployments",
@@ -1225,7 +1243,7 @@ class Describe(ServiceTest):
 
 
 class ControlApi(ServiceTest):
-    def test_any_field_can_be_seeded_and_patched_and_unknown_ones_are_named(self):
+    def test_any_field_can_be_seeded_and_patched_and_unknown_ones_are_named(self) -> None:
         self.seed(Engine="aurora-postgresql", DBClusterIdentifier="cluster", DBInstanceStatus="stopped")
         self.control(
             "PATCH",
@@ -1240,7 +1258,7 @@ class ControlApi(ServiceTest):
         with self.assertRaisesRegex(AssertionError, "did you mean MultiAZ"):
             self.seed("other", MultiAz=True)
 
-    def test_a_snapshot_can_be_seeded(self):
+    def test_a_snapshot_can_be_seeded(self) -> None:
         self.seed()
         self.control(
             "PUT", "snapshots/old", {"fields": {"DBInstanceIdentifier": "source", "SnapshotType": "automated"}}
@@ -1248,7 +1266,7 @@ class ControlApi(ServiceTest):
         self.assertEqual(self.snapshot("old")["SnapshotType"], "automated")
         self.restored(snapshot="old")
 
-    def test_calls_tell_who_did_what_to_which_resource(self):
+    def test_calls_tell_who_did_what_to_which_resource(self) -> None:
         source = self.seed()
         copier = self.service.client(app_id="rds-encrypt.create-snapshot")
         copier.create_db_snapshot(
@@ -1276,7 +1294,7 @@ class ControlApi(ServiceTest):
         self.assertEqual((described["service"], described["resources"]), ("kms", [key]))
         self.assertEqual(len(self.control("GET", f"calls?after={made['number']}")), 2)
 
-    def test_reset_leaves_nothing(self):
+    def test_reset_leaves_nothing(self) -> None:
         self.seed()
         self.rds.create_db_snapshot(DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source")
         self.control("POST", "faults", {"operation": "DescribeDBInstances", "action": {"type": "throttle"}})
@@ -1289,7 +1307,7 @@ class ControlApi(ServiceTest):
         self.assertEqual(self.control("GET", "settings")["quotas"]["DBInstances"], 40)
         self.wait_for(lambda: os.listdir(self.service.directory / "data" / "files") == [])
 
-    def test_wrong_requests_say_what_would_be_right(self):
+    def test_wrong_requests_say_what_would_be_right(self) -> None:
         for method, path, body, message in (
             ("PATCH", "settings", {"durations": {"cop": 1}}, "did you mean copy"),
             ("PATCH", "settings", {"progress_shape": "round"}, "linear, stalled"),
@@ -1303,18 +1321,18 @@ class ControlApi(ServiceTest):
 
 
 class FaultHook(ServiceTest):
-    def befall(self, operation, action, **rule):
+    def befall(self, operation: str, action: dict[str, Any], **rule: Any) -> Any:
         return self.control("POST", "faults", {"operation": operation, "action": action} | rule)["number"]
 
-    def make_snapshot(self, **client):
+    def make_snapshot(self, **client: Any) -> Any:
         return self.service.client(**client).create_db_snapshot(
             DBSnapshotIdentifier="snapshot", DBInstanceIdentifier="source"
         )
 
-    def snapshots(self):
+    def snapshots(self) -> Any:
         return self.control("GET", "snapshots")
 
-    def test_errors_before_the_effect_prevent_it(self):
+    def test_errors_before_the_effect_prevent_it(self) -> None:
         self.seed()
         for action, code, status in (
             ({"type": "throttle"}, "Throttling", 400),
@@ -1328,7 +1346,7 @@ class FaultHook(ServiceTest):
                 self.assertEqual(self.snapshots(), [])
         self.make_snapshot()
 
-    def test_plain_http_errors_come_with_their_status(self):
+    def test_plain_http_errors_come_with_their_status(self) -> None:
         for status in (500, 503):
             self.befall("DescribeDBInstances", {"type": "http", "status": status})
             request = urllib.request.Request(
@@ -1341,7 +1359,7 @@ class FaultHook(ServiceTest):
             self.assertEqual(caught.exception.code, status)
             caught.exception.close()
 
-    def test_a_reset_prevents_the_effect_and_a_lost_reply_does_not(self):
+    def test_a_reset_prevents_the_effect_and_a_lost_reply_does_not(self) -> None:
         self.seed()
         self.befall("CreateDBSnapshot", {"type": "reset"})
         with self.assertRaises((ConnectionClosedError, EndpointConnectionError)):
@@ -1352,7 +1370,7 @@ class FaultHook(ServiceTest):
             self.make_snapshot()
         self.assertEqual(len(self.snapshots()), 1)
 
-    def test_a_reset_is_one_on_the_wire(self):
+    def test_a_reset_is_one_on_the_wire(self) -> None:
         self.befall("DescribeDBInstances", {"type": "reset"})
         host, port = self.service.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
@@ -1365,7 +1383,7 @@ class FaultHook(ServiceTest):
             with self.assertRaises(ConnectionResetError):
                 connection.recv(100)
 
-    def test_a_slow_call_lands_late_although_the_client_has_gone_and_blocks_no_other(self):
+    def test_a_slow_call_lands_late_although_the_client_has_gone_and_blocks_no_other(self) -> None:
         self.seed()
         self.befall("CreateDBSnapshot", {"type": "slow", "seconds": 1.5})
         with self.assertRaises(ReadTimeoutError):
@@ -1377,7 +1395,7 @@ class FaultHook(ServiceTest):
         time.sleep(1.7)
         self.assertEqual(len(self.snapshots()), 1)
 
-    def test_a_rule_counts_the_calls_of_one_function(self):
+    def test_a_rule_counts_the_calls_of_one_function(self) -> None:
         self.seed()
         number = self.befall("DescribeDBInstances", {"type": "throttle"}, app_id="rds-encrypt.plan", call=2)
         plan, other = self.service.client(app_id="rds-encrypt.plan"), self.service.client(app_id="rds-encrypt.verify")
@@ -1389,7 +1407,7 @@ class FaultHook(ServiceTest):
         (rule,) = self.control("GET", "faults")
         self.assertEqual((rule["number"], rule["calls"], rule["befallen"]), (number, 3, 1))
 
-    def test_a_rule_means_the_calls_that_name_an_identifier_or_one_derived_from_it(self):
+    def test_a_rule_means_the_calls_that_name_an_identifier_or_one_derived_from_it(self) -> None:
         for name in ("orders", "orders-encrypted", "ordersdaily", "stock"):
             self.seed(name)
         self.befall("DescribeDBInstances", {"type": "throttle"}, naming="orders", from_call=1)
@@ -1398,12 +1416,12 @@ class FaultHook(ServiceTest):
         for name in ("ordersdaily", "stock"):
             self.instance(name)
 
-    def test_a_rule_that_cannot_be_met_says_so(self):
+    def test_a_rule_that_cannot_be_met_says_so(self) -> None:
         self.befall("DescribeDBInstances", {"type": "vanish"})
         response = self.refused("InternalFailure", self.rds.describe_db_instances)
         self.assertIn("names no instance, snapshot or deployment", response["Error"]["Message"])
 
-    def test_a_rule_can_hold_from_a_call_on_until_it_is_removed(self):
+    def test_a_rule_can_hold_from_a_call_on_until_it_is_removed(self) -> None:
         number = self.befall("DescribeDBInstances", {"type": "throttle"}, from_call=2)
         self.rds.describe_db_instances()
         for _ in range(3):
@@ -1411,7 +1429,7 @@ class FaultHook(ServiceTest):
         self.control("DELETE", f"faults/{number}")
         self.rds.describe_db_instances()
 
-    def test_a_resource_fails_or_vanishes(self):
+    def test_a_resource_fails_or_vanishes(self) -> None:
         self.seed()
         self.befall("CreateDBSnapshot", {"type": "status", "status": "failed"}, when="after")
         self.make_snapshot()
@@ -1428,7 +1446,7 @@ class FaultHook(ServiceTest):
         self.rds.describe_db_snapshots()
         self.assertEqual(self.instance("source")["DBInstanceStatus"], "incompatible-network")
 
-    def test_a_change_is_accepted_and_never_takes(self):
+    def test_a_change_is_accepted_and_never_takes(self) -> None:
         self.seed()
         self.befall("ModifyDBInstance", {"type": "fields", "fields": {"CopyTagsToSnapshot": False}}, when="after")
         self.rds.modify_db_instance(DBInstanceIdentifier="source", CopyTagsToSnapshot=True)
@@ -1436,15 +1454,15 @@ class FaultHook(ServiceTest):
         self.instance_statuses("source")
         self.assertFalse(self.instance("source")["CopyTagsToSnapshot"])
 
-    def test_a_reboot_that_something_supersedes_brings_nothing_into_force(self):
+    def test_a_reboot_that_something_supersedes_brings_nothing_into_force(self) -> None:
         self.seed()
         self.rds.create_db_parameter_group(
             DBParameterGroupName="custom", DBParameterGroupFamily="postgres16", Description="d"
         )
         self.rds.modify_db_instance(DBInstanceIdentifier="source", DBParameterGroupName="custom", ApplyImmediately=True)
 
-        def group():
-            return self.instance("source")["DBParameterGroups"][0]["ParameterApplyStatus"]
+        def group() -> str:
+            return str(self.instance("source")["DBParameterGroups"][0]["ParameterApplyStatus"])
 
         self.wait_for(
             lambda: group() == "pending-reboot" and self.instance("source")["DBInstanceStatus"] == "available"
@@ -1454,7 +1472,7 @@ class FaultHook(ServiceTest):
         time.sleep(0.5)
         self.assertEqual(group(), "pending-reboot")
 
-    def test_kms_and_cloudwatch_calls_are_befallen_too(self):
+    def test_kms_and_cloudwatch_calls_are_befallen_too(self) -> None:
         cloudwatch = self.service.client("cloudwatch")
         self.befall("DescribeKey", {"type": "error", "code": "AccessDeniedException"})
         self.refused("AccessDeniedException", self.kms.describe_key, KeyId="alias/aws/rds")
@@ -1471,18 +1489,18 @@ class FaultHook(ServiceTest):
             Statistics=["Maximum"],
         )
 
-    def test_a_command_is_run(self):
+    def test_a_command_is_run(self) -> None:
         mark = self.service.directory / "mark"
         self.befall("DescribeDBInstances", {"type": "run", "command": ["touch", str(mark)]})
         self.rds.describe_db_instances()
         self.assertTrue(mark.exists())
 
-    def test_only_the_calling_process_of_this_cloud_is_killed(self):
+    def test_only_the_calling_process_of_this_cloud_is_killed(self) -> None:
         options = "region_name='us-east-1', aws_access_key_id='1', aws_secret_access_key='1'"
         client = f"boto3.client('rds', endpoint_url=sys.argv[1], {options})"
         program = f"import sys, boto3\n{client}.describe_db_instances()"
 
-        def caller(cloud_id):
+        def caller(cloud_id: str) -> subprocess.Popen[bytes]:
             return subprocess.Popen(
                 [sys.executable, "-c", program, self.service.url],
                 stderr=subprocess.DEVNULL,
@@ -1496,7 +1514,7 @@ class FaultHook(ServiceTest):
         # Another cloud's process loses its reply, and its own retry succeeds.
         self.assertEqual(caller("another-cloud").wait(20), 0)
 
-    def test_an_execution_is_stopped(self):
+    def test_an_execution_is_stopped(self) -> None:
         states = self.service.client("stepfunctions")
         machine = states.create_state_machine(
             name="waits",
@@ -1517,7 +1535,7 @@ class FaultHook(ServiceTest):
 class Functions(BaseHTTPRequestHandler):
     """Stands for the Lambda service: function `fails` raises its payload's error, the others answer with it."""
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(200)
         if "fails" in self.path:
@@ -1527,13 +1545,16 @@ class Functions(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply)
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 
 class StepFunctions(unittest.TestCase):
+    service: Service
+    states: Any
+
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Functions)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         cls.addClassCleanup(server.server_close)
@@ -1542,7 +1563,7 @@ class StepFunctions(unittest.TestCase):
         cls.addClassCleanup(cls.service.stop)
         cls.states = cls.service.client("stepfunctions")
 
-    def run_machine(self, states, start, document):
+    def run_machine(self, states: Any, start: str, document: Any) -> Any:
         machine = self.states.create_state_machine(
             name=self.id().split(".")[-1],
             roleArn="arn:aws:iam::123456789012:role/r",
@@ -1557,7 +1578,7 @@ class StepFunctions(unittest.TestCase):
             time.sleep(0.02)
         return execution
 
-    def task(self, function, **fields):
+    def task(self, function: str, **fields: Any) -> Fields:
         return {
             "Type": "Task",
             "Resource": "arn:aws:states:::lambda:invoke",
@@ -1569,7 +1590,7 @@ class StepFunctions(unittest.TestCase):
             },
         } | fields
 
-    def test_waits_and_retries_pass_on_the_clouds_clock(self):
+    def test_waits_and_retries_pass_on_the_clouds_clock(self) -> None:
         began = time.monotonic()
         execution = self.run_machine(
             {
@@ -1591,13 +1612,13 @@ class StepFunctions(unittest.TestCase):
         error = json.loads(execution["output"])["error"]
         self.assertEqual((error["Error"], json.loads(error["Cause"])["errorMessage"]), ("Flaky", "again"))
 
-    def test_functions_answer_through_the_lambda_endpoint(self):
+    def test_functions_answer_through_the_lambda_endpoint(self) -> None:
         self.assertEqual(
             json.loads(self.run_machine({"Echo": self.task("echo")}, "Echo", {"a": [1, None]})["output"]),
             {"a": [1, None]},
         )
 
-    def test_a_missing_path_fails_the_execution(self):
+    def test_a_missing_path_fails_the_execution(self) -> None:
         states = {
             "Echo": self.task(
                 "echo",
@@ -1612,7 +1633,7 @@ class StepFunctions(unittest.TestCase):
 
 
 class Metrics(ServiceTest):
-    def connections(self, identifier):
+    def connections(self, identifier: str) -> Any:
         now = datetime.now(timezone.utc)
         found = self.service.client("cloudwatch").get_metric_statistics(
             Namespace="AWS/RDS",
@@ -1627,14 +1648,14 @@ class Metrics(ServiceTest):
             self.assertEqual(point["Timestamp"].second, 0)
         return [point["Maximum"] for point in found["Datapoints"]][-1:]
 
-    def test_every_instance_publishes_its_connections_by_the_minute(self):
+    def test_every_instance_publishes_its_connections_by_the_minute(self) -> None:
         self.seed()
         self.wait_for(lambda: self.connections("source") == [0])
         self.control("PATCH", "instances/source", {"connections": 3})
         self.wait_for(lambda: self.connections("source") == [3])
         self.assertEqual(self.connections("absent"), [])
 
-    def test_nothing_is_published_where_that_is_switched_off(self):
+    def test_nothing_is_published_where_that_is_switched_off(self) -> None:
         self.control("PATCH", "settings", {"publish_metrics": False})
         self.seed()
         time.sleep(0.6)
@@ -1644,7 +1665,7 @@ class Metrics(ServiceTest):
 class CloudWatchInCbor(ServiceTest):
     """The Rust SDK's protocol for CloudWatch, by botocore's serializer and parser of it."""
 
-    def call(self, operation, parameters):
+    def call(self, operation: str, parameters: Fields) -> Any:
         from botocore.parsers import RpcV2CBORParser
         from botocore.serialize import RpcV2CBORSerializer
 
@@ -1664,7 +1685,7 @@ class CloudWatchInCbor(ServiceTest):
                 {"status_code": reply.status, "headers": {}, "body": reply.read()}, model.output_shape
             )
 
-    def test_metrics_are_put_and_read_and_the_caller_is_known(self):
+    def test_metrics_are_put_and_read_and_the_caller_is_known(self) -> None:
         now = datetime.now(timezone.utc)
         dimensions = [{"Name": "DBInstanceIdentifier", "Value": "source"}]
         self.call(
@@ -1691,7 +1712,7 @@ class CloudWatchInCbor(ServiceTest):
         self.assertEqual([point["Maximum"] for point in found["Datapoints"]], [3.0])
         self.assertEqual({call["app_id"] for call in self.control("GET", "calls")}, {"rds-encrypt.verify"})
 
-    def test_errors_keep_their_code(self):
+    def test_errors_keep_their_code(self) -> None:
         self.control(
             "POST", "faults", {"operation": "GetDashboard", "action": {"type": "error", "code": "ResourceNotFound"}}
         )
@@ -1703,7 +1724,14 @@ class PostgresTest(ServiceTest):
 
     storage = "postgres"
 
-    def psql(self, identifier, statement, password="password-1", endpoint=None, check=True):
+    def psql(
+        self,
+        identifier: str,
+        statement: str,
+        password: str = "password-1",
+        endpoint: Fields | None = None,
+        check: bool = True,
+    ) -> Any:
         endpoint = endpoint or self.instance(identifier)["Endpoint"]
         done = subprocess.run(
             [
@@ -1721,7 +1749,7 @@ class PostgresTest(ServiceTest):
             raise AssertionError(done.stderr)
         return done.stdout.strip() if done.returncode == 0 else None
 
-    def create(self, identifier="source", **parameters):
+    def create(self, identifier: str = "source", **parameters: Any) -> Any:
         self.rds.create_db_instance(
             DBInstanceIdentifier=identifier,
             Engine="postgres",
@@ -1734,7 +1762,7 @@ class PostgresTest(ServiceTest):
         )
         self.instance_statuses(identifier)
 
-    def servers(self):
+    def servers(self) -> list[Path]:
         return [
             process
             for process in Path("/proc").iterdir()
@@ -1745,7 +1773,7 @@ class PostgresTest(ServiceTest):
 
 
 class Postgres(PostgresTest):
-    def test_rows_travel_by_snapshot_copy_and_restore_and_nothing_is_left(self):
+    def test_rows_travel_by_snapshot_copy_and_restore_and_nothing_is_left(self) -> None:
         self.create()
         self.psql("source", "create table planet as select generate_series(1, 5000) as id")
         self.available_snapshot()
@@ -1763,7 +1791,7 @@ class Postgres(PostgresTest):
             self.rds.delete_db_instance(DBInstanceIdentifier=identifier, SkipFinalSnapshot=True)
         self.wait_for(lambda: self.servers() == [])
 
-    def test_a_rename_moves_the_address_and_cuts_the_connections(self):
+    def test_a_rename_moves_the_address_and_cuts_the_connections(self) -> None:
         # So long that it is the rename, not the reboot, that cuts.
         self.set_durations(reboot=500, rename_hidden=4000)
         self.create("source")
@@ -1781,7 +1809,7 @@ class Postgres(PostgresTest):
         )
         sleeper.join(2)
         self.assertFalse(sleeper.is_alive(), "the connection outlived the rename")
-        self.assertIsNone(self.psql(None, "select 1", endpoint=old_endpoint, check=False))
+        self.assertIsNone(self.psql("source", "select 1", endpoint=old_endpoint, check=False))
         self.wait_for(lambda: not self.not_found("source-unencrypted"))
         self.statuses(lambda: self.instance("source-unencrypted")["DBInstanceStatus"], "rebooting")
         self.rds.modify_db_instance(
@@ -1791,10 +1819,10 @@ class Postgres(PostgresTest):
         self.statuses(lambda: self.instance("source")["DBInstanceStatus"], "rebooting")
         self.instance_statuses("source")
         self.instance_statuses("source-unencrypted")
-        self.assertEqual(self.psql(None, "select name from name", endpoint=old_endpoint), "target")
+        self.assertEqual(self.psql("source", "select name from name", endpoint=old_endpoint), "target")
         self.assertEqual(self.psql("source-unencrypted", "select name from name"), "source")
 
-    def test_the_master_password_is_the_asked_one_and_can_be_changed(self):
+    def test_the_master_password_is_the_asked_one_and_can_be_changed(self) -> None:
         self.create()
         self.assertIsNone(self.psql("source", "select 1", password="wrong", check=False))
         self.set_durations(modify_delay=200, modify=500)
@@ -1803,7 +1831,7 @@ class Postgres(PostgresTest):
         self.instance_statuses("source")
         self.assertEqual(self.psql("source", "select 1", password="password-2"), "1")
 
-    def test_a_reboot_and_a_stop_cut_the_connections(self):
+    def test_a_reboot_and_a_stop_cut_the_connections(self) -> None:
         self.create()
         self.set_durations(reboot=500)
         self.rds.stop_db_instance(DBInstanceIdentifier="source")
@@ -1815,20 +1843,21 @@ class Postgres(PostgresTest):
         self.assertEqual(self.instance_statuses("source"), ["rebooting", "available"])
         self.assertEqual(self.psql("source", "select 1"), "1")
 
-    def test_other_engines_are_file_backed(self):
+    def test_other_engines_are_file_backed(self) -> None:
         self.seed(Engine="mysql")
         self.assertIsNotNone(self.control("GET", "instances/source")["data"])
         self.assertEqual(self.servers(), [])
 
 
 class Ending(unittest.TestCase):
-    def launch(self, **options):
+    def launch(self, **options: Any) -> Service:
         service = Service(storage="postgres", **options)
         self.addCleanup(shutil.rmtree, service.directory, ignore_errors=True)
+        assert service.process.stdout
         self.addCleanup(service.process.stdout.close)
         return service
 
-    def create_instance(self, service):
+    def create_instance(self, service: Service) -> None:
         service.client().create_db_instance(
             DBInstanceIdentifier="source",
             Engine="postgres",
@@ -1841,18 +1870,18 @@ class Ending(unittest.TestCase):
             time.sleep(0.05)
         self.assertTrue(self.processes(service))
 
-    def processes(self, service):
+    def processes(self, service: Service) -> list[str]:
         return [
             process.name
             for process in Path("/proc").iterdir()
             if process.name.isdigit() and str(service.directory).encode() in read_command(process)
         ]
 
-    def test_nothing_outlives_the_service_however_it_ends(self):
+    def test_nothing_outlives_the_service_however_it_ends(self) -> None:
         parent = subprocess.Popen(["sleep", "60"])
-        endings = {name: self.launch() for name in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)} | {
-            "parent": self.launch(parent_pid=parent.pid)
-        }
+        endings: dict[Any, Service] = {
+            name: self.launch() for name in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
+        } | {"parent": self.launch(parent_pid=parent.pid)}
         for ending, service in endings.items():
             with self.subTest(ending=ending):
                 self.create_instance(service)
@@ -1867,7 +1896,7 @@ class Ending(unittest.TestCase):
                     self.assertLess(time.monotonic(), deadline, left)
 
 
-def read_command(process):
+def read_command(process: Path) -> bytes:
     try:
         return (process / "cmdline").read_bytes()
     except OSError:

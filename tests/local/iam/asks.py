@@ -120,9 +120,9 @@ class Asks:
             if isinstance(value, str)
         ]
         found = {arn: kind for arn in named if arn for kind in kinds if self._is_of_kind(arn, service, kind)}
-        if kind := UNNAMED.get(call.operation):
+        if kind := UNNAMED.get(call.operation or ""):
             found[self._arn(service, kind, "*")] = kind
-        if MAKERS.get(call.operation) == "DBInstanceIdentifier":
+        if MAKERS.get(call.operation or "") == "DBInstanceIdentifier":
             found |= {
                 self._arn(service, kind, "default"): kind
                 for kind in GROUPS_OF_NEW_INSTANCE
@@ -166,10 +166,15 @@ class Asks:
 
     def _tagging(self, call: Call) -> list[Ask]:
         """Tags at creation are rds:AddTagsToResource (RDS User Guide, "Tagging Amazon RDS resources")."""
-        given, named_by, kind = call.parameters, MAKERS.get(call.operation), UNNAMED.get(call.operation)
-        if not ((named_by or kind) and given.get("Tags")):
+        given, operation = call.parameters, call.operation or ""
+        if not given.get("Tags"):
             return []
-        made = self._arn("rds", NAMES[named_by], given[named_by].lower()) if named_by else self._arn("rds", kind, "*")
+        if named_by := MAKERS.get(operation):
+            made = self._arn("rds", NAMES[named_by], given[named_by].lower())
+        elif kind := UNNAMED.get(operation):
+            made = self._arn("rds", kind, "*")
+        else:
+            return []
         return [self._ask("rds:AddTagsToResource", made, {"Tags": given["Tags"]})]
 
     def _changing_deployment(self, call: Call) -> list[Ask]:
@@ -269,7 +274,7 @@ class Asks:
     def _key(self, reference: str) -> str | None:
         """The ARN of a key, by any of its names; None where there is no such key, as KMS or RDS will say."""
         key = self._found_key(reference)
-        return key and key.arn
+        return key.arn if key else None
 
     def _customer_key(self, reference: str) -> str | None:
         """Its ARN, unless it is AWS's own: whose policy lets all of the account use it through its service

@@ -4,6 +4,8 @@ ministack's evaluator does the comparing (wildcards, conditions). Here it sees o
 value of each condition at a time, so that each can be told to be used or not.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import itertools
@@ -74,7 +76,7 @@ class Grant:
         context = EvalContext(principal, "AssumedRole", account, ask.action, ask.resource, "", service_context=keys)
         return bool(evaluate(context, [self._statements]).decision == "Allow")
 
-    def without_tags(self) -> "Grant":
+    def without_tags(self) -> Grant:
         kept = [condition for condition in self.conditions if not condition[1].lower().startswith("aws:resourcetag/")]
         return dataclasses.replace(self, conditions=tuple(kept))
 
@@ -84,7 +86,8 @@ class Grant:
         for operator, key, value in self.conditions:
             conditions.setdefault(operator, {})[key] = value
         statement = {"Effect": "Allow", "Action": self.action, "Resource": self.resource, "Condition": conditions}
-        return parse_policy_document({"Statement": statement})
+        parsed: list[ParsedStatement] = parse_policy_document({"Statement": statement})
+        return parsed
 
 
 def _grants(number: int, statement: dict[str, Any]) -> Iterator[Grant]:

@@ -4,6 +4,8 @@
 Amazon RDS resources") [A12]. Taken for tags given at creation and for tags taken away, too.
 """
 
+from __future__ import annotations
+
 import weakref
 
 from rds.clock import Clock

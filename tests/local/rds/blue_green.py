@@ -3,15 +3,22 @@
 Sources as in deployment.py, which says how a deployment goes on after each request.
 """
 
+from __future__ import annotations
+
 import copy
 import re
 from collections import ChainMap
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
 
 from . import deployment, lifecycle, settings
 from .records import Deployment, Instance, ServiceError, checked_tags, new_resource_id, utc_now
-from .requests import require
+from .requests import RdsRequest, require
+
+if TYPE_CHECKING:
+    from .records import Fields, Tag
 
 # "Supported Regions and DB engines for blue/green deployments": the oldest version of each.
 OLDEST_VERSIONS = {"postgres": (11, 1), "mysql": (5, 7), "mariadb": (10, 2)}
@@ -50,10 +57,10 @@ FILTERS = {
 }
 
 
-class BlueGreenRequests:
-    """Mixed into the operations on instances and snapshots (operations.py)."""
+class BlueGreenRequests(RdsRequest):
+    """What LocalRds (operations.py) has of them."""
 
-    def create_blue_green_deployment(self):
+    def create_blue_green_deployment(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             name = self._new_deployment_name(given["BlueGreenDeploymentName"])
@@ -73,13 +80,13 @@ class BlueGreenRequests:
             made = self._new_deployment(name, sources, checked_tags(given.get("Tags", [])), plays)
             shown = self._one_deployment(made)
 
-        def make_green(number):
+        def make_green(number: int) -> Instance:
             return self._new_green(made, number, keys.get(made.sources[number]), changes, group)
 
         lifecycle.lead(self.cloud, made, deployment.provision, make_green)
         return shown
 
-    def describe_blue_green_deployments(self):
+    def describe_blue_green_deployments(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             if "BlueGreenDeploymentIdentifier" in given:
@@ -93,7 +100,7 @@ class BlueGreenRequests:
                 shown = [row for row in shown if row.get(FILTERS[one["Name"]]) in one["Values"]]
             return self._paged("BlueGreenDeployments", shown)
 
-    def switchover_blue_green_deployment(self):
+    def switchover_blue_green_deployment(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             found = self.records.deployment(given["BlueGreenDeploymentIdentifier"])
@@ -118,7 +125,7 @@ class BlueGreenRequests:
         lifecycle.lead(self.cloud, found, deployment.switch_over, self.name_instance, timeout_seconds)
         return shown
 
-    def delete_blue_green_deployment(self):
+    def delete_blue_green_deployment(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             found = self.records.deployment(given["BlueGreenDeploymentIdentifier"])
@@ -145,7 +152,7 @@ class BlueGreenRequests:
         lifecycle.lead(self.cloud, found, deployment.delete, targets, with_targets)
         return shown
 
-    def promote_read_replica(self):
+    def promote_read_replica(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             instance = self.records.instance(given["DBInstanceIdentifier"])
@@ -157,7 +164,7 @@ class BlueGreenRequests:
             self.promote(instance)
             return self._one(instance)
 
-    def promote(self, instance):
+    def promote(self, instance: Instance) -> None:
         """A deployment whose green is promoted becomes INVALID_CONFIGURATION ("Limitations and considerations")."""
         for found in self.records.deployments_of(instance):
             if instance in found.targets and found.status != "SWITCHOVER_COMPLETED":
@@ -167,10 +174,10 @@ class BlueGreenRequests:
         instance.status = "modifying"
         lifecycle.lead(self.cloud, instance, deployment.promote_replica)
 
-    def _one_deployment(self, found):
+    def _one_deployment(self, found: Deployment) -> ActionResult:
         return ActionResult({"BlueGreenDeployment": deployment.describe(found, self.records)})
 
-    def _new_deployment_name(self, name):
+    def _new_deployment_name(self, name: str) -> str:
         if not re.fullmatch(NAME, name) or len(name) > LONGEST_NAME:
             raise ServiceError(
                 "InvalidParameterValue", "The parameter BlueGreenDeploymentName is not a valid identifier."
@@ -182,7 +189,9 @@ class BlueGreenRequests:
             )
         return name
 
-    def _new_deployment(self, name, sources, tags, plays):
+    def _new_deployment(
+        self, name: str, sources: list[Instance], tags: list[Tag], plays: MutableMapping[str, Any]
+    ) -> Deployment:
         identifier = "bgd-" + deployment.random_text(IDENTIFIER_LENGTH)
         tasks = [
             "CREATING_READ_REPLICA_OF_SOURCE",
@@ -205,7 +214,7 @@ class BlueGreenRequests:
         self.records.add(made)
         return made
 
-    def _check_source(self, blue, sources):
+    def _check_source(self, blue: Instance, sources: list[Instance]) -> None:
         """The "Limitations for blue/green deployments", as far as a describe call shows them."""
         fields = blue.fields
         oldest = OLDEST_VERSIONS.get(fields["Engine"])
@@ -239,7 +248,9 @@ class BlueGreenRequests:
                     f"DB instance {blue.identifier} is part of the blue/green deployment {one.identifier}.",
                 )
 
-    def _target_keys(self, configurations, sources, plays):
+    def _target_keys(
+        self, configurations: list[Fields], sources: list[Instance], plays: MutableMapping[str, Any]
+    ) -> dict[Instance, str]:
         """The key for each member of blue that has an entry; one without keeps blue's configuration."""
         keys, by_arn = {}, {source.arn: source for source in sources}
         if len(configurations) > MOST_CONFIGURATIONS:
@@ -259,13 +270,15 @@ class BlueGreenRequests:
                     self._key_arn(key)
         return keys
 
-    def _new_green(self, made, number, key, changes, group):
+    def _new_green(
+        self, made: Deployment, number: int, key: str | None, changes: Fields, group: str | None
+    ) -> Instance:
         """Green's record: "RDS copies the blue environment's topology and features"."""
         source = made.sources[number]
         copied = {name: copy.deepcopy(value) for name, value in source.fields.items() if name not in NOT_COPIED}
         if number:
             # "Read replicas get the allocated storage of the green primary."
-            changes = changes | {"AllocatedStorage": made.targets[0].fields["AllocatedStorage"]}
+            changes = changes | {"AllocatedStorage": made.primaries[1].fields["AllocatedStorage"]}
         if group is None and made.plays["omitted_parameter_group"] == "default":
             group = settings.default_parameter_group(copied["Engine"], copied["EngineVersion"])
         if group:
@@ -299,9 +312,9 @@ class BlueGreenRequests:
         return green
 
 
-def _version(text):
+def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
 
 
-def _invalid_state(message):
+def _invalid_state(message: str) -> ServiceError:
     return ServiceError("InvalidBlueGreenDeploymentStateFault", message)

@@ -1,12 +1,23 @@
 """Everything that one local cloud's RDS consists of."""
 
+from __future__ import annotations
+
 import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import deployment, lifecycle
 from .clock import Clock
 from .endpoints import Endpoints
 from .records import DEFAULT_QUOTAS, Deployment, Instance, Records, Snapshot, utc_now
 from .storage import FileStorage
+
+if TYPE_CHECKING:
+    from .records import Record
+    from .storage import Storage
+
+if TYPE_CHECKING:
+    from .records import Fields
 
 # Statuses from which a request is refused although AWS's documentation names no list; settable,
 # since what AWS really does differs between engines and years.
@@ -31,7 +42,7 @@ class Cloud:
     # The account that moto plays where a request's access key names none.
     account_id = "123456789012"
 
-    def __init__(self, time_scale, directory, storage, region):
+    def __init__(self, time_scale: float, directory: Path, storage: str, region: str) -> None:
         self.region = region
         self.clock = Clock(time_scale)
         self.records = Records()
@@ -45,7 +56,7 @@ class Cloud:
         self._event_numbers = itertools.count(1)
         self.reset_settings()
 
-    def reset_settings(self):
+    def reset_settings(self) -> None:
         self.durations = dict(lifecycle.DEFAULT_DURATIONS)
         self.progress_shape = "linear"
         self.undeletable_statuses = list(DEFAULT_UNDELETABLE_STATUSES)
@@ -53,20 +64,20 @@ class Cloud:
         self.copy_of_deleted_source = "failed"
         self.publish_metrics = True
         # "postgres 13.7", and "postgres 11" for majors past the end of their standard support.
-        self.retired_versions = []
-        self.majors_past_support = []
+        self.retired_versions: list[str] = []
+        self.majors_past_support: list[str] = []
         # See iam/tags.py.
         self.tag_delay_seconds = 180
         self.blue_green = dict(deployment.PLAYS)
         # Results that tests gave operations, and the EventBridge events that RDS would have sent.
-        self.replies = {}
-        self.events = []
+        self.replies: dict[str, Fields] = {}
+        self.events: list[Fields] = []
 
-    def storage_of(self, record):
+    def storage_of(self, record: Record) -> Storage:
         """PostgreSQL servers for the engine postgres where asked for, files for all others."""
         return self.postgres if self.postgres and record.fields["Engine"] == "postgres" else self.files
 
-    def open_endpoint(self, instance):
+    def open_endpoint(self, instance: Instance) -> None:
         """Points the name's address to the instance's server, from now on."""
         socket_path = self.storage_of(instance).socket_path(instance)
         if socket_path:
@@ -75,23 +86,23 @@ class Cloud:
             endpoint = self.endpoints.describe(instance.identifier, instance.port)
         instance.fields["Endpoint"] = endpoint
 
-    def ensure_endpoint(self, instance):
+    def ensure_endpoint(self, instance: Instance) -> None:
         if not self.endpoints.is_open(instance.identifier):
             self.open_endpoint(instance)
 
-    def close_endpoint(self, instance):
+    def close_endpoint(self, instance: Instance) -> None:
         self.endpoints.close(instance.identifier, self.storage_of(instance).socket_path(instance))
 
-    def discard(self, record):
+    def discard(self, record: Record) -> None:
         """Takes the record away at once, whatever it was doing, with its data."""
         script = record.script
         lifecycle.halt(self, record)
         self.records.remove(record)
         # A script that is still at work removes the data when it notices.
-        if not (script and script.thread.is_alive()):
+        if not (script and script.is_at_work()):
             self.drop(record)
 
-    def drop(self, record):
+    def drop(self, record: Record) -> None:
         """Ends the server and removes the data of a record that is gone."""
         if isinstance(record, Deployment):
             return
@@ -102,7 +113,7 @@ class Cloud:
                 storage.detach(instance)
         storage.delete(record)
 
-    def tell(self, record, event_id, message):
+    def tell(self, record: Record, event_id: str, message: str) -> None:
         """Queues an EventBridge event as RDS sends it (RDS User Guide, "Amazon RDS event categories")."""
         detail_type, source_type = EVENT_SOURCES[type(record)]
         self.events.append(
@@ -124,7 +135,7 @@ class Cloud:
             }
         )
 
-    def reset(self):
+    def reset(self) -> None:
         """Back to an empty cloud with the default settings; the time scale stays."""
         with self.records.lock:
             for record in self.records.all():
@@ -132,7 +143,7 @@ class Cloud:
             self.records.quotas = dict(DEFAULT_QUOTAS)
         self.reset_settings()
 
-    def close(self):
+    def close(self) -> None:
         self.endpoints.close_all()
         if self.postgres:
             self.postgres.close()

@@ -42,11 +42,15 @@ PUT    /local/replies/<operation>        the result (in botocore's shape) that a
 DELETE /local/replies/<operation>        back to its own
 """
 
+from __future__ import annotations
+
 import difflib
 import json
 import sys
 import traceback
+from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from moto.cloudwatch.models import cloudwatch_backends
@@ -58,13 +62,23 @@ from iam.asks import Ask
 from . import deployment, lifecycle, operations, seeds
 from .records import Deployment, Instance, ServiceError, Snapshot
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from iam.guard import Guard
+
+    from .calls import Calls
+    from .cloud import Cloud
+    from .faults import Faults
+    from .records import Fields, Record
+
 KINDS = {"instances": Instance, "snapshots": Snapshot, "deployments": Deployment}
 
 
 class BadRequest(Exception):
     """Says what is wrong with a request and what would be right."""
 
-    def __init__(self, message, status=400):
+    def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
 
@@ -72,10 +86,10 @@ class BadRequest(Exception):
 class Control:
     """WSGI application for /local/; everything else goes on to `application`."""
 
-    def __init__(self, application, cloud, calls, faults, guard):
+    def __init__(self, application: WSGIApplication, cloud: Cloud, calls: Calls, faults: Faults, guard: Guard) -> None:
         self._application, self.cloud, self.calls, self.faults, self.guard = application, cloud, calls, faults, guard
 
-    def __call__(self, environ, start_response):
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith("/local/"):
             return self._application(environ, start_response)
         text = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -98,8 +112,8 @@ class Control:
         start_response(f"{status} .", [("Content-Type", "application/json"), ("Content-Length", str(len(reply)))])
         return [reply]
 
-    def _answer(self, method, path, query, body):
-        parts = path.removeprefix("/local/").strip("/").split("/")
+    def _answer(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]) -> Any:
+        parts: list[Any] = path.removeprefix("/local/").strip("/").split("/")
         handler = getattr(self, f"_{method.lower()}_{parts[0] or 'root'}", None)
         if parts[0] in KINDS:
             handler = getattr(
@@ -120,26 +134,26 @@ class Control:
 
     # ---- the cloud
 
-    def _get_root(self):
+    def _get_root(self) -> Fields:
         return {
             "cloud_id": self.faults.cloud_id,
             "time_scale": self.cloud.clock.scale,
             "storage": "postgres" if self.cloud.postgres else "files",
         }
 
-    def _post_reset(self, body):  # noqa: ARG002 (each request hands one over)
+    def _post_reset(self, body: dict[str, Any]) -> Fields:  # noqa: ARG002 (each request hands one over)
         self.faults.remove()
         self.cloud.reset()
         moto_api_backend.reset()
         self.calls.record.clear()
         return {}
 
-    def _get_settings(self):
+    def _get_settings(self) -> Fields:
         return {"time_scale": self.cloud.clock.scale, "quotas": self.cloud.records.quotas} | {
             name: getattr(self.cloud, name) for name in CLOUD_SETTINGS
         }
 
-    def _patch_settings(self, body):
+    def _patch_settings(self, body: dict[str, Any]) -> Fields:
         known = self._get_settings()
         _check_keys(body, known, "setting")
         for name in ("blue_green", "durations", "quotas"):
@@ -156,26 +170,26 @@ class Control:
                 setattr(self.cloud, name, body.get(name, known[name]))
         return self._get_settings()
 
-    def _delete_metrics(self):
+    def _delete_metrics(self) -> Fields:
         cloudwatch_backends[self.cloud.account_id][self.cloud.region].metric_data.clear()
         return {}
 
     # ---- instances and snapshots
 
-    def _get_records(self, kind):
+    def _get_records(self, kind: type[Record]) -> list[Fields]:
         # A copy: records come and go meanwhile.
         return [self._show(record) for record in list(self.cloud.records.table(kind).values())]
 
-    def _get_record(self, kind, identifier):
+    def _get_record(self, kind: type[Record], identifier: str) -> Fields:
         return self._show(self._record(kind, identifier))
 
-    def _put_record(self, kind, identifier, body):
+    def _put_record(self, kind: type[Record], identifier: str, body: dict[str, Any]) -> Fields:
         _check_keys(body, {"fields", "port", "master_password"}, "key")
         fields = body.get("fields", {})
         _check_fields(kind, fields)
         maker = operations.outside_request(self.cloud)
         if kind is Instance:
-            record = seeds.instance(
+            record: Record = seeds.instance(
                 maker, identifier, fields, body.get("port"), body.get("master_password", "seeded-password")
             )
         elif kind is Snapshot:
@@ -184,7 +198,7 @@ class Control:
             raise BadRequest("a deployment is made by CreateBlueGreenDeployment")
         return self._show(record)
 
-    def _patch_record(self, kind, identifier, body):
+    def _patch_record(self, kind: type[Record], identifier: str, body: dict[str, Any]) -> Fields:
         _check_keys(body, {"fields", *(MEASURED if kind is Instance else ())}, "key")
         fields = body.get("fields", {})
         _check_fields(kind, fields)
@@ -197,27 +211,27 @@ class Control:
                 setattr(record, name, body[name])
         return self._show(record)
 
-    def _delete_record(self, kind, identifier):
+    def _delete_record(self, kind: type[Record], identifier: str) -> Fields:
         self.cloud.discard(self._record(kind, identifier))
         return {}
 
-    def _put_record_data(self, kind, identifier, body):
+    def _put_record_data(self, kind: type[Record], identifier: str, body: dict[str, Any]) -> Fields:
         record = self._record(kind, identifier)
         self.cloud.storage_of(record).write(record, body["data"])
         return self._show(record)
 
-    def _post_record_maintenance(self, kind, identifier, body):  # noqa: ARG002
+    def _post_record_maintenance(self, kind: type[Record], identifier: str, body: dict[str, Any]) -> Fields:  # noqa: ARG002
         instance = self._record(kind, identifier)
         seeds.open_maintenance_window(operations.outside_request(self.cloud), instance)
         return self._show(instance)
 
-    def _record(self, kind, identifier):
+    def _record(self, kind: type[Record], identifier: str) -> Any:
         record = self.cloud.records.table(kind).get(identifier.lower())
         if record is None:
             raise BadRequest(f"there is no {kind.KIND} {identifier}", 404)
         return record
 
-    def _show(self, record):
+    def _show(self, record: Record) -> Fields:
         if isinstance(record, Deployment):
             return {"fields": deployment.describe(record, self.cloud.records)}
         storage = self.cloud.storage_of(record)
@@ -230,36 +244,36 @@ class Control:
 
     # ---- faults, calls
 
-    def _get_faults(self):
+    def _get_faults(self) -> list[Fields]:
         return [fault.describe() for fault in self.faults.rules]
 
-    def _post_faults(self, body):
+    def _post_faults(self, body: dict[str, Any]) -> Fields:
         return self.faults.add(body).describe()
 
-    def _delete_faults(self, number=None):
+    def _delete_faults(self, number: str | None = None) -> Fields:
         self.faults.remove(int(number) if number else None)
         return {}
 
-    def _get_calls(self, after=0):
+    def _get_calls(self, after: int = 0) -> list[Fields]:
         return [call.describe() for call in self.calls.record if call.number > after]
 
-    def _delete_calls(self):
+    def _delete_calls(self) -> Fields:
         self.calls.record.clear()
         return {}
 
     # ---- roles
 
-    def _get_roles(self):
+    def _get_roles(self) -> Fields:
         return {
-            app_id: {"unused": sorted(role.unused), "refused": sorted(role.refused)}
+            str(app_id): {"unused": sorted(role.unused), "refused": sorted(role.refused)}
             for app_id, role in self.guard.roles.items()
         }
 
-    def _put_roles(self, body):
+    def _put_roles(self, body: dict[str, Any]) -> Fields:
         self.guard.learn(body)
         return {}
 
-    def _post_judgement(self, body):
+    def _post_judgement(self, body: dict[str, Any]) -> Fields:
         role = self.guard.roles.get(body["app_id"])
         asks = [
             Ask(
@@ -274,16 +288,16 @@ class Control:
 
     # ---- events, replies
 
-    def _get_events(self, after=0):
+    def _get_events(self, after: int = 0) -> list[Fields]:
         return [event for event in self.cloud.events if event["number"] > after]
 
-    def _put_replies(self, operation, body):
+    def _put_replies(self, operation: str, body: dict[str, Any]) -> Fields:
         shape = get_service_model("rds").operation_model(operation).output_shape
         _check_keys(body, shape.members, "field")
         self.cloud.replies[operation] = body
         return {}
 
-    def _delete_replies(self, operation):
+    def _delete_replies(self, operation: str) -> Fields:
         self.cloud.replies.pop(operation, None)
         return {}
 
@@ -303,16 +317,16 @@ CLOUD_SETTINGS = {
 }
 
 
-def _check_fields(kind, fields):
+def _check_fields(kind: type[Record], fields: Fields) -> None:
     _check_keys(fields, get_service_model("rds").shape_for(kind.SHAPE).members, "field")
 
 
-def _check_keys(given, known, what):
+def _check_keys(given: Iterable[str], known: Iterable[str], what: str) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0)
             raise BadRequest(f"unknown {what} {name}: did you mean {near[0]}?" if near else f"unknown {what} {name}")
 
 
-def _to_json(value):
+def _to_json(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -5,12 +5,21 @@ Green is a replica of blue until the switchover swaps their names. What is known
 "Limitations and considerations") and from the API's model. What neither says is in PLAYS.
 """
 
+from __future__ import annotations
+
 import secrets
 import string
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from . import lifecycle
 from .records import utc_now
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+    from .lifecycle import Script
+    from .records import Deployment, Fields, Instance, Records
 
 # How deployments behave where AWS's documentation is silent (each with its row of the register of assumptions),
 # and then what goes wrong with them. The defaults are the harsher reading, and that nothing goes wrong.
@@ -71,7 +80,7 @@ class Canceled(Exception):
     """Why a switchover was taken back."""
 
 
-def describe(deployment, records):
+def describe(deployment: Deployment, records: Records) -> Fields:
     """The fields as a describe call shows them now: the members by the names that they have now."""
     members = []
     for source, target, status in zip(deployment.sources, deployment.targets, deployment.member_statuses, strict=True):
@@ -94,35 +103,35 @@ def describe(deployment, records):
     return deployment.fields | shown | {"Tasks": [dict(task) for task in deployment.fields["Tasks"]]}
 
 
-def status_of(deployment, records):
+def status_of(deployment: Deployment, records: Records) -> str:
     if deployment.status == "AVAILABLE" and len(whole_pairs(deployment, records)) < len(deployment.sources):
-        return deployment.plays["missing_member_status"]
+        return str(deployment.plays["missing_member_status"])
     return deployment.status
 
 
-def whole_pairs(deployment, records):
+def whole_pairs(deployment: Deployment, records: Records) -> list[tuple[Instance, Instance]]:
     """The members of blue and green that are both there: others are not switched over (User Guide, "Deleting")."""
     pairs = zip(deployment.sources, deployment.targets, strict=True)
     return [(source, target) for source, target in pairs if target and not _missing(source, target, records)]
 
 
-def _missing(source, target, records):
+def _missing(source: Instance, target: Instance | None, records: Records) -> str | None:
     if not records.holds(source):
         return "MISSING_SOURCE"
     return "MISSING_TARGET" if target and not records.holds(target) else None
 
 
-def random_text(length):
+def random_text(length: int) -> str:
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(length))
 
 
-def green_name(blue_name):
+def green_name(blue_name: str) -> str:
     """`<id>-green-<6>`; what becomes of an identifier of more than 50 characters is not known: cut here [A56]."""
     suffix = "-green-" + random_text(GREEN_SUFFIX_LENGTH)
     return blue_name[: 63 - len(suffix)].rstrip("-") + suffix
 
 
-def provision(hand, make_green):
+def provision(hand: Script[Deployment], make_green: Callable[[int], Instance]) -> None:
     """PROVISIONING, task by task → AVAILABLE, or INVALID_CONFIGURATION
 
     `make_green(number)` adds the record of green's counterpart to that member of blue.
@@ -145,8 +154,9 @@ def provision(hand, make_green):
         deployment.all_members_are("AVAILABLE")
         deployment.status = "AVAILABLE"
         if late := deployment.plays["late_green"]:
-            deployment.targets[0].status = late
-            lifecycle.lead(hand.cloud, deployment.targets[0], _be_late)
+            _, green = deployment.primaries
+            green.status = late
+            lifecycle.lead(hand.cloud, green, _be_late)
     hand.cloud.tell(
         deployment,
         "RDS-EVENT-0244",
@@ -155,7 +165,7 @@ def provision(hand, make_green):
     )
 
 
-def _create_primary(hand, make_green):
+def _create_primary(hand: Script[Deployment], make_green: Callable[[int], Instance]) -> None:
     deployment = hand.record
     hand.sleep("green_named")
     blue = deployment.sources[0]
@@ -166,13 +176,13 @@ def _create_primary(hand, make_green):
     _bring(hand, green, _create_member, blue)
 
 
-def _configure_backups(hand, _make_green):
-    _bring(hand, hand.record.targets[0], _back_up_member)
+def _configure_backups(hand: Script[Deployment], _make_green: Callable[[int], Instance]) -> None:
+    _bring(hand, hand.record.primaries[1], _back_up_member)
 
 
-def _create_topology(hand, make_green):
+def _create_topology(hand: Script[Deployment], make_green: Callable[[int], Instance]) -> None:
     for number in range(1, len(hand.record.sources)):
-        _bring(hand, _add_member(hand, make_green, number), _create_member, hand.record.targets[0])
+        _bring(hand, _add_member(hand, make_green, number), _create_member, hand.record.primaries[1])
 
 
 TASKS = {
@@ -182,26 +192,26 @@ TASKS = {
 }
 
 
-def _mark(hand, task, status):
+def _mark(hand: Script[Deployment], task: Fields, status: str) -> None:
     with hand.change():
         task["Status"] = status
 
 
-def _add_member(hand, make_green, number):
+def _add_member(hand: Script[Deployment], make_green: Callable[[int], Instance], number: int) -> Instance:
     with hand.change() as deployment:
         green = deployment.targets[number] = make_green(number)
         deployment.member_statuses[number] = "PROVISIONING"
     return green
 
 
-def _bring(hand, green, script, *arguments):
+def _bring(hand: Script[Deployment], green: Instance, script: Callable[..., None], *arguments: Any) -> None:
     """Leads a member through a script of its own, to its end: others can delete or change it meanwhile."""
-    lifecycle.lead(hand.cloud, green, script, *arguments).thread.join()
+    lifecycle.lead(hand.cloud, green, script, *arguments).join()
     if not hand.cloud.records.holds(green) or green.status in ("deleting", "failed"):
         raise Failed(f"the DB instance {green.identifier} is not there any more")
 
 
-def _create_member(hand, source):
+def _create_member(hand: Script[Instance], source: Instance) -> None:
     """creating → available, as a replica of the source that clients can read"""
     with hand.during("green_create"):
         hand.cloud.storage_of(source).replicate(source, hand.record)
@@ -211,40 +221,40 @@ def _create_member(hand, source):
     hand.cloud.open_endpoint(hand.record)
 
 
-def _back_up_member(hand):
+def _back_up_member(hand: Script[Instance]) -> None:
     """backing-up → available"""
     hand.become("backing-up")
     hand.sleep("green_backup")
     hand.become("available", LatestRestorableTime=utc_now())
 
 
-def _be_late(hand):
+def _be_late(hand: Script[Instance]) -> None:
     """as it is → available"""
     hand.sleep("green_late")
     hand.become("available")
 
 
-def promote_replica(hand):
+def promote_replica(hand: Script[Instance]) -> None:
     """modifying → available, as an instance of its own"""
     with hand.during("modify"):
         _stand_alone(hand.cloud, hand.record)
     hand.become("available")
 
 
-def _stand_alone(cloud, replica):
+def _stand_alone(cloud: Cloud, replica: Instance) -> None:
     storage = cloud.storage_of(replica)
     if not storage.promote(replica):
         raise RuntimeError(f"{replica.identifier} was not promoted")
     storage.detach(replica)
 
 
-def switch_over(hand, name, timeout_seconds):
+def switch_over(hand: Script[Deployment], name: Callable[[Instance, str], None], timeout_seconds: float) -> None:
     """SWITCHOVER_IN_PROGRESS → SWITCHOVER_COMPLETED, or back with nothing changed
 
     `name(instance, identifier)` gives an instance another name. The order is that of "Switchover actions".
     """
     deployment, cloud = hand.record, hand.cloud
-    blue, green = deployment.sources[0], deployment.targets[0]
+    blue, green = deployment.primaries
     names = f"primary {blue.identifier} to {green.identifier}"
     with hand.change():
         deployment.all_members_are("SWITCHOVER_IN_PROGRESS")
@@ -278,9 +288,9 @@ def switch_over(hand, name, timeout_seconds):
     cloud.tell(deployment, "RDS-EVENT-0248", "Switchover completed on blue/green deployment.")
 
 
-def _guard(deployment, cloud, timeout_seconds):
+def _guard(deployment: Deployment, cloud: Cloud, timeout_seconds: float) -> None:
     """ "Switchover guardrails": nothing is touched before they have passed."""
-    blue, green, plays = deployment.sources[0], deployment.targets[0], deployment.plays
+    (blue, green), plays = deployment.primaries, deployment.plays
     if plays["guardrail"]:
         raise Canceled(plays["guardrail"])
     if green.lag_seconds > timeout_seconds:
@@ -292,9 +302,9 @@ def _guard(deployment, cloud, timeout_seconds):
         raise Canceled(reason)
 
 
-def _swap(hand, name, timeout_seconds):
+def _swap(hand: Script[Deployment], name: Callable[[Instance, str], None], timeout_seconds: float) -> None:
     deployment, cloud = hand.record, hand.cloud
-    blue, green, plays = deployment.sources[0], deployment.targets[0], deployment.plays
+    (blue, green), plays = deployment.primaries, deployment.plays
     storage, pairs = cloud.storage_of(blue), whole_pairs(deployment, cloud.records)
     instances = [instance for pair in pairs for instance in pair]
     if plays["promotes_first"]:
@@ -324,17 +334,17 @@ def _swap(hand, name, timeout_seconds):
     storage.detach(green)
 
 
-def _promote_in_time(hand, position, timeout_seconds):
+def _promote_in_time(hand: Script[Deployment], position: str, timeout_seconds: float) -> bool:
     """Whether green has taken all of blue's writes, and now takes its own."""
     deployment, clock = hand.record, hand.cloud.clock
-    blue, green = deployment.sources[0], deployment.targets[0]
+    blue, green = deployment.primaries
     if deployment.plays["stalls"] or blue.identifier in deployment.plays["failing_members"]:
         clock.sleep(timeout_seconds)
         return False
     return hand.cloud.storage_of(green).promote(green, position, timeout_seconds * clock.scale)
 
 
-def _exchange(cloud, source, target, name):
+def _exchange(cloud: Cloud, source: Instance, target: Instance, name: Callable[[Instance, str], None]) -> None:
     """`-oldN` for blue, its name and tags for green; endpoints and ARNs follow the names, DbiResourceIds do not."""
     old_name = source.identifier
     number = next(number for number in range(1, 1000) if f"{old_name}-old{number}" not in cloud.records.instances)
@@ -344,12 +354,12 @@ def _exchange(cloud, source, target, name):
     target.fields["TagList"] = list(source.tags)
 
 
-def _release(deployment):
+def _release(deployment: Deployment) -> None:
     for instance in deployment.members():
         instance.hidden = instance.is_switching = False
 
 
-def delete(hand, targets, with_targets):
+def delete(hand: Script[Deployment], targets: list[Instance], with_targets: bool) -> None:
     """DELETING → gone, and green with it, or standing alone
 
     "The green environment is promoted" for PostgreSQL; for MySQL and MariaDB it goes on replicating.
@@ -360,7 +370,7 @@ def delete(hand, targets, with_targets):
             deletions = [lifecycle.lead(cloud, target, lifecycle.delete_instance, None) for target in targets]
             if deployment.plays["outlives_targets"]:
                 for deletion in deletions:
-                    deletion.thread.join()
+                    deletion.join()
         elif targets and targets[0].fields["Engine"] == "postgres":
             _stand_alone(cloud, targets[0])
     with hand.change():

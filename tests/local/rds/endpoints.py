@@ -6,10 +6,16 @@ as Endpoint.Port. A rename therefore moves an address from one server to another
 DNS name, and cuts the connections that were open.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import socket
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .records import Fields
 
 # Where a port is taken on every loopback address (a system PostgreSQL on 0.0.0.0), this is added.
 ALTERNATIVE_PORT_OFFSET = 10000
@@ -20,21 +26,21 @@ HOSTED_ZONE_ID = "Z2R2ITUGPM61AM"
 class Endpoints:
     """Hands out addresses by identifier and opens and closes their forwarders."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._addresses = {}
-        self._forwarders = {}
+        self._addresses: dict[str, str] = {}
+        self._forwarders: dict[str, Forwarder] = {}
         # Clouds that run side by side start from different networks and skip what is taken.
         self._network = 64 + os.getpid() % 128
         self._last_host = 0
 
-    def describe(self, identifier, port):
+    def describe(self, identifier: str, port: int) -> Fields:
         """The Endpoint of an instance with no server behind it."""
         with self._lock:
             address = self._addresses.get(identifier) or self._next_address(identifier)
         return _endpoint(address, port)
 
-    def open(self, identifier, port, socket_path):
+    def open(self, identifier: str, port: int, socket_path: str) -> Fields:
         """Forwards the identifier's address to the server at the Unix socket; returns the Endpoint."""
         self.close(identifier)
         with self._lock:
@@ -43,10 +49,10 @@ class Endpoints:
             self._forwarders[identifier] = forwarder
         return _endpoint(*listener.getsockname())
 
-    def is_open(self, identifier):
+    def is_open(self, identifier: str) -> bool:
         return identifier in self._forwarders
 
-    def close(self, identifier, socket_path=None):
+    def close(self, identifier: str, socket_path: str | None = None) -> None:
         """Stops listening for the identifier and cuts its open connections.
 
         With a path, only if that server is behind it: another instance can have the identifier by now.
@@ -58,7 +64,7 @@ class Endpoints:
             del self._forwarders[identifier]
         forwarder.close()
 
-    def take_peak(self, identifier):
+    def take_peak(self, identifier: str) -> int:
         """The most clients that were connected at once since this was last asked."""
         forwarder = self._forwarders.get(identifier)
         if forwarder is None:
@@ -66,17 +72,17 @@ class Endpoints:
         peak, forwarder.peak = max(forwarder.peak, len(forwarder.pairs)), 0
         return peak
 
-    def close_all(self):
+    def close_all(self) -> None:
         for identifier in list(self._forwarders):
             self.close(identifier)
 
-    def _next_address(self, identifier):
+    def _next_address(self, identifier: str) -> str:
         self._last_host += 1
         high, low = divmod(self._last_host, 250)
         self._addresses[identifier] = f"127.{self._network}.{high % 256}.{low + 1}"
         return self._addresses[identifier]
 
-    def _listen(self, identifier, port):
+    def _listen(self, identifier: str, port: int) -> socket.socket:
         known = self._addresses.get(identifier)
         for candidate in (port, port + ALTERNATIVE_PORT_OFFSET):
             for _ in range(20):
@@ -91,14 +97,14 @@ class Endpoints:
 class Forwarder:
     """Accepts on a TCP socket and pumps bytes to and from a Unix socket."""
 
-    def __init__(self, listener, socket_path):
+    def __init__(self, listener: socket.socket, socket_path: str) -> None:
         self._listener = listener
         self.socket_path = socket_path
-        self.pairs = set()
+        self.pairs: set[tuple[socket.socket, socket.socket]] = set()
         self.peak = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self):
+    def close(self) -> None:
         # shutdown wakes the thread that sits in accept; close alone does not.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -106,7 +112,7 @@ class Forwarder:
         for pair in list(self.pairs):
             _cut(pair)
 
-    def _accept(self):
+    def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
@@ -124,7 +130,7 @@ class Forwarder:
             for source, sink in (pair, pair[::-1]):
                 threading.Thread(target=self._pump, args=(source, sink, pair), daemon=True).start()
 
-    def _pump(self, source, sink, pair):
+    def _pump(self, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
@@ -132,12 +138,12 @@ class Forwarder:
         self.pairs.discard(pair)
 
 
-def _cut(pair):
+def _cut(pair: tuple[socket.socket, socket.socket]) -> None:
     for end in pair:
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
         end.close()
 
 
-def _endpoint(address, port):
+def _endpoint(address: str, port: int) -> Fields:
     return {"Address": address, "Port": port, "HostedZoneId": HOSTED_ZONE_ID}

@@ -35,6 +35,8 @@ or {"green_of": "…"} (an instance, by blue's identifier). After throttle, erro
 reset, lost and kill before the effect, the effect does not happen; after the others the call goes on.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import itertools
@@ -45,7 +47,9 @@ import struct
 import subprocess
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -53,6 +57,14 @@ from . import lifecycle, operations
 from .calls import Reply
 from .records import ServiceError
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from .calls import Call
+    from .cloud import Cloud
+    from .records import Fields
+
+Action = dict[str, Any]
 RULE_KEYS = {"operation", "app_id", "naming", "call", "from_call", "when", "action"}
 # Parameters that name a call's resource before its effect, the likeliest first.
 NAMING_PARAMETERS = (
@@ -67,25 +79,25 @@ NAMING_PARAMETERS = (
 class Faults:
     """The rules in force. The first rule that matches a call befalls it."""
 
-    def __init__(self, cloud, cloud_id):
+    def __init__(self, cloud: Cloud, cloud_id: str) -> None:
         self.cloud = cloud
         self.cloud_id = cloud_id
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self.rules = []
+        self.rules: list[Fault] = []
 
-    def add(self, rule):
+    def add(self, rule: dict[str, Any]) -> Fault:
         fault = Fault(self, next(self._numbers), rule)
         with self._lock:
             self.rules.append(fault)
         return fault
 
-    def remove(self, number=None):
+    def remove(self, number: int | None = None) -> None:
         """Takes one rule away, or all."""
         with self._lock:
             self.rules = [fault for fault in self.rules if number not in (None, fault.number)]
 
-    def next_for(self, call):
+    def next_for(self, call: Call) -> Fault | None:
         """Counts the call in every rule that means it; the first that is due."""
         with self._lock:
             due = [fault for fault in self.rules if fault.is_due(call)]
@@ -95,7 +107,7 @@ class Faults:
 class Fault:
     """One rule and how often it was met."""
 
-    def __init__(self, faults, number, rule):
+    def __init__(self, faults: Faults, number: int, rule: dict[str, Any]) -> None:
         if unknown := set(rule) - RULE_KEYS:
             raise ValueError(f"unknown key {sorted(unknown)[0]}: a rule has {', '.join(sorted(RULE_KEYS))}")
         action = rule.get("action")
@@ -106,7 +118,7 @@ class Fault:
         self._faults, self.number, self.rule = faults, number, rule
         self.calls = self.befallen = 0
 
-    def is_due(self, call):
+    def is_due(self, call: Call) -> bool:
         if call.operation != self.rule["operation"] or self.rule.get("app_id", call.app_id) != call.app_id:
             return False
         if not self._is_named_in(call):
@@ -115,9 +127,9 @@ class Fault:
         first = self.rule.get("from_call")
         due = self.calls >= first if first else self.calls == self.rule.get("call", 1)
         self.befallen += due
-        return due
+        return bool(due)
 
-    def _is_named_in(self, call):
+    def _is_named_in(self, call: Call) -> bool:
         name = self.rule.get("naming")
         if name is None:
             return True
@@ -127,42 +139,42 @@ class Fault:
             texts = [*texts, *(instance.identifier for instance in deployment.members())]
         return any(text == name or text.startswith(f"{name}-") for text in texts)
 
-    def befall(self, moment, call, environ):
+    def befall(self, moment: str, call: Call, environ: WSGIEnvironment) -> Reply | None:
         """What the client gets in place of the call's own reply, or None where that goes on."""
         if moment != self.rule.get("when", "before"):
             return None
         action = self.rule["action"]
         return ACTIONS[action["type"]](self._faults, action, call, environ)
 
-    def describe(self):
+    def describe(self) -> Fields:
         return self.rule | {"number": self.number, "calls": self.calls, "befallen": self.befallen}
 
 
-def _throttle(_faults, _action, call, _environ):
+def _throttle(_faults: Faults, _action: Action, call: Call, _environ: WSGIEnvironment) -> Reply:
     return call.error("Throttling", "Rate exceeded")
 
 
-def _error(_faults, action, call, _environ):
+def _error(_faults: Faults, action: Action, call: Call, _environ: WSGIEnvironment) -> Reply:
     return call.error(action["code"], action.get("message", "asked for by a fault rule"), action.get("status"))
 
 
-def _http(_faults, action, _call, _environ):
+def _http(_faults: Faults, action: Action, _call: Call, _environ: WSGIEnvironment) -> Reply:
     return Reply(action["status"], [("Content-Type", "text/plain")], b"asked for by a fault rule")
 
 
-def _reset(_faults, _action, _call, environ):
+def _reset(_faults: Faults, _action: Action, _call: Call, environ: WSGIEnvironment) -> Reply:
     # A linger time of 0 makes the kernel send RST instead of FIN.
     environ["werkzeug.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return _hang_up(environ)
 
 
-def _lost(_faults, _action, _call, environ):
+def _lost(_faults: Faults, _action: Action, _call: Call, environ: WSGIEnvironment) -> Reply:
     with contextlib.suppress(OSError):
         environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     return _hang_up(environ)
 
 
-def _hang_up(environ):
+def _hang_up(environ: WSGIEnvironment) -> Reply:
     environ["werkzeug.socket"].close()
     return NoReply()
 
@@ -170,60 +182,60 @@ def _hang_up(environ):
 class NoReply(Reply):
     """The connection is closed; the server must not write to it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(0, [], b"")
 
-    def send(self, _start_response):
+    def send(self, _start_response: StartResponse) -> Iterable[bytes]:
         raise ConnectionAbortedError("closed by a fault rule")
 
 
-def _slow(_faults, action, _call, _environ):
+def _slow(_faults: Faults, action: Action, _call: Call, _environ: WSGIEnvironment) -> None:
     time.sleep(action["seconds"])
 
 
-def _status(faults, action, call, _environ):
+def _status(faults: Faults, action: Action, call: Call, _environ: WSGIEnvironment) -> None:
     record = _resource(faults.cloud, action, call)
     with faults.cloud.records.lock:
         lifecycle.halt(faults.cloud, record)
         record.status = action["status"]
 
 
-def _fields(faults, action, call, _environ):
+def _fields(faults: Faults, action: Action, call: Call, _environ: WSGIEnvironment) -> None:
     record = _resource(faults.cloud, action, call)
     with faults.cloud.records.lock:
         record.fields |= action["fields"]
 
 
-def _vanish(faults, action, call, _environ):
+def _vanish(faults: Faults, action: Action, call: Call, _environ: WSGIEnvironment) -> None:
     faults.cloud.discard(_resource(faults.cloud, action, call))
 
 
-def _promote(faults, action, call, _environ):
+def _promote(faults: Faults, action: Action, call: Call, _environ: WSGIEnvironment) -> None:
     with faults.cloud.records.lock:
         operations.outside_request(faults.cloud).promote(_resource(faults.cloud, action, call))
 
 
-def _play(faults, action, call, _environ):
+def _play(faults: Faults, action: Action, call: Call, _environ: WSGIEnvironment) -> None:
     plays = _resource(faults.cloud, action, call).plays
     if unknown := set(action["plays"]) - set(plays):
         raise ValueError(f"unknown play {sorted(unknown)[0]}")
     plays.update(action["plays"])
 
 
-def _run(_faults, action, _call, _environ):
+def _run(_faults: Faults, action: Action, _call: Call, _environ: WSGIEnvironment) -> None:
     subprocess.run(action["command"], check=True, stdin=subprocess.DEVNULL)
 
 
-def _kill(faults, _action, call, environ):
+def _kill(faults: Faults, action: Action, call: Call, environ: WSGIEnvironment) -> Reply:
     for process_id in _processes_with_connection(call.client_port, int(environ["SERVER_PORT"])):
         # Never anything but a function of this very cloud.
         if f"RDS_ENCRYPT_LOCAL_CLOUD={faults.cloud_id}".encode() in _environment(process_id):
             os.kill(process_id, signal.SIGKILL)
-    return _lost(None, None, None, environ)
+    return _lost(faults, action, call, environ)
 
 
 @functools.cache
-def _step_functions(endpoint, region):
+def _step_functions(endpoint: str, region: str) -> Any:
     """Made once: it takes long enough for a caller to give up."""
     return boto3.client(
         "stepfunctions",
@@ -234,7 +246,7 @@ def _step_functions(endpoint, region):
     )
 
 
-def _stop(faults, action, _call, _environ):
+def _stop(faults: Faults, action: Action, _call: Call, _environ: WSGIEnvironment) -> None:
     client = _step_functions(action["endpoint"], faults.cloud.region)
     arns = (
         [action["execution_arn"]]
@@ -267,7 +279,7 @@ ACTIONS = {
 }
 
 
-def _resource(cloud, action, call):
+def _resource(cloud: Cloud, action: Action, call: Call) -> Any:
     if named := action.get("resource"):
         ((kind, identifier),) = named.items()
         return getattr(cloud.records, kind)(identifier)
@@ -280,7 +292,7 @@ def _resource(cloud, action, call):
     raise LookupError(f"{call.operation} names no instance, snapshot or deployment for {action}")
 
 
-def _processes_with_connection(local_port, remote_port):
+def _processes_with_connection(local_port: int, remote_port: int) -> Iterator[int]:
     """Who holds the client's end of a loopback connection, from /proc."""
     inodes = set()
     for line in Path("/proc/net/tcp").read_text().splitlines():
@@ -296,6 +308,6 @@ def _processes_with_connection(local_port, remote_port):
                 yield int(process_id)
 
 
-def _environment(process_id):
+def _environment(process_id: int) -> list[bytes]:
     with open(f"/proc/{process_id}/environ", "rb") as environ:
         return environ.read().split(b"\0")

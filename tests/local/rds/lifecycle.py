@@ -4,13 +4,21 @@ A *script* is a function that reads like the change does: this status, that long
 next script of a record supersedes the one under way, whose thread then ends at its next step.
 """
 
+from __future__ import annotations
+
 import contextlib
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Generic
 
-from .records import Instance, utc_now
+from .records import Instance, R, Record, Snapshot, utc_now
 from .refusals import STORAGE_PARAMETERS
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+    from .records import Fields
 
 # AWS seconds. None of them was measured on AWS; they are of the size that small instances show.
 DEFAULT_DURATIONS = {
@@ -58,39 +66,47 @@ class Superseded(Exception):
     """Another change of the same record has taken over."""
 
 
-class Script:
+class Script(Generic[R]):
     """The hand on the record that a script works with."""
 
-    def __init__(self, cloud, record):
+    def __init__(self, cloud: Cloud, record: R) -> None:
         self.cloud = cloud
         self.record = record
         self.superseded = False
-        self.thread = None
+        self.thread: threading.Thread | None = None
 
-    def during(self, duration):
+    def is_at_work(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def join(self) -> None:
+        """Waits for its end."""
+        if self.thread:
+            self.thread.join()
+
+    def during(self, duration: str) -> contextlib.AbstractContextManager[None]:
         """A block that takes at least the named duration."""
         return self.cloud.clock.at_least(self.cloud.durations[duration], lambda: self.superseded)
 
-    def sleep(self, duration):
+    def sleep(self, duration: str) -> None:
         with self.during(duration):
             pass
 
     @contextlib.contextmanager
-    def change(self):
+    def change(self) -> Iterator[R]:
         """A block that changes the record, under the lock; ends the script where it was superseded."""
         with self.cloud.records.lock:
             if self.superseded:
                 raise Superseded
             yield self.record
 
-    def become(self, status, **fields):
+    def become(self, status: str, **fields: Any) -> None:
         """The next status."""
         with self.change() as record:
             record.status = status
             record.fields.update(fields)
 
 
-def lead(cloud, record, script, *arguments):
+def lead(cloud: Cloud, record: R, script: Callable[..., None], *arguments: Any) -> Script[R]:
     """Starts a script for the record, in place of the one that may be under way; the hand that follows it."""
     with cloud.records.lock:
         halt(cloud, record)
@@ -102,7 +118,7 @@ def lead(cloud, record, script, *arguments):
     return hand
 
 
-def halt(cloud, record):
+def halt(cloud: Cloud, record: Record) -> None:
     """Ends the script under way, so that the record stays as it is."""
     with cloud.records.lock:
         if record.script:
@@ -111,7 +127,7 @@ def halt(cloud, record):
             cloud.clock.wake()
 
 
-def _follow(hand, script, arguments):
+def _follow(hand: Script[Any], script: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     try:
         script(hand, *arguments)
     except Superseded:
@@ -130,14 +146,14 @@ def _follow(hand, script, arguments):
             hand.cloud.drop(hand.record)
 
 
-def create_instance(hand):
+def create_instance(hand: Script[Instance]) -> None:
     """creating → backing-up (where backups are on) → available"""
     with hand.during("create"):
         hand.cloud.storage_of(hand.record).create(hand.record)
     _first_available(hand, "create_backup", "RDS-EVENT-0005", "DB instance created")
 
 
-def restore_instance(hand, snapshot):
+def restore_instance(hand: Script[Instance], snapshot: Snapshot) -> None:
     """creating → backing-up (where backups are on) → available"""
     with hand.during("restore"):
         hand.cloud.storage_of(hand.record).restore(snapshot, hand.record)
@@ -145,7 +161,7 @@ def restore_instance(hand, snapshot):
     _first_available(hand, "restore_backup", "RDS-EVENT-0043", "Restored from snapshot " + snapshot.identifier)
 
 
-def _first_available(hand, backup_duration, event, message):
+def _first_available(hand: Script[Instance], backup_duration: str, event: str, message: str) -> None:
     backs_up = hand.record.fields.get("BackupRetentionPeriod", 0) > 0
     # The instance serves clients while it is backed up.
     hand.become("backing-up" if backs_up else "available", InstanceCreateTime=utc_now())
@@ -156,13 +172,13 @@ def _first_available(hand, backup_duration, event, message):
         hand.become("available", LatestRestorableTime=utc_now())
 
 
-def back_up_instance(hand):
+def back_up_instance(hand: Script[Instance]) -> None:
     """The instance's side of a manual snapshot: backing-up → available"""
     hand.sleep("snapshot_backing_up")
     hand.become("available")
 
 
-def create_snapshot(hand, instance):
+def create_snapshot(hand: Script[Snapshot], instance: Instance) -> None:
     """creating → available"""
     hand.record.fields["SnapshotDatabaseTime"] = utc_now()
     with hand.during("snapshot"):
@@ -171,7 +187,7 @@ def create_snapshot(hand, instance):
     hand.cloud.tell(hand.record, "RDS-EVENT-0042", "Manual snapshot created")
 
 
-def copy_snapshot(hand, source):
+def copy_snapshot(hand: Script[Snapshot], source: Snapshot) -> None:
     """creating → available"""
     with hand.during("copy"):
         hand.cloud.storage_of(source).copy(source, hand.record)
@@ -179,7 +195,7 @@ def copy_snapshot(hand, source):
     hand.cloud.tell(hand.record, "RDS-EVENT-0197", "DB snapshot copied")
 
 
-def modify_instance(hand):
+def modify_instance(hand: Script[Instance]) -> None:
     """available for a moment → modifying → storage-optimization (after a change of storage) → available, changed"""
     hand.sleep("modify_delay")
     resets_password = set(hand.record.applying) == {"MasterUserPassword"}
@@ -200,7 +216,7 @@ def modify_instance(hand):
     hand.become("available")
 
 
-def apply_changes(cloud, instance):
+def apply_changes(cloud: Cloud, instance: Instance) -> None:
     """Gives the changes under way to the fields and to the database."""
     with cloud.records.lock:
         changes, instance.applying = instance.applying, {}
@@ -217,7 +233,7 @@ def apply_changes(cloud, instance):
         cloud.open_endpoint(instance)
 
 
-def rename_instance(hand, old_identifier):
+def rename_instance(hand: Script[Instance], old_identifier: str) -> None:
     """neither name found → renaming → available for a moment → rebooting → available
 
     RDS User Guide 2023, "Renaming a DB instance": the old DNS name is deleted at once, the new one
@@ -233,7 +249,7 @@ def rename_instance(hand, old_identifier):
     reboot_instance(hand)
 
 
-def reboot_instance(hand):
+def reboot_instance(hand: Script[Instance]) -> None:
     """rebooting → available; parameter groups are in-sync after it"""
     hand.become("rebooting")
     hand.cloud.close_endpoint(hand.record)
@@ -251,7 +267,7 @@ def reboot_instance(hand):
     hand.become("available", DBParameterGroups=in_sync)
 
 
-def stop_instance(hand):
+def stop_instance(hand: Script[Instance]) -> None:
     """stopping → stopped"""
     hand.become("stopping")
     hand.cloud.close_endpoint(hand.record)
@@ -260,7 +276,7 @@ def stop_instance(hand):
     hand.become("stopped")
 
 
-def start_instance(hand):
+def start_instance(hand: Script[Instance]) -> None:
     """starting → available"""
     hand.become("starting")
     with hand.during("start"):
@@ -269,10 +285,10 @@ def start_instance(hand):
     hand.become("available")
 
 
-def delete_instance(hand, final_snapshot):
+def delete_instance(hand: Script[Instance], final_snapshot: Snapshot | None) -> None:
     """deleting → gone, after the final snapshot where one is asked for"""
-    if final_snapshot:
-        final_snapshot.script.thread.join()
+    if final_snapshot and final_snapshot.script:
+        final_snapshot.script.join()
     hand.cloud.close_endpoint(hand.record)
     with hand.during("delete"):
         hand.cloud.storage_of(hand.record).stop(hand.record)
@@ -285,7 +301,7 @@ def delete_instance(hand, final_snapshot):
 
 # PercentProgress of a snapshot under way, from the share of its time that has passed. AWS gives no
 # promise about it; all of these have been seen or reported.
-PROGRESS_SHAPES = {
+PROGRESS_SHAPES: dict[str, Callable[[float], int | None]] = {
     "linear": lambda share: int(100 * share),
     "stalled": lambda _: 0,
     "stuck": lambda share: min(99, int(300 * share)),
@@ -294,7 +310,7 @@ PROGRESS_SHAPES = {
 }
 
 
-def describe(cloud, record):
+def describe(cloud: Cloud, record: Record) -> Fields:
     """The record's fields as a describe call shows them now: with what passing time changes."""
     if isinstance(record, Instance):
         pending = {
@@ -305,12 +321,12 @@ def describe(cloud, record):
         return (
             record.fields | {"PendingModifiedValues": pending} | _initialization(cloud, record) | _replication(record)
         )
-    return record.fields | _progress(cloud, record)
+    return record.fields | (_progress(cloud, record) if isinstance(record, Snapshot) else {})
 
 
-def _replication(instance):
+def _replication(instance: Instance) -> Fields:
     """Who is a replica of whom, by the names of now."""
-    shown = {}
+    shown: Fields = {}
     if replicas := [follower.identifier for follower in instance.followers if follower.follows_openly]:
         shown["ReadReplicaDBInstanceIdentifiers"] = [
             *instance.fields.get("ReadReplicaDBInstanceIdentifiers", []),
@@ -322,7 +338,7 @@ def _replication(instance):
     return shown
 
 
-def _initialization(cloud, instance):
+def _initialization(cloud: Cloud, instance: Instance) -> Fields:
     """The lazy load: StorageOperationStatus is present only while it runs (API model)."""
     if instance.initialize_start is None or instance.status == "creating":
         return {}
@@ -334,13 +350,13 @@ def _initialization(cloud, instance):
     )
 
 
-def _progress(cloud, snapshot):
-    if snapshot.status != "creating" or snapshot.progress_start is None:
+def _progress(cloud: Cloud, snapshot: Snapshot) -> Fields:
+    if snapshot.status != "creating" or snapshot.progress_start is None or snapshot.progress_duration is None:
         return {}
     share = _share(cloud, snapshot.progress_start, snapshot.progress_duration)
     return {"PercentProgress": PROGRESS_SHAPES[cloud.progress_shape](share)}
 
 
-def _share(cloud, start, duration):
+def _share(cloud: Cloud, start: float, duration: str) -> float:
     """How much of the duration has passed, from 0 to 1; a slow database server may need longer."""
     return min(1, (cloud.clock.now() - start) / (cloud.durations[duration] or 1))

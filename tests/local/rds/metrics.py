@@ -5,12 +5,20 @@ minute too: "Start time less than 15 days ago - Round down to the nearest whole 
 GetMetricStatistics), which moto does not do. No minute is late here, as it is on AWS [A19].
 """
 
+from __future__ import annotations
+
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, cloudwatch_backends
 from moto.core.base_backend import backend_lock
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+    from .records import Instance
 
 # How often the metrics are read: often enough for a run that lasts a second.
 SAMPLE_INTERVAL_SECONDS = 0.2
@@ -18,14 +26,15 @@ SAMPLE_INTERVAL_SECONDS = 0.2
 MEASURED_STATUSES = {"available", "backing-up", "modifying", "storage-full", "storage-optimization"}
 
 
-def publish(cloud):
+def publish(cloud: Cloud) -> None:
     """Starts reading, until the process ends."""
     _round_start_times()
     threading.Thread(target=_sample, args=(cloud,), daemon=True).start()
 
 
-def _sample(cloud):
-    minute, datums = None, {}
+def _sample(cloud: Cloud) -> None:
+    minute: datetime | None = None
+    datums: dict[tuple[str, str], MetricAggregatedDatum] = {}
     while True:
         time.sleep(SAMPLE_INTERVAL_SECONDS)
         if not cloud.publish_metrics:
@@ -55,13 +64,13 @@ def _sample(cloud):
                 datum.sample_count += 1
 
 
-def published_of(cloud):
+def published_of(cloud: Cloud) -> list[Any]:
     """CloudWatch's datapoints. A reset of moto between its two look-ups would take away what the first one made."""
     with backend_lock:
         return cloudwatch_backends[cloud.account_id][cloud.region].metric_data
 
 
-def _metrics(cloud, instance):
+def _metrics(cloud: Cloud, instance: Instance) -> Iterator[tuple[tuple[str, str], float]]:
     """Of "Amazon CloudWatch instance-level metrics for Amazon RDS" (User Guide)."""
     yield ("DatabaseConnections", "Count"), instance.connections + cloud.endpoints.take_peak(instance.identifier)
     yield ("FreeStorageSpace", "Bytes"), instance.free_storage_bytes
@@ -69,16 +78,20 @@ def _metrics(cloud, instance):
         yield ("ReplicaLag", "Seconds"), instance.lag_seconds
 
 
-def _round_start_times():
+def _round_start_times() -> None:
     statistics, data = CloudWatchBackend.get_metric_statistics, CloudWatchBackend.get_metric_data
 
-    def get_metric_statistics(self, namespace, metric_name, start_time, *arguments, **options):
+    def get_metric_statistics(
+        self: CloudWatchBackend, namespace: str, metric_name: str, start_time: datetime, *arguments: Any, **options: Any
+    ) -> Any:
         return statistics(
             self, namespace, metric_name, start_time.replace(second=0, microsecond=0), *arguments, **options
         )
 
-    def get_metric_data(self, queries, start_time, *arguments, **options):
+    def get_metric_data(
+        self: CloudWatchBackend, queries: list[Any], start_time: datetime, *arguments: Any, **options: Any
+    ) -> Any:
         return data(self, queries, start_time.replace(second=0, microsecond=0), *arguments, **options)
 
-    CloudWatchBackend.get_metric_statistics = get_metric_statistics
-    CloudWatchBackend.get_metric_data = get_metric_data
+    CloudWatchBackend.get_metric_statistics = get_metric_statistics  # type: ignore[method-assign]
+    CloudWatchBackend.get_metric_data = get_metric_data  # type: ignore[method-assign]

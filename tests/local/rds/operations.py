@@ -4,7 +4,11 @@ moto parses the requests and serializes the results by botocore's model; whateve
 (parameter, option and subnet groups, clusters, proxies, …) stays moto's. Error codes are the model's.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import moto.rds.urls
 from moto.core.responses import ActionResult, EmptyResult
@@ -13,7 +17,11 @@ from moto.core.utils import get_service_model
 from . import calls, lifecycle, refusals, restore, settings
 from .blue_green import BlueGreenRequests
 from .records import Change, ServiceError, Snapshot, checked_count, checked_tags, merged_tags, new_resource_id, utc_now
-from .requests import SNAPSHOT_STATUSES, RdsRequest, filtered, require, require_no_switchover
+from .requests import SNAPSHOT_STATUSES, filtered, require, require_no_switchover
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+    from .records import Fields, Instance
 
 # A changed instance must be available; these two also accept changes (RDS User Guide, "DB instance status").
 MODIFY_STATUSES = {"available", "storage-optimization", "storage-full"}
@@ -55,12 +63,12 @@ APPLIED_SOON = {
 PENDING_NAMES = {"DBPortNumber": "Port", "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled"}
 
 
-class LocalRds(BlueGreenRequests, RdsRequest):
+class LocalRds(BlueGreenRequests):
     """moto's RDS with our records of instances and snapshots."""
 
     # ---- instances
 
-    def create_db_instance(self):
+    def create_db_instance(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             identifier = self.records.new_instance_name(given["DBInstanceIdentifier"])
@@ -89,7 +97,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         lifecycle.lead(self.cloud, instance, lifecycle.create_instance)
         return self._one(instance)
 
-    def restore_db_instance_from_db_snapshot(self):
+    def restore_db_instance_from_db_snapshot(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             identifier = self.records.new_instance_name(given["DBInstanceIdentifier"])
@@ -130,7 +138,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         lifecycle.lead(self.cloud, instance, lifecycle.restore_instance, snapshot)
         return self._one(instance)
 
-    def describe_db_instances(self):
+    def describe_db_instances(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             if "DBInstanceIdentifier" in given:
@@ -152,7 +160,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             )
             return self._page("DBInstances", found)
 
-    def modify_db_instance(self):
+    def modify_db_instance(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             instance = self.records.instance(given.pop("DBInstanceIdentifier"))
@@ -210,30 +218,23 @@ class LocalRds(BlueGreenRequests, RdsRequest):
                 lifecycle.lead(self.cloud, instance, lifecycle.modify_instance)
         return shown
 
-    def rename(self, instance, new_identifier):
+    def rename(self, instance: Instance, new_identifier: str) -> None:
         """The old name answers NotFound at once; the ARN follows the name (RDS User Guide, "Renaming")."""
         old_identifier = instance.identifier
         self.name_instance(instance, new_identifier)
         instance.hidden = True
         lifecycle.lead(self.cloud, instance, lifecycle.rename_instance, old_identifier)
 
-    def name_instance(self, instance, identifier):
-        self.records.remove(instance)
-        instance.fields["DBInstanceIdentifier"] = identifier
-        instance.fields["DBInstanceArn"] = self.arn_of("db", identifier)
-        instance.fields["Endpoint"] = self.cloud.endpoints.describe(identifier, instance.port)
-        self.records.add(instance)
-
-    def reboot_db_instance(self):
+    def reboot_db_instance(self) -> ActionResult:
         return self._change_status("available", lifecycle.reboot_instance, "rebooting")
 
-    def stop_db_instance(self):
+    def stop_db_instance(self) -> ActionResult:
         return self._change_status("available", lifecycle.stop_instance, "stopping")
 
-    def start_db_instance(self):
+    def start_db_instance(self) -> ActionResult:
         return self._change_status("stopped", lifecycle.start_instance, "starting")
 
-    def delete_db_instance(self):
+    def delete_db_instance(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             instance = self.records.instance(given["DBInstanceIdentifier"])
@@ -263,7 +264,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         lifecycle.lead(self.cloud, instance, lifecycle.delete_instance, final)
         return self._one(instance)
 
-    def add_role_to_db_instance(self):
+    def add_role_to_db_instance(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             instance = self.records.instance(given["DBInstanceIdentifier"])
@@ -279,7 +280,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             roles.append({"RoleArn": given["RoleArn"], "FeatureName": given["FeatureName"], "Status": "ACTIVE"})
         return EmptyResult()
 
-    def remove_role_from_db_instance(self):
+    def remove_role_from_db_instance(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             instance = self.records.instance(given["DBInstanceIdentifier"])
@@ -300,7 +301,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
 
     # ---- snapshots
 
-    def create_db_snapshot(self):
+    def create_db_snapshot(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             instance = self.records.instance(given["DBInstanceIdentifier"])
@@ -310,7 +311,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         lifecycle.lead(self.cloud, snapshot, lifecycle.create_snapshot, instance)
         return self._one(snapshot)
 
-    def copy_db_snapshot(self):
+    def copy_db_snapshot(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             source = self.records.snapshot(given["SourceDBSnapshotIdentifier"])
@@ -350,7 +351,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         lifecycle.lead(self.cloud, snapshot, lifecycle.copy_snapshot, source)
         return self._one(snapshot)
 
-    def describe_db_snapshots(self):
+    def describe_db_snapshots(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             if "DBSnapshotIdentifier" in given:
@@ -379,7 +380,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             )
             return self._page("DBSnapshots", found)
 
-    def delete_db_snapshot(self):
+    def delete_db_snapshot(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             snapshot = self.records.snapshot(given["DBSnapshotIdentifier"])
@@ -405,7 +406,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
 
     # ---- tags
 
-    def add_tags_to_resource(self):
+    def add_tags_to_resource(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             if record := self.records.by_arn(given["ResourceName"]):
@@ -414,7 +415,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
                 return EmptyResult()
         return super().add_tags_to_resource()
 
-    def remove_tags_from_resource(self):
+    def remove_tags_from_resource(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             if record := self.records.by_arn(given["ResourceName"]):
@@ -422,7 +423,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
                 return EmptyResult()
         return super().remove_tags_from_resource()
 
-    def list_tags_for_resource(self):
+    def list_tags_for_resource(self) -> ActionResult:
         given = self._given()
         with self.records.lock:
             if record := self.records.by_arn(given["ResourceName"]):
@@ -431,7 +432,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
 
     # ---- what else Plan asks, and moto does not know
 
-    def describe_account_attributes(self):
+    def describe_account_attributes(self) -> ActionResult:
         with self.records.lock:
             used = self.records.used()
         return ActionResult(
@@ -443,26 +444,26 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             }
         )
 
-    def describe_db_proxy_targets(self):
+    def describe_db_proxy_targets(self) -> ActionResult:
         return self._of_proxy(super().describe_db_proxy_targets)
 
-    def describe_db_proxy_target_groups(self):
+    def describe_db_proxy_target_groups(self) -> ActionResult:
         return self._of_proxy(super().describe_db_proxy_target_groups)
 
-    def _of_proxy(self, ask_moto):
+    def _of_proxy(self, ask_moto: Callable[[], ActionResult]) -> ActionResult:
         # moto crashes where there is no such proxy.
         if self._given()["DBProxyName"] not in self.backend.db_proxies:
             raise ServiceError("DBProxyNotFoundFault", f"DBProxy {self._given()['DBProxyName']} not found.")
         return ask_moto()
 
-    def describe_db_parameters(self):
+    def describe_db_parameters(self) -> ActionResult:
         name = self._given()["DBParameterGroupName"]
         calls.touch(self.arn_of("pg", name))
         # Nobody can change a default group (RDS User Guide, "Overview of parameter groups"), and of the others moto
         # knows what was set: both are what Source=user asks for.
         return ActionResult({"Parameters": []}) if name.startswith("default.") else super().describe_db_parameters()
 
-    def describe_valid_db_instance_modifications(self):
+    def describe_valid_db_instance_modifications(self) -> ActionResult:
         with self.records.lock:
             instance = self.records.instance(self._given()["DBInstanceIdentifier"])
         size = instance.fields["AllocatedStorage"]
@@ -484,7 +485,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             }
         )
 
-    def describe_certificates(self):
+    def describe_certificates(self) -> ActionResult:
         return self._paged(
             "Certificates",
             [
@@ -498,7 +499,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             ],
         )
 
-    def describe_db_engine_versions(self):
+    def describe_db_engine_versions(self) -> ActionResult:
         """The one version that is asked for, and the default one where none is."""
         given = self._given()
         engine = given["Engine"]
@@ -519,7 +520,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             else [],
         )
 
-    def describe_db_major_engine_versions(self):
+    def describe_db_major_engine_versions(self) -> ActionResult:
         given = self._given()
         engine, major = given["Engine"], given["MajorEngineVersion"]
         is_past = f"{engine} {major}" in self.cloud.majors_past_support
@@ -546,7 +547,7 @@ class LocalRds(BlueGreenRequests, RdsRequest):
             ],
         )
 
-    def describe_orderable_db_instance_options(self):
+    def describe_orderable_db_instance_options(self) -> ActionResult:
         given = self._given()
         engine = given["Engine"]
         version = given.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine)
@@ -575,20 +576,20 @@ class LocalRds(BlueGreenRequests, RdsRequest):
         )
 
 
-def install(cloud):
+def install(cloud: Cloud) -> None:
     """Puts these operations in the place of moto's."""
     LocalRds.cloud = cloud
     moto.rds.urls.url_paths = {"{0}/$": LocalRds.dispatch}
 
 
-def outside_request(cloud):
+def outside_request(cloud: Cloud) -> LocalRds:
     """The operations for the control API, which comes without a signature to tell the Region and account."""
     operations = LocalRds()
     operations.region, operations.current_account, operations.partition = cloud.region, cloud.account_id, "aws"
     return operations
 
 
-def _applied_at_once(given, current):
+def _applied_at_once(given: Fields, current: Fields) -> Fields:
     """The settings of a ModifyDBInstance request that do not wait for ApplyImmediately."""
     at_once = {name: value for name, value in given.items() if name in APPLIED_AT_ONCE}
     # Switching automated backups on or off waits, other changes of the retention do not (RDS User Guide, "Settings").
@@ -599,13 +600,13 @@ def _applied_at_once(given, current):
     return at_once
 
 
-def _shown_as_pending(name, value):
+def _shown_as_pending(name: str, value: Any) -> Fields:
     shown = PENDING_NAMES.get(name, name)
     known = get_service_model("rds").shape_for("PendingModifiedValues").members
     return {shown: "****" if name == "MasterUserPassword" else value} if shown in known else {}
 
 
-def _can_encrypt(engine, instance_class):
+def _can_encrypt(engine: str, instance_class: str) -> bool:
     """RDS User Guide 2023, "Limitations of Amazon RDS encrypted DB instances"."""
     return (
         engine != "sqlserver-ex"

