@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
+use workflow::options::Way;
 
 use super::pair::{Call, ENCRYPTED, Extent, FAULTS, Kind, Pair, SOURCE, Scenario, rule};
 use super::site::{Run, Site};
-use super::world::{Subject, World, renamed, text};
+use super::world::{New, Subject, World, renamed, switched, text};
 use crate::permissions::refused;
 
 /// Of a loop's looks, whose number time decides, so many are befallen.
@@ -18,7 +19,7 @@ const UNDOING: &[&str] = &["read-execution", "undo"];
 
 /// The pairs of a scenario: its calls as they are made when nothing else goes wrong.
 pub(crate) async fn pairs(site: &Site, scenario: &'static Scenario) -> Result<Vec<Pair>, String> {
-    let run = site.run(&scenario.input(), &first_rules(site, scenario), false).await?;
+    let run = site.run(scenario.way, &scenario.input(), &first_rules(site, scenario), false).await?;
     let calls = calls_of(&run, scenario);
     if calls.is_empty() {
         return Err(format!("{}: no calls, {:?}", scenario.name, run.outcome));
@@ -55,6 +56,11 @@ fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
 
 /// What the call is about, if that exists before it, and what it is called then.
 fn subject_of(call: &Value, run: &Run) -> Option<(Subject, String)> {
+    // After a switchover the names lead elsewhere.
+    let mut earlier = run.calls.iter().take_while(|earlier| earlier["number"] != call["number"]);
+    if earlier.any(|earlier| earlier["operation"] == "SwitchoverBlueGreenDeployment") {
+        return None;
+    }
     let parameters = &call["parameters"];
     let named = |name: &str| parameters[name].as_str().map(str::to_owned);
     if let Some(resource_id) = parameters["Filters"][0]["Values"][0].as_str().filter(|id| id.starts_with("db-")) {
@@ -71,6 +77,9 @@ fn subject_of(call: &Value, run: &Run) -> Option<(Subject, String)> {
         return Some((subject, id));
     }
     let id = named("DBInstanceIdentifier")?;
+    if id.contains("-green-") {
+        return Some((Subject::Target, SOURCE.to_owned()));
+    }
     Some((run.bearer(&id, call), id))
 }
 
@@ -78,8 +87,8 @@ pub(crate) fn first_rules(site: &Site, scenario: &Scenario) -> Vec<Value> {
     let first = scenario.first_fault.as_ref();
     first
         .map(|first| {
-            let mut rule =
-                rule(first.function, first.operation, first.kind, &stop(site, &[site.cloud.state_machine()]));
+            let cloud = site.cloud_of(scenario.way);
+            let mut rule = rule(first.function, first.operation, first.kind, &stop(site, &[cloud.state_machine()]));
             rule["call"] = json!(first.call);
             if !first.naming.is_empty() {
                 rule["naming"] = json!(first.naming);
@@ -100,10 +109,11 @@ pub(crate) type Ending = String;
 
 pub(crate) async fn play(site: &Site, pair: &Pair) -> Result<Ending, String> {
     // The pair's own first: where two rules mean a call, the first befalls it.
-    let both = [site.cloud.state_machine(), site.cloud.undo_state_machine()];
+    let cloud = site.cloud_of(pair.scenario.way);
+    let both = [cloud.state_machine(), cloud.undo_state_machine()];
     let mut rules = vec![pair.rule(stop(site, &both))];
     rules.extend(first_rules(site, pair.scenario));
-    let run = site.run(&pair.scenario.input(), &rules, pair.kind == Kind::Slow).await?;
+    let run = site.run(pair.scenario.way, &pair.scenario.input(), &rules, pair.kind == Kind::Slow).await?;
     let ending = check(site, pair, &run).await;
     ending.map_err(|problem| {
         format!(
@@ -218,6 +228,9 @@ impl Run {
     fn subject_by(&self, resource_id: &str, call: &Value) -> Option<(Subject, String)> {
         let is_source = self.before.resource_id_of(SOURCE) == Some(resource_id);
         let subject = if is_source { Subject::Source } else { Subject::Target };
+        if self.way == Way::BlueGreen && subject == Subject::Target {
+            return Some((subject, SOURCE.to_owned()));
+        }
         self.names_before(call).into_iter().find(|(bearer, _)| *bearer == subject)
     }
 
@@ -243,7 +256,7 @@ impl Run {
     /// The old world before the commit point, the new one after it.
     pub(crate) fn is_whole(&self, world: &World) -> Result<(), String> {
         if self.is_committed() {
-            world.is_new(&self.before, self.is_cutover(), self.is_cutover(), None)
+            world.is_new(&self.before, self.new(), None)
         } else {
             world.is_old(&self.before, None)
         }
@@ -264,8 +277,17 @@ impl Run {
         self.undo.as_ref().is_some_and(|undo| undo.status == ExecutionStatus::Aborted)
     }
 
+    /// Whether the target is to have the source's name.
     fn is_cutover(&self) -> bool {
-        self.has_entered("IsFenceAsked")
+        self.way == Way::BlueGreen || self.has_entered("IsFenceAsked")
+    }
+
+    fn new(&self) -> New {
+        match self.way {
+            Way::BlueGreen => New::Switched,
+            Way::Snapshot if self.is_cutover() => New::Renamed { fenced: true },
+            Way::Snapshot => New::Twin,
+        }
     }
 
     fn has_entered(&self, state: &str) -> bool {
@@ -282,7 +304,8 @@ impl Run {
             let operation = text(&call["operation"]);
             let id = text(&call["parameters"]["DBInstanceIdentifier"]);
             let too_early = CHANGES.contains(&operation) && proven.is_none_or(|proven| position < proven);
-            let of_source = id == renamed(SOURCE) || id == SOURCE && source_keeps_name;
+            let of_source =
+                [renamed(SOURCE), switched(SOURCE)].iter().any(|name| name == id) || id == SOURCE && source_keeps_name;
             if of_source && (too_early || ENDS.contains(&operation)) {
                 return Err(format!("{operation} of the source: {call}"));
             }
@@ -303,7 +326,7 @@ impl Run {
     /// After something vanished or broke: the rest is in order.
     fn the_rest_is_whole(&self, pair: &Pair, broken: Subject) -> Result<(), String> {
         if self.outcome.status == ExecutionStatus::Succeeded {
-            return self.after.is_new(&self.before, self.is_cutover(), self.is_cutover(), Some(broken));
+            return self.after.is_new(&self.before, self.new(), Some(broken));
         }
         if self.is_committed() {
             let target = if self.is_cutover() { SOURCE } else { ENCRYPTED };
@@ -351,6 +374,6 @@ impl Run {
     }
 
     fn is_proven(&self) -> bool {
-        self.has_entered("IsCutoverAsked")
+        self.has_entered("IsCutoverAsked") || self.has_entered("CheckLag")
     }
 }

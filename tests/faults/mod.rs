@@ -142,13 +142,14 @@ fn all_pairs(sites: &[Site]) -> Vec<Pair> {
     pairs.into_iter().flat_map(|pairs| pairs.expect("a scenario")).collect()
 }
 
-/// Those that are asked for by name, or every n-th: in the sample, every fault meets calls of every scenario.
+/// Those that are asked for by name, or all, and of them every n-th: in the sample, every fault meets calls of every
+/// scenario.
 fn chosen(pairs: Vec<Pair>) -> Vec<Pair> {
-    if let Some(name) = variable("FAULT") {
-        return pairs.into_iter().filter(|pair| pair.to_string().contains(&name)).collect();
-    }
-    let step = variable("EVERY").map_or(SAMPLED_PAIRS, |step| step.parse().expect("EVERY is a number from 1 on"));
-    pairs.into_iter().step_by(step).collect()
+    let name = variable("FAULT");
+    let usual = if name.is_some() { 1 } else { SAMPLED_PAIRS };
+    let step = variable("EVERY").map_or(usual, |step| step.parse().expect("EVERY is a number from 1 on"));
+    let is_asked = |pair: &Pair| name.as_ref().is_none_or(|name| pair.to_string().contains(name));
+    pairs.into_iter().filter(is_asked).step_by(step).collect()
 }
 
 /// Lets each site work on the next item until there is none; the results in the items' order.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde_json::{Value, json};
+use workflow::options::Way;
 
 use super::world::{FENCE, Subject, merged, text};
 
@@ -13,6 +14,7 @@ pub(crate) const ENCRYPTED: &str = "orders-encrypted";
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
+    pub(crate) way: Way,
     pub(crate) cutover: bool,
     /// What goes wrong on the way in any case: then the calls after it are the candidates.
     pub(crate) first_fault: Option<FirstFault>,
@@ -43,10 +45,11 @@ impl FirstFault {
 
 /// The two happy paths, and the undo from each depth: by the execution itself, and from outside.
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "plain", cutover: false, first_fault: None },
-    Scenario { name: "rename", cutover: true, first_fault: None },
+    Scenario { name: "plain", way: Way::Snapshot, cutover: false, first_fault: None },
+    Scenario { name: "rename", way: Way::Snapshot, cutover: true, first_fault: None },
     Scenario {
         name: "undo-copying",
+        way: Way::Snapshot,
         cutover: false,
         first_fault: Some(FirstFault {
             function: "describe-status",
@@ -58,33 +61,64 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "undo-restored",
+        way: Way::Snapshot,
         cutover: false,
         first_fault: first("verify", "DescribeDBInstances", 1, Kind::Denied),
     },
     Scenario {
         name: "undo-renamed",
+        way: Way::Snapshot,
         cutover: true,
         first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Denied),
     },
     Scenario {
         name: "after-commit",
+        way: Way::Snapshot,
         cutover: true,
         first_fault: first("clean-up", "DescribeDBSnapshots", 1, Kind::Denied),
     },
     Scenario {
         name: "stopped-restored",
+        way: Way::Snapshot,
         cutover: false,
         first_fault: first("verify", "DescribeDBInstances", 1, Kind::Stopped),
     },
     Scenario {
         name: "stopped-renaming",
+        way: Way::Snapshot,
         cutover: true,
         first_fault: first("rename-instance", "ModifyDBInstance", 1, Kind::Stopped),
     },
     Scenario {
         name: "stopped-renamed",
+        way: Way::Snapshot,
         cutover: true,
         first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Stopped),
+    },
+    Scenario { name: "green", way: Way::BlueGreen, cutover: true, first_fault: None },
+    Scenario {
+        name: "undo-green",
+        way: Way::BlueGreen,
+        cutover: true,
+        first_fault: first("switch-over", "SwitchoverBlueGreenDeployment", 1, Kind::Denied),
+    },
+    Scenario {
+        name: "after-switchover",
+        way: Way::BlueGreen,
+        cutover: true,
+        first_fault: first("clean-up", "DescribeBlueGreenDeployments", 1, Kind::Denied),
+    },
+    Scenario {
+        name: "stopped-green",
+        way: Way::BlueGreen,
+        cutover: true,
+        first_fault: first("verify", "DescribeDBInstances", 1, Kind::Stopped),
+    },
+    Scenario {
+        name: "stopped-switching",
+        way: Way::BlueGreen,
+        cutover: true,
+        first_fault: first("switch-over", "SwitchoverBlueGreenDeployment", 1, Kind::Stopped),
     },
 ];
 
@@ -92,7 +126,7 @@ impl Scenario {
     pub(crate) fn input(&self) -> Value {
         let input = json!({"instance_id": SOURCE, "max_wait_minutes": 60});
         let cutover = json!({"cutover": "rename", "accept_lost_writes": true, "isolation_security_group_id": FENCE});
-        if self.cutover { merged(input, cutover) } else { input }
+        if self.cutover && self.way == Way::Snapshot { merged(input, cutover) } else { input }
     }
 }
 
@@ -160,6 +194,8 @@ const ADVICE: &[&str] = &[
 ];
 /// Where the plan may not look, and goes on with a warning.
 const SAID: &[&str] = &["DescribeAccountAttributes", "DescribeOrderableDBInstanceOptions", "DescribeIntegrations"];
+/// The same, of a blue/green deployment: MySQL's and MariaDB's events would forbid it.
+const SAID_OF_A_DEPLOYMENT: &[&str] = &["DescribeDBParameters"];
 /// The same, without a cutover.
 const SAID_OF_A_COPY: &[&str] = &["DescribeBlueGreenDeployments"];
 
@@ -181,6 +217,7 @@ impl Call {
     /// It makes, moves, renames or deletes data.
     pub(crate) fn touches_data(&self) -> bool {
         ["CreateDBSnapshot", "CopyDBSnapshot", "RestoreDBInstanceFromDBSnapshot"].contains(&self.operation.as_str())
+            || ["CreateBlueGreenDeployment", "SwitchoverBlueGreenDeployment"].contains(&self.operation.as_str())
             || self.operation.starts_with("Delete")
             || self.operation == "ModifyDBInstance" && ["rename-instance", "undo"].contains(&self.function.as_str())
     }
@@ -198,6 +235,9 @@ impl Pair {
     /// The plan looked for something in vain, says so, and goes on.
     pub(crate) fn is_only_said(&self) -> bool {
         let is_one_of = |operations: &[&str]| operations.contains(&self.call.operation.as_str());
+        if self.scenario.way == Way::BlueGreen && self.call.function == "plan" && is_one_of(SAID_OF_A_DEPLOYMENT) {
+            return self.kind == Kind::Denied;
+        }
         self.call.function == "plan"
             && match self.kind {
                 Kind::Killed | Kind::Vanished | Kind::BecameFailed | Kind::Stopped => false,
@@ -234,7 +274,10 @@ impl Pair {
         let mut rule = rule(&self.call.function, &self.call.operation, self.kind, &stop);
         rule[if self.extent == Extent::Lasting { "from_call" } else { "call" }] = json!(self.call.number);
         if let (Kind::Vanished | Kind::BecameFailed, Some((subject, id))) = (self.kind, &self.call.subject) {
-            rule["action"]["resource"] = json!({subject.kind(): id});
+            // RDS names green by chance.
+            let is_green = self.scenario.way == Way::BlueGreen && *subject == Subject::Target;
+            rule["action"]["resource"] =
+                if is_green { json!({"green_of": SOURCE}) } else { json!({subject.kind(): id}) };
         }
         rule
     }
@@ -286,6 +329,9 @@ impl Kind {
                 "InvalidInstanceState",
                 "InvalidSnapshotState",
                 "WaitTimedOut",
+                // Of a blue/green deployment.
+                "DeploymentFailed",
+                "SwitchoverFailed",
             ],
             Self::Stopped => &[],
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
+use workflow::options::Way;
 
 use super::pair::SOURCE;
 use super::world::{World, text};
@@ -21,7 +22,7 @@ const SLOW_DURATION_SECONDS: u64 = 30;
 const CALLS_OF_A_STEP: u64 = 41;
 const FAST_CALLS: std::ops::RangeInclusive<u64> = 6..=40;
 /// These go on turn after turn instead of being retried, until the outage has lasted too long.
-const TURNING: &[&str] = &["rds-encrypt.fence-source", "rds-encrypt.rename-instance"];
+const TURNING: &[&str] = &["rds-encrypt.fence-source", "rds-encrypt.rename-instance", "rds-encrypt.switch-over"];
 const RUN_SECONDS_MAX: u64 = 400;
 const SETTLE_SECONDS_MAX: u64 = 30;
 
@@ -44,6 +45,7 @@ pub(crate) struct Site {
 /// What happened from the start of an execution until nothing happened any more.
 #[derive(Debug)]
 pub(crate) struct Run {
+    pub(crate) way: Way,
     pub(crate) outcome: Outcome,
     pub(crate) states: Vec<String>,
     pub(crate) calls: Vec<Value>,
@@ -69,7 +71,15 @@ impl Site {
         };
         let running = Running::start(&setup);
         let cloud = Cloud::connect(&running).await;
-        Self { _running: running, cloud, engine: if storage == "postgres" { "postgres" } else { "mysql" } }
+        Self { _running: running, cloud, engine: if storage == "postgres" { "postgres" } else { "mariadb" } }
+    }
+
+    /// The same cloud, whose executions go this way.
+    pub(crate) fn cloud_of(&self, way: Way) -> Cloud {
+        match way {
+            Way::Snapshot => self.cloud.clone(),
+            Way::BlueGreen => self.cloud.by_blue_green(),
+        }
     }
 
     /// Takes everything out of the cloud, and sets its pace.
@@ -86,13 +96,14 @@ impl Site {
     }
 
     /// Runs one execution to its end, and what its end sets off.
-    pub(crate) async fn run(&self, input: &Value, rules: &[Value], slow: bool) -> Result<Run, String> {
-        self.run_prepared(input, rules, slow, async || {}).await
+    pub(crate) async fn run(&self, way: Way, input: &Value, rules: &[Value], slow: bool) -> Result<Run, String> {
+        self.run_prepared(way, input, rules, slow, async || {}).await
     }
 
     /// Does something more between the seed and the start.
     pub(crate) async fn run_prepared(
         &self,
+        way: Way,
         input: &Value,
         rules: &[Value],
         slow: bool,
@@ -107,7 +118,7 @@ impl Site {
         for rule in rules {
             self.cloud.control("POST", "faults", rule.clone());
         }
-        let execution = self.cloud.start_execution(&input.to_string()).await;
+        let execution = self.cloud_of(way).start_execution(&input.to_string()).await;
         let outcome = self.ended(&execution, slow).await?;
         let at_end = World::look(&self.cloud, SOURCE);
         let undo = match outcome.status {
@@ -117,6 +128,7 @@ impl Site {
         self.settle().await?;
         let after = self.look().await;
         Ok(Run {
+            way,
             states: self.cloud.states(&execution).await,
             // Ours, not those of the test itself.
             calls: self.calls().into_iter().filter(|call| text(&call["app_id"]).starts_with("rds-encrypt.")).collect(),

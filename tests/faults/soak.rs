@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::pair::{Kind, rule};
 use super::site::Site;
-use super::world::{FENCE, World, merged};
+use super::world::{FENCE, New, World, merged};
 use crate::cloud::Outcome;
 
 /// None is part of another, since the family of a name is everything with the name in it.
@@ -180,7 +180,8 @@ async fn play_schedule(site: &Site, schedule: &Schedule) -> Result<Vec<String>, 
     for (source, before) in schedule.sources.iter().zip(&before) {
         let after = World::look(&site.cloud, source.id);
         after.source_survives(before)?;
-        let is_new = after.is_new(before, source.is_cutover(), source.is_fenced(), None);
+        let new = if source.is_cutover() { New::Renamed { fenced: source.is_fenced() } } else { New::Twin };
+        let is_new = after.is_new(before, new, None);
         let succeeded =
             |(id, outcome): &(&str, Outcome)| *id == source.id && outcome.status == ExecutionStatus::Succeeded;
         if outcomes.iter().any(succeeded) {

@@ -17,9 +17,22 @@ const MINUTE_SECONDS: u64 = 60;
 /// Longer than an execution needs until it waits for it.
 const BACKUP: Duration = Duration::from_secs(5);
 
-/// The second rename was asked for before any of these.
-const AFTER_COMMIT: &[&str] =
-    &["WaitForTargetName", "ProtectTarget", "WaitForProtection", "CleanUp", "WaitForCleanUp", "PublishSuccess"];
+/// The second rename, or the switchover, was asked for before any of these.
+const AFTER_COMMIT: &[&str] = &[
+    "WaitForTargetName",
+    "ProtectTarget",
+    "WaitForProtection",
+    "CleanUp",
+    "WaitForCleanUp",
+    "PublishSuccess",
+    "WaitForSwitchover",
+    "VerifySwitchover",
+    "WaitForNames",
+    "RestoreSettings",
+    "WaitForRestoredSettings",
+    "DeleteDeployment",
+    "WaitForDeletion",
+];
 
 /// A state that works or waits, and how an execution gets there.
 #[derive(Debug)]
@@ -31,6 +44,7 @@ pub(crate) struct Stop {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Machine {
     Encrypt,
+    BlueGreen,
     Undo,
 }
 
@@ -38,7 +52,16 @@ impl Machine {
     fn file(self) -> &'static str {
         match self {
             Self::Encrypt => "statemachine/encrypt-instance.asl.json",
+            Self::BlueGreen => "statemachine/encrypt-blue-green.asl.json",
             Self::Undo => "statemachine/undo-instance.asl.json",
+        }
+    }
+
+    /// The way of the execution that is stopped, or undone.
+    fn way(self) -> workflow::options::Way {
+        match self {
+            Self::BlueGreen => workflow::options::Way::BlueGreen,
+            Self::Encrypt | Self::Undo => workflow::options::Way::Snapshot,
         }
     }
 
@@ -68,13 +91,15 @@ struct Way {
     source_is_busy: bool,
     /// CloudWatch knows that nobody was connected.
     is_watched: bool,
+    /// CloudWatch knows nothing.
+    is_unmeasured: bool,
     /// Stopped first, so that the undo comes here.
     first_stop: Option<&'static str>,
 }
 
 pub(crate) fn all() -> Vec<Stop> {
     let of = |machine: Machine| machine.states().into_iter().map(move |state| Stop { machine, state });
-    of(Machine::Encrypt).chain(of(Machine::Undo)).collect()
+    of(Machine::Encrypt).chain(of(Machine::BlueGreen)).chain(of(Machine::Undo)).collect()
 }
 
 impl Stop {
@@ -116,7 +141,47 @@ impl Stop {
                 Way { rules: denied("rename-instance", "ModifyDBInstance", 2), ..with(json!({})) }
             }
             (Machine::Encrypt, _) => with(json!({})),
+            (Machine::BlueGreen, state) => self.way_by_blue_green(state),
             (Machine::Undo, _) => Way { first_stop: Some("WaitForSourceName"), ..with(json!({})) },
+        }
+    }
+}
+
+impl Stop {
+    fn way_by_blue_green(&self, state: &str) -> Way {
+        let with = |more: Value| Way { input: merged(json!({"instance_id": SOURCE}), more), ..Way::default() };
+        // What befalls green, whose name nobody knows, or what has the source's.
+        let at = |function: &str, operation: &str, resource: Value, action: Value| {
+            let mut rule = rule(function, operation, Kind::Denied, &json!({}));
+            rule["action"] = merged(action, json!({"resource": resource}));
+            rule
+        };
+        match state {
+            "WaitForSource" => Way { source_is_busy: true, ..with(json!({})) },
+            // At the proof an option group is on its way.
+            "WaitForProof" => {
+                let groups = json!([{"OptionGroupName": "others", "Status": "applying"}]);
+                let pending = json!({"type": "fields", "fields": {"OptionGroupMemberships": groups}});
+                let rule = at("verify", "DescribeDBInstances", json!({"green_of": SOURCE}), pending);
+                Way { rules: vec![rule], ..with(json!({})) }
+            }
+            "RequestApproval" => with(json!({"approval": true})),
+            // CloudWatch knows nothing of green's lag.
+            "WaitForGreen" => Way { is_unmeasured: true, ..with(json!({})) },
+            // After the switchover the encrypted instance reboots, until the undo looks.
+            "WaitForNames" => {
+                let bearer = json!({"instance": SOURCE});
+                let status = |status: &str| json!({"type": "status", "status": status});
+                let reboots = at("verify", "DescribeBlueGreenDeployments", bearer.clone(), status("rebooting"));
+                let runs = at("undo", "DescribeDBInstances", bearer, status("available"));
+                Way { rules: vec![reboots, runs], ..with(json!({})) }
+            }
+            // The switchover is refused.
+            "Undo" | "WaitForUndo" | "PublishFailure" => {
+                let denied = rule("switch-over", "SwitchoverBlueGreenDeployment", Kind::Denied, &json!({}));
+                Way { rules: vec![denied], ..with(json!({})) }
+            }
+            _ => with(json!({})),
         }
     }
 }
@@ -125,13 +190,17 @@ impl Stop {
 pub(crate) async fn play(site: &Site, stop: &Stop) -> Result<Ending, String> {
     let cloud = &site.cloud;
     let way = stop.way(cloud);
-    let machine = if stop.machine == Machine::Undo { cloud.undo_state_machine() } else { cloud.state_machine() };
+    let cloud_of_way = site.cloud_of(stop.machine.way());
+    let machine = if stop.machine == Machine::Undo { cloud.undo_state_machine() } else { cloud_of_way.state_machine() };
     let prepare = async || {
         let mut stops = vec![(machine, stop.state.as_str())];
         stops.extend(way.first_stop.map(|first| (cloud.state_machine(), first)));
         cloud.stop_in(&stops);
         if way.source_is_busy {
             set_source_status(site, "backing-up");
+        }
+        if way.is_unmeasured {
+            cloud.control("PATCH", "settings", json!({"publish_metrics": false}));
         }
         if way.is_watched {
             cloud.control("PATCH", "settings", json!({"publish_metrics": false}));
@@ -145,9 +214,9 @@ pub(crate) async fn play(site: &Site, stop: &Stop) -> Result<Ending, String> {
             tokio::time::sleep(BACKUP).await;
             set_source_status(site, "available");
         };
-        tokio::join!(site.run_prepared(&way.input, &way.rules, slow, prepare), backed_up).0?
+        tokio::join!(site.run_prepared(stop.machine.way(), &way.input, &way.rules, slow, prepare), backed_up).0?
     } else {
-        site.run_prepared(&way.input, &way.rules, slow, prepare).await?
+        site.run_prepared(stop.machine.way(), &way.input, &way.rules, slow, prepare).await?
     };
     check(site, stop, &way, &run).await.map_err(|problem| {
         format!("{problem}\n    ended as {:?}, after {:?}\n    undo {:?}", run.outcome, run.states.last(), run.undo)
@@ -162,7 +231,7 @@ async fn check(site: &Site, stop: &Stop, way: &Way, run: &Run) -> Result<Ending,
     let undo = run.undo.as_ref().ok_or("no undo was started")?;
     run.after.source_survives(&run.before)?;
     run.after.others_are_untouched(&run.before)?;
-    let world = if stop.machine == Machine::Encrypt {
+    let world = if stop.machine != Machine::Undo {
         if undo.status != ExecutionStatus::Succeeded {
             return Err("the undo did not succeed".to_owned());
         }

@@ -41,8 +41,24 @@ impl Subject {
     }
 }
 
+/// Which new world it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum New {
+    /// The twin stands beside the source.
+    Twin,
+    /// The twin has the source's name.
+    Renamed { fenced: bool },
+    /// RDS has switched over.
+    Switched,
+}
+
 pub(crate) fn renamed(source: &str) -> String {
     format!("{source}-unencrypted")
+}
+
+/// What a switchover calls it.
+pub(crate) fn switched(source: &str) -> String {
+    format!("{source}-old1")
 }
 
 /// The name of the target, and of the encrypted snapshot that it is restored from.
@@ -56,6 +72,7 @@ pub(crate) struct World {
     source: String,
     instances: BTreeMap<String, Value>,
     snapshots: BTreeMap<String, Value>,
+    deployments: BTreeMap<String, Value>,
 }
 
 impl World {
@@ -111,12 +128,13 @@ impl World {
             source: source.to_owned(),
             instances: by_id("instances", "DBInstanceIdentifier"),
             snapshots: by_id("snapshots", "DBSnapshotIdentifier"),
+            deployments: by_id("deployments", "BlueGreenDeploymentName"),
         }
     }
 
     /// Besides, what the databases of the source and the target hold.
     pub(crate) async fn read_rows(&mut self, cloud: &Cloud) {
-        for id in [self.source.clone(), renamed(&self.source), encrypted(&self.source)] {
+        for id in [self.source.clone(), renamed(&self.source), encrypted(&self.source), switched(&self.source)] {
             let Some(record) = self.instances.get_mut(&id) else { continue };
             if record["fields"]["Engine"] == "postgres" && record["fields"]["DBInstanceStatus"] == "available" {
                 // What cannot be read is a finding, with the name of the pair.
@@ -134,6 +152,12 @@ impl World {
     /// Nothing changes by itself any more.
     pub(crate) fn is_settled(&self) -> bool {
         const LASTING: &[&str] = &["available", "failed", "stopped"];
+        const LASTING_DEPLOYMENTS: &[&str] =
+            &["AVAILABLE", "INVALID_CONFIGURATION", "SWITCHOVER_COMPLETED", "SWITCHOVER_FAILED"];
+        let mut deployments = self.deployments.values().map(|record| text(&record["fields"]["Status"]));
+        if !deployments.all(|status| LASTING_DEPLOYMENTS.contains(&status)) {
+            return false;
+        }
         let statuses = self.instances.values().map(|record| &record["fields"]["DBInstanceStatus"]);
         let mut statuses = statuses.chain(self.snapshots.values().map(|record| &record["fields"]["Status"]));
         statuses.all(|status| LASTING.contains(&text(status)))
@@ -145,7 +169,7 @@ impl World {
         let known: BTreeSet<&str> = before.instances.values().map(resource_id).collect();
         let instances = self.instances.iter().filter(|(_, record)| !known.contains(resource_id(record)));
         let snapshots = self.snapshots.keys().filter(|id| !before.snapshots.contains_key(*id));
-        instances.map(|(id, _)| id).chain(snapshots).cloned().collect()
+        instances.map(|(id, _)| id).chain(snapshots).chain(self.deployments.keys()).cloned().collect()
     }
 
     /// The source as it was, under its own name, and nothing of ours.
@@ -162,21 +186,20 @@ impl World {
     }
 
     /// Beside or in place of the source, its encrypted twin.
-    pub(crate) fn is_new(
-        &self,
-        before: &Self,
-        cutover: bool,
-        fenced: bool,
-        broken: Option<Subject>,
-    ) -> Result<(), String> {
+    pub(crate) fn is_new(&self, before: &Self, new: New, broken: Option<Subject>) -> Result<(), String> {
         let id = self.source.clone();
-        let (source_id, target_id) = if cutover { (renamed(&id), id.clone()) } else { (id.clone(), encrypted(&id)) };
+        let (source_id, target_id) = match new {
+            New::Twin => (id.clone(), encrypted(&id)),
+            New::Renamed { .. } => (renamed(&id), id.clone()),
+            New::Switched => (switched(&id), id.clone()),
+        };
+        let fenced = matches!(new, New::Renamed { fenced: true });
         let original = before.original();
         let instance = |id: &str| self.instances.get(id).ok_or(format!("no DB instance {id}"));
         let mut expected = vec![];
         if broken != Some(Subject::Source) {
             let mut may_differ = TRANSIENT.to_vec();
-            may_differ.extend(if cutover { RENAMED } else { &[] });
+            may_differ.extend(if matches!(new, New::Twin) { &[] } else { RENAMED });
             may_differ.extend(fenced.then_some(GROUPS));
             let source = instance(&source_id)?;
             equal(&source_id, original, source, &may_differ)?;
@@ -185,10 +208,10 @@ impl World {
             }
         }
         if broken != Some(Subject::Target) {
-            is_twin(original, instance(&target_id)?)?;
+            is_twin(original, instance(&target_id)?, !matches!(new, New::Switched))?;
             expected.push(target_id);
         }
-        if broken != Some(Subject::EncryptedSnapshot) {
+        if broken != Some(Subject::EncryptedSnapshot) && !matches!(new, New::Switched) {
             let copy_id = encrypted(&id);
             let copy = self.snapshots.get(&copy_id).ok_or(format!("no DB snapshot {copy_id}"))?;
             is_encrypted(&copy_id, &copy["fields"])?;
@@ -231,7 +254,7 @@ impl World {
 }
 
 /// Encrypted, available, with the source's data and settings; compared field by field.
-fn is_twin(original: &Value, target: &Value) -> Result<(), String> {
+fn is_twin(original: &Value, target: &Value, is_marked: bool) -> Result<(), String> {
     let id = text(&target["fields"]["DBInstanceIdentifier"]);
     is_encrypted(id, &target["fields"])?;
     let may_differ: Vec<&str> = [TRANSIENT, IDENTITY, ENCRYPTION].concat();
@@ -240,7 +263,9 @@ fn is_twin(original: &Value, target: &Value) -> Result<(), String> {
         record["fields"]["TagList"].as_array().into_iter().flatten().map(Value::to_string).collect()
     };
     let mut expected = tags(original);
-    expected.insert(json!({"Key": SOURCE_TAG, "Value": resource_id(original)}).to_string());
+    if is_marked {
+        expected.insert(json!({"Key": SOURCE_TAG, "Value": resource_id(original)}).to_string());
+    }
     if tags(target) != expected {
         return Err(format!("the tags of {id} are {:?}, not {expected:?}", tags(target)));
     }

@@ -35,7 +35,7 @@ const REBOOTS_MAX: u32 = 3;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    Instance(One),
+    Instance(Box<One>),
     /// Every counterpart of a deployment, one after the other.
     Members {
         /// The source first.
@@ -85,7 +85,7 @@ pub enum Answer {
 
 pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> {
     Ok(match request {
-        Request::Instance(request) => Answer::One(Box::new(apply(client, request).await?)),
+        Request::Instance(request) => Answer::One(Box::new(apply(client, *request).await?)),
         Request::Members { members, targets, previous, max_wait_seconds } => {
             let pass = async |number: usize, previous| {
                 let (member, target): (&Member, &Target) = (&members[number], &targets[number]);

@@ -52,8 +52,10 @@ pub(crate) async fn runs_events(context: &Context, source: &DbInstance) -> Resul
 
 /// Whether an instance is set up to publish or subscribe by logical replication.
 pub(crate) async fn replicates_logically(context: &Context, source: &DbInstance) -> Result<bool, Error> {
-    let parameters = set_by_somebody(context, source).await?;
-    Ok(source.engine() == Some("postgres") && value(&parameters, "rds.logical_replication") == Some("1"))
+    if source.engine() != Some("postgres") {
+        return Ok(false);
+    }
+    Ok(value(&set_by_somebody(context, source).await?, "rds.logical_replication") == Some("1"))
 }
 
 /// The parameters of the source's groups that are not at the engine's default; nothing else has to be read.
