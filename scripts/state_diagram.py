@@ -72,7 +72,8 @@ def draw(machine: State) -> str:
 
 def node(name: str, states: dict[str, State]) -> str:
     state = states[name]
-    label = "<br>".join([name, *state.get("Folded", [])])
+    each = [f"each: {inner}" for inner in state.get("ItemProcessor", {}).get("States", {})]
+    label = "<br>".join([name, *state.get("Folded", []), *each])
     shape = SHAPES.get(state["Type"], '[["%s"]]') % label
     return f"{name}{shape}" + (f":::{CLASSES[state['Type']]}" if state["Type"] in CLASSES else "")
 

@@ -64,6 +64,8 @@ pub(crate) struct Cloud {
     state_machine: String,
     blue_green_state_machine: String,
     undo_state_machine: String,
+    fleet_state_machine: String,
+    bucket: String,
     topic: String,
     /// The line that describes the cloud.
     description: String,
@@ -91,9 +93,14 @@ impl Inbox {
 
     /// The next notification that is about a DB instance.
     pub(crate) fn next_about(&mut self, instance_id: &str) -> Value {
+        self.next_of(&format!(": {instance_id} "))
+    }
+
+    /// The next notification whose subject has these words.
+    pub(crate) fn next_of(&mut self, words: &str) -> Value {
         loop {
             let mail: Value = serde_json::from_str(&self.line()).expect("JSON");
-            if mail["subject"].as_str().is_some_and(|subject| subject.contains(&format!(": {instance_id} "))) {
+            if mail["subject"].as_str().is_some_and(|subject| subject.contains(words)) {
                 return mail;
             }
         }
@@ -198,6 +205,8 @@ impl Cloud {
             state_machine: output("StateMachineArn"),
             blue_green_state_machine: output("BlueGreenStateMachineArn"),
             undo_state_machine: output("UndoStateMachineArn"),
+            fleet_state_machine: output("FleetStateMachineArn"),
+            bucket: output("FleetBucketName"),
             topic: output("NotificationTopicArn"),
             description: format!("{}\n", running.description),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&services),
@@ -244,6 +253,10 @@ impl Cloud {
         &self.undo_state_machine
     }
 
+    pub(crate) fn fleet_state_machine(&self) -> &str {
+        &self.fleet_state_machine
+    }
+
     /// RDS's metric of client connections in the minute that holds a time (seconds since the epoch).
     pub(crate) async fn put_connections(&self, id: &str, seconds: u64, count: f64) {
         let dimension = Dimension::builder().name("DBInstanceIdentifier").value(id).build();
@@ -267,6 +280,32 @@ impl Cloud {
     pub(crate) async fn undo(&self, execution: &str) -> Outcome {
         let undo = self.start_undo(&json!({"executionArn": execution})).await;
         self.outcome(&undo).await
+    }
+
+    pub(crate) async fn start_fleet(&self, input: &Value) -> String {
+        let call = self.sfn.start_execution().state_machine_arn(&self.fleet_state_machine).input(input.to_string());
+        call.send().await.expect("a fleet").execution_arn
+    }
+
+    /// Starts a fleet and follows it to its end.
+    pub(crate) async fn encrypt_fleet(&self, input: Value) -> Outcome {
+        let fleet = self.start_fleet(&input).await;
+        self.outcome(&fleet).await
+    }
+
+    /// The executions of a machine, by name, with their status.
+    pub(crate) async fn executions(&self, machine: &str) -> BTreeMap<String, ExecutionStatus> {
+        let call = self.sfn.list_executions().state_machine_arn(machine).into_paginator().items().send();
+        let executions: Result<Vec<_>, _> = call.collect().await;
+        executions.expect("executions").into_iter().map(|execution| (execution.name, execution.status)).collect()
+    }
+
+    /// An object of the stack's bucket.
+    pub(crate) fn object(&self, key: &str) -> String {
+        let call = ureq::http::Request::builder().uri(format!("{}/{}/{key}", self.endpoint, self.bucket));
+        let call = call.header("authorization", signature("s3")).body(()).expect("a request");
+        let mut answer = ureq::run(call).unwrap_or_else(|error| panic!("{key}: {error}"));
+        answer.body_mut().read_to_string().expect("a text")
     }
 
     /// Starts an execution and follows it to its end.
@@ -382,14 +421,12 @@ impl Cloud {
 
     /// A call in AWS's JSON 1.1 protocol, for the services whose SDK no test has.
     fn json_call(&self, service: &str, target: &str, body: &Value) -> Value {
-        let scope = format!("{ACCOUNT}/20260101/{REGION}/{service}/aws4_request");
-        let signature = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
         let call = ureq::http::Request::builder()
             .method("POST")
             .uri(&self.endpoint)
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", target)
-            .header("authorization", &signature);
+            .header("authorization", signature(service));
         let call = call.body(body.to_string()).expect("a request");
         let mut answer = ureq::run(call).unwrap_or_else(|error| panic!("{target}: {error}"));
         answer.body_mut().read_json().expect("JSON")
@@ -416,6 +453,12 @@ impl Cloud {
     pub(crate) fn control(&self, method: &str, path: &str, body: Value) -> Value {
         request(method, &format!("{}/local/{path}", self.services_endpoint), &body)
     }
+}
+
+/// By which ministack knows the account; it does not check it.
+fn signature(service: &str) -> String {
+    let scope = format!("{ACCOUNT}/20260101/{REGION}/{service}/aws4_request");
+    format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
 }
 
 fn request(method: &str, url: &str, body: &Value) -> Value {

@@ -44,6 +44,13 @@ const RESERVED: &[&str] = &[
 const OF_SNS: &[&str] =
     &["SNS.InternalErrorException", "SNS.KMSThrottlingException", "SNS.SdkClientException", "SNS.ThrottledException"];
 
+/// Errors of StartExecution (AWS Step Functions API Reference), as Step Functions names them in a Task [A70].
+const OF_STEP_FUNCTIONS: &[&str] = &[
+    "StepFunctions.ExecutionLimitExceededException",
+    "StepFunctions.SdkClientException",
+    "StepFunctions.ThrottlingException",
+];
+
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -152,12 +159,22 @@ fn every_machine_has_a_time_limit() {
     }
 }
 
+/// The state that a nested state belongs to; of others null.
+fn holder_of(place: &str) -> Value {
+    let (holder, _) = place.rsplit_once('/').expect("a file and a state");
+    let found = states().into_iter().find(|(place, _)| place == holder);
+    found.map_or(Value::Null, |(_, state)| Value::Object(state))
+}
+
 #[test]
 fn every_task_says_why_and_has_a_time_limit_a_retry_and_a_catch() {
     for (place, task) in tasks() {
-        for field in ["Comment", "Retry", "Catch"] {
+        for field in ["Comment", "Retry"] {
             assert!(task.contains_key(field), "{place} has no {field}");
         }
+        // A Map that tolerates every failure catches for its items, and its report tells of each.
+        let caught = task.contains_key("Catch") || holder_of(&place)["ToleratedFailurePercentage"] == 100;
+        assert!(caught, "{place} has no Catch");
         let limited = task.contains_key("TimeoutSeconds") || task.contains_key("TimeoutSecondsPath");
         assert!(limited, "{place} has no time limit");
     }
@@ -239,9 +256,11 @@ fn every_step_of_the_undos_table_is_a_state_and_architecture_shows_it() {
 fn every_error_that_is_retried_or_caught_exists() {
     let known = error_names();
     for (place, task) in tasks() {
-        let rules = ["Retry", "Catch"].into_iter().flat_map(|list| task[list].as_array().into_iter().flatten());
+        let rules = ["Retry", "Catch"].into_iter().filter_map(|list| task.get(list)?.as_array()).flatten();
         for name in rules.flat_map(|rule| names(&rule["ErrorEquals"])) {
-            let theirs = [INFRASTRUCTURE, RESERVED, OF_SNS].iter().any(|names| names.contains(&name.as_str()));
+            let theirs = [INFRASTRUCTURE, RESERVED, OF_SNS, OF_STEP_FUNCTIONS]
+                .iter()
+                .any(|names| names.contains(&name.as_str()));
             assert!(theirs || known.contains(&name), "{place} matches {name}, which nothing raises");
         }
     }
@@ -251,8 +270,13 @@ fn every_error_that_is_retried_or_caught_exists() {
 fn states_all_stands_alone_and_last() {
     for (place, task) in tasks() {
         for list in ["Retry", "Catch"] {
-            let rules: Vec<Vec<String>> =
-                task[list].as_array().into_iter().flatten().map(|rule| names(&rule["ErrorEquals"])).collect();
+            let rules: Vec<Vec<String>> = task
+                .get(list)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .map(|rule| names(&rule["ErrorEquals"]))
+                .collect();
             for (position, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.contains(&"States.ALL".to_owned()))
             {
                 assert_eq!((rule.len(), position + 1, list), (1, rules.len(), "Catch"), "{place}");
@@ -339,9 +363,14 @@ fn every_bad_end_of_a_machine_raises_an_alarm() {
     }
 }
 
+/// The resources whose ARNs a condition names: one, or several.
+fn sources(value: &Yaml) -> Vec<Option<&str>> {
+    value.as_sequence().map_or_else(|| vec![arn_of(value)], |values| values.iter().map(arn_of).collect())
+}
+
 /// The local cloud delivers every event, so nothing there comes into the queue.
 #[test]
-fn an_undo_that_cannot_be_started_is_kept_and_raises_an_alarm() {
+fn what_a_rule_cannot_start_is_kept_and_raises_an_alarm() {
     let policies = resources_of_type("AWS::SQS::QueuePolicy");
     let alarms = resources_of_type("AWS::CloudWatch::Alarm");
     for (rule, resource) in resources_of_type("AWS::Events::Rule") {
@@ -351,7 +380,7 @@ fn an_undo_that_cannot_be_started_is_kept_and_raises_an_alarm() {
                 let statement = &policy["Properties"]["PolicyDocument"]["Statement"][0];
                 statement["Action"] == "sqs:SendMessage"
                     && arn_of(&statement["Resource"]) == Some(queue)
-                    && arn_of(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == Some(&rule)
+                    && sources(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]).contains(&Some(rule.as_str()))
             });
             assert!(lets_the_rule_send, "{rule} may not send to {queue}");
             let name = Yaml::from(format!("{queue}.QueueName"));
@@ -368,9 +397,13 @@ fn key_property(kind: &str) -> Option<&'static str> {
         "AWS::StepFunctions::StateMachine" => Some("EncryptionConfiguration"),
         "AWS::Logs::LogGroup" => Some("KmsKeyId"),
         "AWS::SNS::Topic" | "AWS::SQS::Queue" => Some("KmsMasterKeyId"),
+        "AWS::S3::Bucket" => Some("BucketEncryption"),
         // A function keeps nothing between calls, and no secret in its environment.
         "AWS::Serverless::Function" => None,
-        "AWS::CloudWatch::Alarm" | "AWS::Events::Rule" | "AWS::IAM::Role" => None,
+        "AWS::CloudWatch::Alarm" | "AWS::CloudWatch::Dashboard" | "AWS::Events::Rule" | "AWS::IAM::Role" => None,
+        // What it passes is the same for everybody.
+        "AWS::Scheduler::Schedule" => None,
+        "AWS::S3::BucketPolicy" => None,
         "AWS::SNS::Subscription" | "AWS::SNS::TopicPolicy" | "AWS::SQS::QueuePolicy" => None,
         other => panic!("does {other} keep data? Then it belongs under the customer key"),
     }
@@ -383,8 +416,9 @@ fn whatever_keeps_data_keeps_it_under_the_customer_key_if_one_is_given() {
         let choice = tagged(&resource["Properties"][property], "If");
         let choice = choice.unwrap_or_else(|| panic!("{name} has no {property} that depends on the customer key"));
         assert_eq!(choice[0], "HasDataKmsKey", "{name}");
-        // A machine's key is one field of several.
-        let key = choice[1].get("KmsKeyId").unwrap_or(&choice[1]);
+        // A machine's key is one field of several, and a bucket's stands in a list of rules.
+        let rule = &choice[1]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"];
+        let key = choice[1].get("KmsKeyId").or_else(|| rule.get("KMSMasterKeyID")).unwrap_or(&choice[1]);
         assert_eq!(tagged(key, "Ref"), Some(&"DataKmsKeyArn".into()), "{name}");
     }
 }

@@ -89,7 +89,19 @@ const ANSWERS: &[Answer] = &[
         when: &[("recovery.action", Literal::Text("undo"), "error instance_id undo undo_error")],
         ..answer("ReadExecution", "recovery.action recovery.execution")
     },
+    answer(
+        "FindUnencrypted",
+        "action approval.list approval.timeout_seconds bucket error found items_key left_out_key max_concurrency \
+         plan_only prefix report results trigger",
+    ),
+    answer("ReportFleet", "message report subject worth_a_mail"),
 ];
+
+/// What each item of the list holds that find-unencrypted leaves in the bucket.
+const ITEM: &str = "input name state_machine_arn";
+/// What a nested execution of any way answers: DescribeExecution's fields ("Start workflow executions from a task
+/// state", Step Functions Developer Guide), and in the output what the fleet asks for.
+const NESTED: &str = "ExecutionArn Output.encrypted_instance_id";
 
 const fn answer(function: &'static str, always: &'static str) -> Answer {
     Answer { function, given: None, always, when: &[] }
@@ -405,6 +417,9 @@ impl<'a> Walk<'a> {
             "Pass" => state.get("Result").map_or(parameters, Known::literal),
             "Task" => match answer_to(state.as_object().expect("a state")) {
                 Some(answer) => Known::answered(answer),
+                None if state["Resource"].as_str().is_some_and(|name| name.ends_with(":startExecution.sync:2")) => {
+                    Known::with(NESTED)
+                }
                 None => Known::default(),
             },
             "Parallel" => {
@@ -421,6 +436,7 @@ impl<'a> Walk<'a> {
                 self.context.learn(&place("Map.Item.Value"), &Known::default());
                 let item = match state.get("ItemSelector") {
                     Some(selector) => self.filled(name, selector, input),
+                    None if state.get("ItemReader").is_some() => Known::with(ITEM),
                     None => Known::default(),
                 };
                 self.enter(name.to_owned(), &state["ItemProcessor"], item);
@@ -582,6 +598,9 @@ async fn executions_show_every_row_of_the_table() {
     let outcome = cloud.encrypt(json!({"instance_id": "members"})).await;
     outcome.succeeded();
     shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
+    let fleet = cloud.encrypt_fleet(json!({"plan_only": true})).await;
+    fleet.succeeded();
+    shown.extend(assert_answers_hold(&fleet.execution, &cloud.history(&fleet.execution).await));
     let all: BTreeSet<String> = ANSWERS.iter().flat_map(Answer::names).collect();
     assert_eq!(all.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new(), "shown: {shown:#?}");
 }

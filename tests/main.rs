@@ -17,6 +17,7 @@ mod encrypt_instance;
 mod faithful;
 mod faults;
 mod fixtures;
+mod fleet;
 mod input;
 mod permissions;
 mod repeats;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::{ACCOUNT, Cloud, REGION, Running, Setup};
 use crate::cutover::{connections, undo_of};
-use crate::fixtures::{fault, instance, seed};
+use crate::fixtures::{fault, instance, seed, until_entered};
 
 /// By function, what the local cloud knows of the roles under this name.
 fn roles(cloud: &Cloud, name: &str) -> BTreeMap<String, Value> {
@@ -58,6 +58,19 @@ async fn use_everything(cloud: &Cloud) {
     connections(cloud, "writes", 0.0).await;
     let input = json!({"instance_id": "writes", "cutover": "rename", "writes_stopped": true, "max_wait_minutes": 30});
     cloud.encrypt(input).await.succeeded();
+
+    be_a_sweep_beside_another(cloud).await;
+}
+
+/// The first waits for its approval.
+async fn be_a_sweep_beside_another(cloud: &Cloud) {
+    seed(cloud, "of-a-fleet", json!({}));
+    let first = cloud.start_fleet(&json!({"cutover": "rename", "accept_lost_writes": true})).await;
+    until_entered(cloud, &first, "RequestApproval").await;
+    let second = cloud.encrypt_fleet(json!({})).await;
+    assert!(second.succeeded()["left_out"]["sweep_running"].is_u64(), "{second:#?}");
+    cloud.sfn.stop_execution().execution_arn(first).send().await.expect("stopped");
+    cloud.encrypt_fleet(json!({"instances": ["of-a-fleet"]})).await.succeeded();
 }
 
 /// What is passed at a restore, what is set later, and what changes meanwhile.

@@ -2,8 +2,14 @@
 
 import ministack.app
 
+import buckets
+import distributed_map
+import eventbridge
 import ministack_patches
 
 if __name__ == "__main__":
     ministack_patches.apply()
+    distributed_map.apply()
+    buckets.apply()
+    eventbridge.apply()
     ministack.app.main()

@@ -33,6 +33,7 @@ from werkzeug.serving import make_server
 import kms
 import stepfunctions
 from cbor import CborBridge
+from events import Events
 from iam.guard import Guard
 from rds import metrics, operations
 from rds.calls import Calls
@@ -58,6 +59,8 @@ class RequestHandler(MotoRequestHandler):
 def main():
     arguments = parse_arguments()
     cloud = Cloud(arguments.time_scale, arguments.data_dir, arguments.storage, arguments.region)
+    if arguments.lambda_endpoint:
+        cloud.send = Events(arguments.lambda_endpoint, arguments.cloud_id, cloud.account_id, cloud.region).send
     operations.install(cloud)
     kms.install()
     metrics.publish(cloud)

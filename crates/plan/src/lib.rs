@@ -17,7 +17,6 @@ mod blue_green;
 mod cutover;
 mod deployment;
 mod ec2;
-mod estimate;
 mod executions;
 mod input;
 mod key;
@@ -52,12 +51,12 @@ use workflow::writes::{self, Writes};
 
 pub use crate::cutover::Planned;
 pub use crate::ec2::Ec2;
-pub use crate::estimate::Estimate;
 use crate::executions::Others;
 use crate::input::Input;
 pub use crate::look_ups::PATIENCE;
 use crate::look_ups::advice;
 pub use crate::ways::WayOut;
+pub use workflow::estimate::Estimate;
 
 /// The clients and the environment, read once at the start.
 pub struct Context {

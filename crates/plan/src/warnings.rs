@@ -7,8 +7,8 @@ use workflow::settings::Settings;
 
 use crate::Context;
 use crate::blue_green::successor_of;
-use crate::estimate::Estimate;
 use crate::refusals::replicas;
+use workflow::estimate::Estimate;
 
 pub(crate) fn of_source(source: &DbInstance) -> Vec<String> {
     let mut warnings = vec![

@@ -138,11 +138,16 @@ impl Error {
         let answered = matches!(error, SdkError::ServiceError(_));
         let failure = CallFailure {
             operation: operation.into(),
-            code: code.clone(),
+            code,
             message: error.message().map_or_else(|| error.to_string(), str::to_owned),
             source: Some(Box::new(error)),
         };
-        match code.as_str() {
+        Self::from_failure(failure, server_fault || !answered)
+    }
+
+    /// Names a failed call that no SDK made. `unanswered`: the service could not answer, or did not.
+    pub fn from_failure(failure: CallFailure, unanswered: bool) -> Self {
+        match failure.code.as_str() {
             "DBInstanceNotFound" | "DBInstanceNotFoundFault" => Self::InstanceNotFound(failure.to_string()),
             "DBSnapshotNotFound" | "DBSnapshotNotFoundFault" => Self::SnapshotNotFound(failure.to_string()),
             "InvalidDBInstanceState" | "InvalidDBInstanceStateFault" => Self::InvalidInstanceState(failure),
@@ -163,7 +168,7 @@ impl Error {
             "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized" => {
                 Self::AccessDenied(failure)
             }
-            _ if server_fault || !answered => Self::ServiceUnavailable(failure),
+            _ if unanswered => Self::ServiceUnavailable(failure),
             _ => Self::RequestRejected(failure),
         }
     }

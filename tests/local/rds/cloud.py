@@ -54,6 +54,8 @@ class Cloud:
 
             self.postgres = PostgresStorage(directory / "postgres")
         self._event_numbers = itertools.count(1)
+        # Where events go besides: to EventBridge, if there is one.
+        self.send = lambda _event: None
         self.reset_settings()
 
     def reset_settings(self) -> None:
@@ -116,24 +118,24 @@ class Cloud:
     def tell(self, record: Record, event_id: str, message: str) -> None:
         """Queues an EventBridge event as RDS sends it (RDS User Guide, "Amazon RDS event categories")."""
         detail_type, source_type = EVENT_SOURCES[type(record)]
-        self.events.append(
-            {
-                "number": next(self._event_numbers),
-                "source": "aws.rds",
-                "detail-type": detail_type,
-                "resources": [record.arn],
-                "time": utc_now().isoformat(timespec="milliseconds"),
-                "detail": {
-                    "EventCategories": [EVENT_CATEGORIES.get(event_id, "creation")],
-                    "SourceType": source_type,
-                    "SourceArn": record.arn,
-                    "Date": utc_now().isoformat(timespec="milliseconds"),
-                    "Message": message,
-                    "SourceIdentifier": record.identifier,
-                    "EventID": event_id,
-                },
-            }
-        )
+        event = {
+            "number": next(self._event_numbers),
+            "source": "aws.rds",
+            "detail-type": detail_type,
+            "resources": [record.arn],
+            "time": utc_now().isoformat(timespec="milliseconds"),
+            "detail": {
+                "EventCategories": [EVENT_CATEGORIES.get(event_id, "creation")],
+                "SourceType": source_type,
+                "SourceArn": record.arn,
+                "Date": utc_now().isoformat(timespec="milliseconds"),
+                "Message": message,
+                "SourceIdentifier": record.identifier,
+                "EventID": event_id,
+            },
+        }
+        self.events.append(event)
+        self.send(event)
 
     def reset(self) -> None:
         """Back to an empty cloud with the default settings; the time scale stays."""

@@ -37,7 +37,8 @@ GET    /local/roles                      {<AWS_SDK_UA_APP_ID>: {"unused": what o
 POST   /local/judgement                  whether a role allows {"app_id", "asks": [{"action", "resource",
                                          "context": {…}, "denial": [code, message]}, …]}: {"denial": null or
                                          [code or null, message]}
-GET    /local/events?after=<number>      the EventBridge events that RDS would have sent
+GET    /local/events?after=<number>      the EventBridge events that RDS has sent
+POST   /local/events                     sends an event of any service of AWS's: {"source", "detail-type", "detail"}
 PUT    /local/replies/<operation>        the result (in botocore's shape) that an RDS operation gives from now on
 DELETE /local/replies/<operation>        back to its own
 """
@@ -290,6 +291,10 @@ class Control:
 
     def _get_events(self, after: int = 0) -> list[Fields]:
         return [event for event in self.cloud.events if event["number"] > after]
+
+    def _post_events(self, body: dict[str, Any]) -> Fields:
+        self.cloud.send(body)
+        return {}
 
     def _put_replies(self, operation: str, body: dict[str, Any]) -> Fields:
         shape = get_service_model("rds").operation_model(operation).output_shape

@@ -23,12 +23,12 @@ pub struct Estimate {
 
 impl Estimate {
     /// The snapshot and its copy are waited for one after the other, each up to `max_wait_minutes`.
-    pub(crate) fn longest_wait_minutes(source: &DbInstance) -> u64 {
+    pub fn longest_wait_minutes(source: &DbInstance) -> u64 {
         let gib = i64::from(source.allocated_storage().unwrap_or_default());
         (FIXED_MINUTES + gib / SLOW_GIB_PER_MINUTE).unsigned_abs()
     }
 
-    pub(crate) fn of(source: &DbInstance) -> Self {
+    pub fn of(source: &DbInstance) -> Self {
         let gib = i64::from(source.allocated_storage().unwrap_or_default());
         Self {
             minutes_at_least: FIXED_MINUTES + gib / FAST_GIB_PER_MINUTE,

@@ -1,0 +1,266 @@
+//! Finds the unencrypted instances that a fleet is to encrypt, each with the execution that does it, and says of every
+//! other instance why it is left out. The lists go to the stack's bucket, since 10,000 instances are more than a state
+//! can hold.
+//!
+//! AWS calls: DescribeDBInstances and DescribeAccountAttributes of RDS; ListExecutions and DescribeExecution of Step
+//! Functions; PutObject of S3.
+//!
+//! Repeating it is safe: it writes the same two objects again. An instance is not encrypted twice, because the name of
+//! its execution follows from its DbiResourceId.
+
+use std::collections::BTreeMap;
+
+use bucket::Bucket;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use workflow::Error;
+
+mod ask;
+mod attempts;
+mod classify;
+mod instances;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use crate::ask::Ask;
+use crate::attempts::Attempts;
+use crate::instances::Instance;
+use crate::room::Room;
+
+/// The ways to encrypt an instance, each with the variable that holds its machine's ARN; `auto` is the first.
+pub const WAYS: &[(&str, &str)] = &[("snapshot", "ENCRYPT_INSTANCE_STATE_MACHINE_ARN")];
+
+/// A mail is read and not scrolled through; the report has all of them.
+const LISTED_MAX: usize = 100;
+const APPROVAL_TIMEOUT_SECONDS: u64 = 7 * 24 * 60 * 60;
+
+/// The clients and the environment, read once at the start.
+pub struct Context {
+    pub rds: aws_sdk_rds::Client,
+    pub sfn: aws_sdk_sfn::Client,
+    pub bucket: Bucket,
+    /// By way.
+    pub machines: BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// The execution's input, whatever it is: an event, or what a human wrote.
+    pub input: Value,
+    /// The fleet's own ARN.
+    pub execution: String,
+    pub settings: Settings,
+}
+
+/// The stack's parameters, as texts, since a definition's substitutions are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub auto_encrypt: String,
+    pub accept_interruption: String,
+    pub concurrency: String,
+}
+
+/// The state of a fleet.
+#[derive(Debug, Serialize)]
+pub struct Response {
+    /// What comes next.
+    pub action: Action,
+    pub trigger: &'static str,
+    pub bucket: String,
+    /// Where everything of this fleet is, with a slash at the end.
+    pub prefix: String,
+    pub items_key: String,
+    pub left_out_key: String,
+    pub plan_only: bool,
+    /// Instances that are to be encrypted.
+    pub found: usize,
+    /// How many were left out, by reason.
+    pub left_out: BTreeMap<&'static str, usize>,
+    /// Unencrypted instances that are nobody's twin and not exempt, if all were looked at.
+    pub unencrypted: Option<usize>,
+    pub max_concurrency: usize,
+    pub approval: Approval,
+    // Filled in by the steps.
+    pub results: Option<()>,
+    pub report: Option<()>,
+    pub error: Option<()>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Encrypt,
+    /// Clients would be interrupted, and nobody has allowed it.
+    Ask,
+    /// There is nothing to do, or only a plan was asked for.
+    Report,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Approval {
+    /// For the mail that asks.
+    pub list: String,
+    pub timeout_seconds: u64,
+}
+
+/// One execution of the fleet: everything that starts it, and what the report says about its instance.
+#[derive(Clone, Debug, Serialize)]
+pub struct Item {
+    pub name: String,
+    pub state_machine_arn: String,
+    pub input: Map<String, Value>,
+    pub way: &'static str,
+    #[serde(flatten)]
+    pub about: About,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct About {
+    pub instance_id: String,
+    pub resource_id: String,
+    pub engine: String,
+    pub class: String,
+    pub allocated_gib: i32,
+    pub minutes_at_least: i64,
+    pub minutes_at_most: i64,
+}
+
+/// An instance that is not encrypted now, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    pub reason: Reason,
+    /// In words, for whoever can do something about it.
+    pub detail: String,
+    #[serde(flatten)]
+    pub about: About,
+}
+
+/// Public: reports and what reads them count by it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, strum::IntoStaticStr, strum::VariantNames)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Reason {
+    AlreadyEncrypted,
+    ClusterMember,
+    ReadReplica,
+    NotSupported,
+    Exempt,
+    FilteredOut,
+    HasEncryptedTwin,
+    InProgress,
+    SweepRunning,
+    AlreadyTried,
+    GaveUp,
+    NotUsable,
+    NoQuota,
+    NotFound,
+}
+
+impl Reason {
+    /// Whether somebody still has to encrypt such an instance.
+    fn leaves_unencrypted(self) -> bool {
+        !matches!(self, Self::AlreadyEncrypted | Self::ClusterMember | Self::Exempt | Self::HasEncryptedTwin)
+            && self != Self::NotFound
+    }
+}
+
+pub async fn handle(context: &Context, request: Request) -> Result<Response, Error> {
+    let ask = Ask::parse(&request.input, &request.settings)?;
+    let prefix = format!("fleets/{}/", folder(&request.execution));
+    let (mut instances, attempts) = tokio::try_join!(
+        Box::pin(instances::all(&context.rds)),
+        Box::pin(Attempts::of(&context.sfn, &context.machines)),
+    )?;
+    // The largest first: the longest copies decide when the fleet ends.
+    instances.sort_by(|one, other| {
+        (other.about.allocated_gib, &one.about.instance_id).cmp(&(one.about.allocated_gib, &other.about.instance_id))
+    });
+    let is_beside_another = ask.is_sweep() && attempts::is_sweep_running(&context.sfn, &request.execution).await?;
+    let mut sorted = Sorted::default();
+    classify::sort(&ask, &instances, &attempts, is_beside_another, &mut sorted);
+    if !sorted.items.is_empty() {
+        Room::of(&context.rds, &ask, request.settings.concurrency()?).await?.admit(&mut sorted);
+    }
+    let items: Vec<Item> = sorted.items.iter().map(|candidate| item(context, &ask, candidate)).collect();
+
+    let [items_key, left_out_key] = ["items.json", "left-out.json"].map(|name| format!("{prefix}{name}"));
+    write(&context.bucket, &items_key, &items).await?;
+    write(&context.bucket, &left_out_key, &sorted.left_out).await?;
+    let mut left_out = BTreeMap::new();
+    for entry in &sorted.left_out {
+        *left_out.entry(entry.reason.into()).or_default() += 1;
+    }
+    let still = sorted.left_out.iter().filter(|entry| entry.reason.leaves_unencrypted()).count();
+    Ok(Response {
+        action: match () {
+            () if items.is_empty() || ask.plan_only => Action::Report,
+            () if ask.interrupts() && !ask.accept_interruption => Action::Ask,
+            () => Action::Encrypt,
+        },
+        trigger: ask.trigger.name(),
+        bucket: context.bucket.name.clone(),
+        prefix,
+        items_key,
+        left_out_key,
+        plan_only: ask.plan_only,
+        found: items.len(),
+        left_out,
+        unencrypted: ask.is_sweep().then_some(items.len() + still),
+        max_concurrency: request.settings.concurrency()?.min(items.len()).max(1),
+        approval: Approval { list: list(&items), timeout_seconds: APPROVAL_TIMEOUT_SECONDS },
+        results: None,
+        report: None,
+        error: None,
+    })
+}
+
+impl Settings {
+    fn concurrency(&self) -> Result<usize, Error> {
+        let problem = |_| workflow::error::invalid("concurrency", "is not a number");
+        self.concurrency.parse().map_err(problem)
+    }
+}
+
+/// What became of all instances.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted<'a> {
+    /// Each with the number of its attempt.
+    pub(crate) items: Vec<(&'a Instance, u32)>,
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+fn item(context: &Context, ask: &Ask, (instance, attempt): &(&Instance, u32)) -> Item {
+    let mut input = ask.defaults.clone();
+    // By what does not change, whatever the instance is called when its turn comes.
+    input.insert("instance_id".to_owned(), json!(instance.about.resource_id));
+    Item {
+        name: format!("{}-{attempt}", instance.about.resource_id),
+        state_machine_arn: context.machines[ask.way].clone(),
+        input,
+        way: ask.way,
+        about: instance.about.clone(),
+    }
+}
+
+async fn write<T: Serialize>(bucket: &Bucket, key: &str, value: &T) -> Result<(), Error> {
+    let text = serde_json::to_vec(value).map_err(|error| workflow::error::invalid(key, error.to_string()))?;
+    bucket.put(key, "application/json", text).await
+}
+
+/// The execution's name, with nothing in it that a key would have to be encoded for.
+fn folder(execution: &str) -> String {
+    let name = execution.rsplit(':').next().unwrap_or_default();
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' }).collect()
+}
+
+fn list(items: &[Item]) -> String {
+    let line = |item: &Item| format!("- {} ({}, {} GiB)\n", item.about.instance_id, item.way, item.about.allocated_gib);
+    let mut list: String = items.iter().take(LISTED_MAX).map(line).collect();
+    if items.len() > LISTED_MAX {
+        list += &format!("- and {} more\n", items.len() - LISTED_MAX);
+    }
+    list
+}

@@ -1,0 +1,17 @@
+use find_unencrypted::{Context, WAYS};
+use lambda_runtime::Error;
+use workflow::serve::{aws_config, environment, serve, start_tracing};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    start_tracing();
+    let config = aws_config().await?;
+    let machines: Result<_, _> = WAYS.iter().map(|(way, variable)| Ok((*way, environment(variable)?))).collect();
+    let context = Context {
+        rds: aws_sdk_rds::Client::new(&config),
+        sfn: aws_sdk_sfn::Client::new(&config),
+        bucket: bucket::Bucket::from_environment(&config)?,
+        machines: machines.map_err(|error: Error| error)?,
+    };
+    serve(async |request| find_unencrypted::handle(&context, request).await).await
+}

@@ -1,0 +1,89 @@
+//! What the account's quotas leave room for. Waiting frees nothing, since every execution keeps an instance and a
+//! snapshot: so what does not fit is not started.
+
+use aws_sdk_rds::Client;
+use aws_sdk_rds::types::AccountQuota;
+use workflow::Error;
+
+use crate::ask::Ask;
+use crate::instances::Instance;
+use crate::{LeftOut, Reason, Sorted};
+
+/// Manual snapshots that are left to everybody else.
+const SNAPSHOTS_RESERVED: i64 = 5;
+/// Snapshots that one execution has at a time: the unencrypted one and its copy.
+const SNAPSHOTS_MEANWHILE: i64 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    instances: i64,
+    storage_gib: i64,
+    snapshots: i64,
+    /// What each execution keeps in the end.
+    snapshots_kept: i64,
+    concurrency: i64,
+}
+
+impl Room {
+    pub(crate) async fn of(client: &Client, ask: &Ask, concurrency: usize) -> Result<Self, Error> {
+        let output = client.describe_account_attributes().send().await;
+        let quotas = match output.map_err(|error| Error::from_call("read the account's RDS quotas", error)) {
+            Ok(output) => output.account_quotas.unwrap_or_default(),
+            // Each plan looks again, and RDS itself refuses what does not fit.
+            Err(error) if !error.is_passing() => {
+                tracing::warn!(%error, "the quotas are not known: everything is admitted");
+                vec![]
+            }
+            Err(error) => return Err(error),
+        };
+        let free = |name: &str| quotas.iter().find_map(|quota| free_of(quota, name)).unwrap_or(i64::MAX / 2);
+        Ok(Self {
+            instances: free("DBInstances"),
+            storage_gib: free("AllocatedStorage"),
+            snapshots: free("ManualSnapshots") - SNAPSHOTS_RESERVED,
+            snapshots_kept: match ask.defaults.get("snapshots").and_then(|kept| kept.as_str()) {
+                Some("delete_all") => 0,
+                Some("keep") => SNAPSHOTS_MEANWHILE,
+                _ => 1,
+            },
+            concurrency: concurrency.try_into().unwrap_or(i64::MAX / 4),
+        })
+    }
+
+    /// Moves what does not fit to those that are left out.
+    pub(crate) fn admit(mut self, sorted: &mut Sorted) {
+        let mut admitted = 0;
+        let mut left_out = vec![];
+        sorted.items.retain(|(instance, _)| {
+            let Some(lacking) = self.lacking(instance, admitted) else {
+                admitted += 1;
+                self.storage_gib -= i64::from(instance.about.allocated_gib);
+                return true;
+            };
+            let detail =
+                format!("the account's quota leaves no room for {lacking}; raise it, or delete what is not needed");
+            left_out.push(LeftOut { reason: Reason::NoQuota, detail, about: instance.about.clone() });
+            false
+        });
+        sorted.left_out.extend(left_out);
+    }
+
+    /// What another one does not fit into.
+    fn lacking(&self, instance: &Instance, admitted: i64) -> Option<&'static str> {
+        let count = admitted + 1;
+        let meanwhile = count.min(self.concurrency) * (SNAPSHOTS_MEANWHILE - self.snapshots_kept);
+        if count > self.instances {
+            Some("another DB instance")
+        } else if i64::from(instance.about.allocated_gib) > self.storage_gib {
+            Some("its storage")
+        } else if count * self.snapshots_kept + meanwhile > self.snapshots {
+            Some("its snapshots")
+        } else {
+            None
+        }
+    }
+}
+
+fn free_of(quota: &AccountQuota, name: &str) -> Option<i64> {
+    (quota.account_quota_name() == Some(name)).then(|| Some(quota.max()? - quota.used()?))?
+}
