@@ -22,8 +22,9 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## encrypt an instance with real rows in a local cloud, and show it (CUTOVER=rename: under its old name)
-	@$(CLOUD_PYTHON) tests/local/demo.py --architecture $(Architecture) $(if $(CUTOVER),--cutover $(CUTOVER))
+demo: build ## encrypt an instance with real rows in a local cloud, and show it (CUTOVER=rename: under its old name; FLEET=20: many)
+	@$(CLOUD_PYTHON) tests/local/$(if $(FLEET),fleet_demo.py --fleet $(FLEET),demo.py $(if $(CUTOVER),--cutover $(CUTOVER))) \
+		--architecture $(Architecture)
 
 .PHONY: test
 test: lint build ## everything that CI checks: lint, then unit, contract and end-to-end tests
@@ -61,6 +62,10 @@ build: setup ## build the functions with SAM into .aws-sam/build (Architecture=a
 plan: setup ## print what encrypting INSTANCE would do, as Markdown; changes nothing
 	@[ -n "$(INSTANCE)" ] || { echo "Which instance? make plan INSTANCE=orders" >&2; exit 1; }
 	@$(CLOUD_PYTHON) scripts/plan.py "$(INSTANCE)"
+
+.PHONY: status
+status: setup ## print how far executions have got: what runs, or EXECUTION, of a fleet each of its instances
+	@$(CLOUD_PYTHON) scripts/status.py $(EXECUTION)
 
 .PHONY: faults
 faults: build ## every fault at every call (EVERY=n: each n-th of them, FAULT=name: those alone, CLOUDS=n side by side)

@@ -232,6 +232,19 @@ fn every_function_is_retried_by_one_of_the_few_lists() {
     assert_eq!(used, lists.keys().copied().collect(), "lists that nothing uses");
 }
 
+/// Of the plan's fields those that name one instance, or what is made of it, mean nothing for many.
+#[test]
+fn a_fleet_takes_every_field_of_an_execution_that_names_no_instance() {
+    let text = read("crates/plan/src/input.rs");
+    let (_, list) = text.split_once("const FIELDS: &[&str] = &[").expect("the plan's fields");
+    let (list, _) = list.split_once("];").expect("an end");
+    let mut fields: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
+    for of_one in ["instance_id", "plan_only", "resume", "target_instance_id"] {
+        assert!(fields.remove(of_one), "{of_one} is no field of the plan");
+    }
+    assert_eq!(find_unencrypted::FOR_ALL.iter().copied().collect::<BTreeSet<_>>(), fields);
+}
+
 /// A step that changes something, and what the undo does about it, stand side by side in one table.
 #[test]
 fn every_step_of_the_undos_table_is_a_state_and_architecture_shows_it() {

@@ -122,6 +122,16 @@ fn every_error_is_explained_and_no_other() {
     }
 }
 
+#[test]
+fn every_reason_to_leave_an_instance_out_is_explained() {
+    let rows = table("docs/fleet.md", "Reason");
+    let explained: BTreeSet<_> =
+        rows.iter().flat_map(|row| row[0].split(", ")).map(|name| name.trim_matches('`')).collect();
+    // Only the report knows it.
+    let known: BTreeSet<_> = find_unencrypted::Reason::VARIANTS.iter().copied().chain(["already_started"]).collect();
+    assert_eq!(explained, known);
+}
+
 fn state_names() -> BTreeSet<String> {
     states().iter().map(|(place, _)| place.rsplit('/').next().expect("a name").to_owned()).collect()
 }

@@ -8,7 +8,7 @@ use crate::{Settings, WAYS};
 
 /// Fields of an execution of one instance that can hold for all of a fleet. The others name one instance, or what is
 /// made of it.
-pub(crate) const FOR_ALL: &[&str] = &[
+pub const FOR_ALL: &[&str] = &[
     "kms_key_id",
     "snapshots",
     "on_failure",

@@ -3,7 +3,7 @@
 //! can hold.
 //!
 //! AWS calls: DescribeDBInstances and DescribeAccountAttributes of RDS; ListExecutions and DescribeExecution of Step
-//! Functions; PutObject of S3.
+//! Functions; PutObject of S3; PutMetricData of CloudWatch.
 //!
 //! Repeating it is safe: it writes the same two objects again. An instance is not encrypted twice, because the name of
 //! its execution follows from its DbiResourceId.
@@ -19,11 +19,13 @@ mod ask;
 mod attempts;
 mod classify;
 mod instances;
+mod metric;
 mod room;
 #[cfg(test)]
 mod tests;
 
 use crate::ask::Ask;
+pub use crate::ask::FOR_ALL;
 use crate::attempts::Attempts;
 use crate::instances::Instance;
 use crate::room::Room;
@@ -37,9 +39,12 @@ const APPROVAL_TIMEOUT_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// The clients and the environment, read once at the start.
 pub struct Context {
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub rds: aws_sdk_rds::Client,
     pub sfn: aws_sdk_sfn::Client,
     pub bucket: Bucket,
+    /// The stack's name, by which the metric is told from other stacks'.
+    pub stack: String,
     /// By way.
     pub machines: BTreeMap<&'static str, String>,
 }
@@ -194,6 +199,10 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         *left_out.entry(entry.reason.into()).or_default() += 1;
     }
     let still = sorted.left_out.iter().filter(|entry| entry.reason.leaves_unencrypted()).count();
+    let unencrypted = ask.is_sweep().then_some(items.len() + still);
+    if let Some(count) = unencrypted {
+        metric::publish(context, count).await;
+    }
     Ok(Response {
         action: match () {
             () if items.is_empty() || ask.plan_only => Action::Report,
@@ -208,7 +217,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         plan_only: ask.plan_only,
         found: items.len(),
         left_out,
-        unencrypted: ask.is_sweep().then_some(items.len() + still),
+        unencrypted,
         max_concurrency: request.settings.concurrency()?.min(items.len()).max(1),
         approval: Approval { list: list(&items), timeout_seconds: APPROVAL_TIMEOUT_SECONDS },
         results: None,

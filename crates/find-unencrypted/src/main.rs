@@ -8,9 +8,11 @@ async fn main() -> Result<(), Error> {
     let config = aws_config().await?;
     let machines: Result<_, _> = WAYS.iter().map(|(way, variable)| Ok((*way, environment(variable)?))).collect();
     let context = Context {
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         rds: aws_sdk_rds::Client::new(&config),
         sfn: aws_sdk_sfn::Client::new(&config),
         bucket: bucket::Bucket::from_environment(&config)?,
+        stack: environment("STACK_NAME")?,
         machines: machines.map_err(|error: Error| error)?,
     };
     serve(async |request| find_unencrypted::handle(&context, request).await).await

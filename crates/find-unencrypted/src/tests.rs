@@ -1,3 +1,6 @@
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_cloudwatch::operation::put_metric_data::PutMetricDataOutput;
 use aws_sdk_rds::operation::describe_account_attributes::DescribeAccountAttributesOutput;
 use aws_sdk_rds::operation::describe_db_instances::DescribeDbInstancesOutput;
 use aws_sdk_rds::types::builders::DbInstanceBuilder;
@@ -54,6 +57,8 @@ struct Account {
 /// What was answered, and what is in the bucket.
 struct Found {
     response: Response,
+    /// What the metric was set to.
+    published: Vec<f64>,
     items: Vec<Value>,
     left_out: Vec<Value>,
 }
@@ -116,17 +121,33 @@ impl Account {
         });
         let sfn = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, [&list, &describe]);
 
+        let published = Arc::new(Mutex::new(vec![]));
+        let told = Arc::clone(&published);
+        let put = mock!(aws_sdk_cloudwatch::Client::put_metric_data)
+            .match_requests(|input| {
+                let [datum] = input.metric_data() else { return false };
+                let stack = datum.dimensions()[0].value();
+                (input.namespace(), datum.metric_name(), stack)
+                    == (Some("rds-encrypt"), Some("UnencryptedInstances"), Some("stack"))
+            })
+            .then_compute_output(move |input| {
+                told.lock().expect("a lock").push(input.metric_data()[0].value().expect("a value"));
+                PutMetricDataOutput::builder().build()
+            });
+        let cloudwatch = mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, [&put]);
+
         let memory = Memory::default();
         let machines = BTreeMap::from([("snapshot", MACHINE.to_owned())]);
-        let context = Context { rds, sfn, bucket: memory.bucket(), machines };
+        let context = Context { cloudwatch, rds, sfn, bucket: memory.bucket(), stack: "stack".to_owned(), machines };
         let settings = Settings {
             auto_encrypt: self.auto_encrypt.to_owned(),
             accept_interruption: self.accept_interruption.to_string(),
             concurrency: "50".to_owned(),
         };
         let response = handle(&context, Request { input, execution: FLEET.to_owned(), settings }).await?;
+        let published = published.lock().expect("a lock").clone();
         let read = |key: &str| serde_json::from_str(&memory.text(key)).expect("a list");
-        Ok(Found { items: read(&response.items_key), left_out: read(&response.left_out_key), response })
+        Ok(Found { items: read(&response.items_key), left_out: read(&response.left_out_key), response, published })
     }
 
     /// This fleet began at 100.
@@ -218,7 +239,7 @@ async fn every_instance_that_is_left_out_has_its_reason() {
     assert!(found.left_out.iter().all(|entry| entry["detail"] != ""), "{:#?}", found.left_out);
     assert_eq!(found.response.left_out["already_encrypted"], 3);
     // wanted, creating, gone-old1; express, failing, half, replica, running, stopped
-    assert_eq!(found.response.unencrypted, Some(9));
+    assert_eq!((found.response.unencrypted, found.published), (Some(9), vec![9.0]));
 }
 
 #[tokio::test]
@@ -227,6 +248,7 @@ async fn an_event_starts_the_first_attempt_and_no_other() {
     let found = account.find(rds_event("orders")).await.expect("found");
     assert_eq!((found.names(), found.reasons()), (vec!["db-ORDERS-1"], vec![]));
     assert_eq!((found.response.trigger, found.response.unencrypted), ("rds_event", None));
+    assert_eq!(found.published, Vec::<f64>::new());
     account.executions = vec![("db-ORDERS-1".to_owned(), ExecutionStatus::Failed)];
     let found = account.find(rds_event("orders")).await.expect("found");
     assert_eq!((found.names(), found.reasons()), (vec![], vec![("orders", "already_tried")]));

@@ -104,6 +104,9 @@ class Asks:
             context[f"aws:RequestTag/{tag['Key']}"] = tag.get("Value", "")
         if keys := [tag["Key"] for tag in given.get("Tags", [])] or given.get("TagKeys"):
             context["aws:TagKeys"] = tuple(keys)
+        # "Using condition keys to limit access to CloudWatch namespaces" (CloudWatch User Guide): of this action alone.
+        if action == "cloudwatch:PutMetricData":
+            context["cloudwatch:namespace"] = given["Namespace"]
         return Ask(action, resource, tuple(sorted(context.items())))
 
     def _resources(self, service: str, call: Call) -> list[str]:
