@@ -76,9 +76,13 @@ soak: build ## random faults in several executions at once, for SECONDS (SEED=n 
 	SOAK_SECONDS=$(or $(SECONDS),60) SOAK_SEED=$(SEED) cargo test --locked --workspace --test tests -- --nocapture faults::random
 
 .PHONY: bench
-bench: build ## measure the functions (size, start, first reply, memory) and the waiting
+bench: build ## measure the functions (size, start, first reply, memory) and the waiting, or FLEET=1000 instances
+ifdef FLEET
+	@$(CLOUD_PYTHON) scripts/fleet_bench.py $(FLEET)
+else
 	@$(CLOUD_PYTHON) scripts/bench.py
 	@cargo run --quiet --locked -p waiting --example waiting
+endif
 
 .PHONY: cloud
 cloud: setup ## run a local cloud until Ctrl-C; prints where it listens

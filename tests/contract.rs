@@ -232,17 +232,25 @@ fn every_function_is_retried_by_one_of_the_few_lists() {
     assert_eq!(used, lists.keys().copied().collect(), "lists that nothing uses");
 }
 
-/// Of the plan's fields those that name one instance, or what is made of it, mean nothing for many.
+/// A list of texts in the plan's source.
+fn fields_of_the_plan(name: &str) -> BTreeSet<String> {
+    let text = read("crates/plan/src/input.rs");
+    let (_, list) = text.split_once(&format!("const {name}: &[&str] = &[")).expect("a list");
+    let (list, _) = list.split_once("];").expect("an end");
+    // What names one instance, or what is made of it, means nothing for many.
+    let of_one = ["instance_id", "plan_only", "resume", "target_instance_id"];
+    list.split('"').skip(1).step_by(2).filter(|field| !of_one.contains(field)).map(str::to_owned).collect()
+}
+
 #[test]
 fn a_fleet_takes_every_field_of_an_execution_that_names_no_instance() {
-    let text = read("crates/plan/src/input.rs");
-    let (_, list) = text.split_once("const FIELDS: &[&str] = &[").expect("the plan's fields");
-    let (list, _) = list.split_once("];").expect("an end");
-    let mut fields: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
-    for of_one in ["instance_id", "plan_only", "resume", "target_instance_id"] {
-        assert!(fields.remove(of_one), "{of_one} is no field of the plan");
+    let set = |fields: &[&str]| fields.iter().map(|field| (*field).to_owned()).collect::<BTreeSet<_>>();
+    let mut all = set(find_unencrypted::FOR_EVERY_WAY);
+    for (way, name) in find_unencrypted::WAYS.iter().zip(["SNAPSHOT_FIELDS", "BLUE_GREEN_FIELDS"]) {
+        assert_eq!(set(way.fields), fields_of_the_plan(name), "{}", way.name);
+        all.extend(set(way.fields));
     }
-    assert_eq!(find_unencrypted::FOR_ALL.iter().copied().collect::<BTreeSet<_>>(), fields);
+    assert_eq!(all, fields_of_the_plan("FIELDS"));
 }
 
 /// A step that changes something, and what the undo does about it, stand side by side in one table.

@@ -65,14 +65,15 @@ async fn an_instance_that_is_created_unencrypted_is_encrypted_by_itself_and_an_e
 
 #[tokio::test]
 async fn what_is_off_does_nothing() {
-    let (_running, cloud) = cloud(&[]).await;
-    create(&cloud, "orders", &[]).await;
+    let cloud = Cloud::shared().await;
+    let resource_id = create(cloud, "nobody-asked", &[]).await;
     until("available", async || {
-        find(&cloud, "orders").await.is_some_and(|found| found.db_instance_status() == Some("available"))
+        find(cloud, "nobody-asked").await.is_some_and(|found| found.db_instance_status() == Some("available"))
     })
     .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(cloud.executions(cloud.fleet_state_machine()).await, BTreeMap::new());
+    let executions = cloud.executions(cloud.state_machine()).await;
+    assert!(!executions.contains_key(&format!("{resource_id}-1")), "{executions:?}");
 }
 
 fn config_event(resource_id: &str) -> Value {
@@ -286,9 +287,24 @@ async fn a_fleet_that_interrupts_waits_for_one_approval_of_the_list() {
 
 #[tokio::test]
 async fn an_input_that_cannot_be_used_fails_the_fleet_by_its_field() {
-    let (_running, cloud) = cloud(&[]).await;
+    let cloud = Cloud::shared().await;
     for input in [json!({"instance_id": "orders"}), json!([1]), json!(null)] {
         let fleet = cloud.encrypt_fleet(input).await;
         assert!(fleet.failed("InvalidInput").contains("`in"), "{fleet:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_fleet_goes_the_way_that_is_asked_for() {
+    let (_running, cloud) = cloud(&["AcceptInterruption=true"]).await;
+    seed(&cloud, "orders", json!({"Engine": "mariadb", "BackupRetentionPeriod": 1}));
+    seed(&cloud, "books", json!({"Engine": "oracle-ee"}));
+    let fleet = cloud.encrypt_fleet(json!({"way": "blue_green"})).await;
+    let told = outcomes(&report(&cloud, &fleet));
+    let told: Vec<_> = told.iter().map(|(id, told)| (id.as_str(), told.as_str())).collect();
+    assert_eq!(told, [("books", "failed BlueGreenNotSupported"), ("orders", "encrypted")]);
+    assert_eq!(instance(&cloud, "orders").await.storage_encrypted(), Some(true));
+    // The old one is known by its name.
+    let again = outcomes(&report(&cloud, &cloud.encrypt_fleet(json!({"plan_only": true})).await));
+    assert_eq!(again["orders-old1"], "left_out has_encrypted_twin");
 }

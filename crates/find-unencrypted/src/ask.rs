@@ -4,30 +4,14 @@ use serde_json::{Map, Value};
 use workflow::Error;
 use workflow::error::invalid;
 
-use crate::{Settings, WAYS};
+use crate::Settings;
+use crate::ways::{FOR_EVERY_WAY, WAYS, Way};
 
-/// Fields of an execution of one instance that can hold for all of a fleet. The others name one instance, or what is
-/// made of it.
-pub const FOR_ALL: &[&str] = &[
-    "kms_key_id",
-    "snapshots",
-    "on_failure",
-    "max_wait_minutes",
-    "approval",
-    "approval_timeout_minutes",
-    "quarantine_security_group_id",
-    "cutover",
-    "writes_stopped",
-    "accept_lost_writes",
-    "isolation_security_group_id",
-    "wait_for_initialization",
-    "accept_stale_replicas",
-];
 /// Fields of the fleet itself.
 const OWN: &[&str] = &["instances", "include", "exclude", "way", "plan_only", "accept_interruption"];
 /// What the template's schedule passes.
 const SCHEDULE: &str = "schedule";
-/// The way that leaves the choice to the product.
+/// The first way, which interrupts nobody.
 const AUTO: &str = "auto";
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,7 +49,7 @@ pub(crate) struct Ask {
     pub(crate) instances: Option<Vec<String>>,
     pub(crate) include: Tags,
     pub(crate) exclude: Tags,
-    pub(crate) way: &'static str,
+    pub(crate) way: &'static Way,
     pub(crate) plan_only: bool,
     pub(crate) accept_interruption: bool,
     /// What each execution is started with.
@@ -115,7 +99,7 @@ impl Ask {
             instances,
             include: Tags::default(),
             exclude: Tags::default(),
-            way: WAYS[0].0,
+            way: &WAYS[0],
             plan_only: false,
             accept_interruption: false,
             defaults: Map::new(),
@@ -123,10 +107,14 @@ impl Ask {
     }
 
     fn direct(fields: &Map<String, Value>) -> Result<Self, Error> {
-        let known = |name: &&String| OWN.contains(&name.as_str()) || FOR_ALL.contains(&name.as_str());
+        let of_executions = || WAYS.iter().flat_map(|way| way.fields).chain(FOR_EVERY_WAY).copied();
+        let known = |name: &&String| OWN.iter().copied().chain(of_executions()).any(|known| known == name.as_str());
         if let Some(unknown) = fields.keys().find(|name| !known(name)) {
-            let known = [OWN, FOR_ALL].concat().join(", ");
-            return Err(invalid(unknown, format!("is not a field of a fleet's input; these are: {known}")));
+            let known: Vec<_> = OWN.iter().copied().chain(of_executions()).collect();
+            return Err(invalid(
+                unknown,
+                format!("is not a field of a fleet's input; these are: {}", known.join(", ")),
+            ));
         }
         let mut ask = Self::of(Trigger::Direct, None);
         // `null` is what many templating tools write for "not given".
@@ -141,7 +129,12 @@ impl Ask {
                 _ => _ = ask.defaults.insert(name.clone(), value.clone()),
             }
         }
-        Ok(ask)
+        match ask.defaults.keys().find(|name| !ask.way.takes(name)) {
+            Some(name) => {
+                Err(invalid(name, format!("is not for the way {}; leave it out, or choose another", ask.way.name)))
+            }
+            None => Ok(ask),
+        }
     }
 
     /// Whether all instances are looked at.
@@ -151,7 +144,7 @@ impl Ask {
 
     /// Whether clients would notice.
     pub(crate) fn interrupts(&self) -> bool {
-        self.defaults.get("cutover").is_some_and(|cutover| cutover != "none")
+        self.way.interrupts || self.defaults.get("cutover").is_some_and(|cutover| cutover != "none")
     }
 
     /// Whether the input is one of a sweep, as far as another fleet wants to know.
@@ -205,12 +198,11 @@ fn tags(name: &str, value: &Value) -> Result<Tags, Error> {
     tags.map(Tags).ok_or_else(problem)
 }
 
-fn way(value: &Value) -> Result<&'static str, Error> {
-    let names = || WAYS.iter().map(|(name, _)| *name);
+fn way(value: &Value) -> Result<&'static Way, Error> {
     let asked = value.as_str();
-    let found = if asked == Some(AUTO) { names().next() } else { names().find(|name| asked == Some(name)) };
+    let found = if asked == Some(AUTO) { WAYS.first() } else { WAYS.iter().find(|way| asked == Some(way.name)) };
     found.ok_or_else(|| {
-        let names: Vec<_> = names().collect();
+        let names: Vec<_> = WAYS.iter().map(|way| way.name).collect();
         invalid("way", format!("must be {AUTO}, or one of {}", names.join(", ")))
     })
 }

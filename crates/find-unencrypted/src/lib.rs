@@ -23,15 +23,13 @@ mod metric;
 mod room;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use crate::ask::Ask;
-pub use crate::ask::FOR_ALL;
 use crate::attempts::Attempts;
 use crate::instances::Instance;
 use crate::room::Room;
-
-/// The ways to encrypt an instance, each with the variable that holds its machine's ARN; `auto` is the first.
-pub const WAYS: &[(&str, &str)] = &[("snapshot", "ENCRYPT_INSTANCE_STATE_MACHINE_ARN")];
+pub use crate::ways::{FOR_EVERY_WAY, WAYS};
 
 /// A mail is read and not scrolled through; the report has all of them.
 const LISTED_MAX: usize = 100;
@@ -247,9 +245,9 @@ fn item(context: &Context, ask: &Ask, (instance, attempt): &(&Instance, u32)) ->
     input.insert("instance_id".to_owned(), json!(instance.about.resource_id));
     Item {
         name: format!("{}-{attempt}", instance.about.resource_id),
-        state_machine_arn: context.machines[ask.way].clone(),
+        state_machine_arn: context.machines[ask.way.name].clone(),
         input,
-        way: ask.way,
+        way: ask.way.name,
         about: instance.about.clone(),
     }
 }

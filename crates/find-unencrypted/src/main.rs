@@ -6,7 +6,7 @@ use workflow::serve::{aws_config, environment, serve, start_tracing};
 async fn main() -> Result<(), Error> {
     start_tracing();
     let config = aws_config().await?;
-    let machines: Result<_, _> = WAYS.iter().map(|(way, variable)| Ok((*way, environment(variable)?))).collect();
+    let machines: Result<_, _> = WAYS.iter().map(|way| Ok((way.name, environment(way.variable)?))).collect();
     let context = Context {
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         rds: aws_sdk_rds::Client::new(&config),

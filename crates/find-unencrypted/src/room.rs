@@ -11,8 +11,8 @@ use crate::{LeftOut, Reason, Sorted};
 
 /// Manual snapshots that are left to everybody else.
 const SNAPSHOTS_RESERVED: i64 = 5;
-/// Snapshots that one execution has at a time: the unencrypted one and its copy.
-const SNAPSHOTS_MEANWHILE: i64 = 2;
+/// Snapshots that one execution makes, if its way does: the unencrypted one and its copy.
+const SNAPSHOTS_MADE: i64 = 2;
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -21,6 +21,8 @@ pub(crate) struct Room {
     snapshots: i64,
     /// What each execution keeps in the end.
     snapshots_kept: i64,
+    /// What it has besides while it runs.
+    snapshots_meanwhile: i64,
     concurrency: i64,
 }
 
@@ -37,15 +39,19 @@ impl Room {
             Err(error) => return Err(error),
         };
         let free = |name: &str| quotas.iter().find_map(|quota| free_of(quota, name)).unwrap_or(i64::MAX / 2);
+        let snapshots_kept = match ask.defaults.get("snapshots").and_then(|kept| kept.as_str()) {
+            _ if !ask.way.makes_snapshots => 0,
+            Some("delete_all") => 0,
+            Some("keep") => SNAPSHOTS_MADE,
+            _ => 1,
+        };
+        let snapshots_made = if ask.way.makes_snapshots { SNAPSHOTS_MADE } else { 0 };
         Ok(Self {
             instances: free("DBInstances"),
             storage_gib: free("AllocatedStorage"),
             snapshots: free("ManualSnapshots") - SNAPSHOTS_RESERVED,
-            snapshots_kept: match ask.defaults.get("snapshots").and_then(|kept| kept.as_str()) {
-                Some("delete_all") => 0,
-                Some("keep") => SNAPSHOTS_MEANWHILE,
-                _ => 1,
-            },
+            snapshots_kept,
+            snapshots_meanwhile: snapshots_made - snapshots_kept,
             concurrency: concurrency.try_into().unwrap_or(i64::MAX / 4),
         })
     }
@@ -71,12 +77,12 @@ impl Room {
     /// What another one does not fit into.
     fn lacking(&self, instance: &Instance, admitted: i64) -> Option<&'static str> {
         let count = admitted + 1;
-        let meanwhile = count.min(self.concurrency) * (SNAPSHOTS_MEANWHILE - self.snapshots_kept);
+        let snapshots = count * self.snapshots_kept + count.min(self.concurrency) * self.snapshots_meanwhile;
         if count > self.instances {
             Some("another DB instance")
         } else if i64::from(instance.about.allocated_gib) > self.storage_gib {
             Some("its storage")
-        } else if count * self.snapshots_kept + meanwhile > self.snapshots {
+        } else if snapshots > self.snapshots.max(0) {
             Some("its snapshots")
         } else {
             None

@@ -17,6 +17,7 @@ use workflow::owner::{EXECUTION_TAG, SOURCE_TAG};
 use super::*;
 
 const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:encrypt";
+const BLUE_GREEN: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:blue-green";
 const FLEET: &str = "arn:aws:states:eu-west-1:123456789012:execution:fleet:this";
 
 /// An unencrypted instance, by its name.
@@ -107,6 +108,7 @@ impl Account {
         let list = mock!(aws_sdk_sfn::Client::list_executions).then_compute_output(move |input| {
             let executions = match input.state_machine_arn() {
                 Some(MACHINE) => account.executions.iter().map(|(name, status)| listed(name, status, 1)).collect(),
+                Some(BLUE_GREEN) => vec![],
                 _ => account.fleets(),
             };
             ListExecutionsOutput::builder().set_executions(Some(executions)).build().expect("complete")
@@ -137,7 +139,7 @@ impl Account {
         let cloudwatch = mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, [&put]);
 
         let memory = Memory::default();
-        let machines = BTreeMap::from([("snapshot", MACHINE.to_owned())]);
+        let machines = BTreeMap::from([("snapshot", MACHINE.to_owned()), ("blue_green", BLUE_GREEN.to_owned())]);
         let context = Context { cloudwatch, rds, sfn, bucket: memory.bucket(), stack: "stack".to_owned(), machines };
         let settings = Settings {
             auto_encrypt: self.auto_encrypt.to_owned(),
@@ -187,6 +189,9 @@ async fn an_instance_becomes_an_execution_whose_name_and_input_follow_from_it() 
         (&json!("orders"), &json!("snapshot"), &json!(20))
     );
     assert_eq!(found.response.items_key, "fleets/this/items.json");
+    let found = Account::of([plain("orders")]).find(json!({"way": "blue_green"})).await.expect("found");
+    assert_eq!(found.items[0]["state_machine_arn"], BLUE_GREEN);
+    assert!(found.response.approval.list.contains("orders (blue_green, 20 GiB)"), "{}", found.response.approval.list);
 }
 
 #[tokio::test]
@@ -344,6 +349,7 @@ async fn the_largest_come_first_and_what_does_not_fit_is_not_started() {
     assert_eq!(names(account(&[("ManualSnapshots", 8)]), json!({})).await, ["large"]);
     assert_eq!(names(account(&[("ManualSnapshots", 9)]), json!({})).await, ["large", "middle"]);
     assert_eq!(names(account(&[("ManualSnapshots", 8)]), json!({"snapshots": "keep"})).await, ["large"]);
+    assert_eq!(names(account(&[("ManualSnapshots", 0)]), json!({"way": "blue_green"})).await.len(), 3);
 }
 
 #[tokio::test]
@@ -378,6 +384,9 @@ async fn nobody_is_interrupted_unasked() {
     let mut account = Account::of([plain("orders")]);
     let action = async |account: &Account, input| account.find(input).await.expect("found").response.action;
     assert_eq!(action(&account, cutover.clone()).await, Action::Ask);
+    // A switchover is one, too.
+    let by_deployment = json!({"way": "blue_green", "accept_stack_drift": true});
+    assert_eq!(action(&account, by_deployment).await, Action::Ask);
     assert_eq!(action(&account, with("accept_interruption", json!(true))).await, Action::Encrypt);
     assert_eq!(action(&account, with("cutover", json!("none"))).await, Action::Encrypt);
     assert_eq!(action(&account, with("plan_only", json!(true))).await, Action::Report);
@@ -411,7 +420,9 @@ async fn an_input_that_cannot_be_used_is_refused_by_its_field() {
         (json!({"instances": "orders"}), "`instances`: is no list"),
         (json!({"include": ["a"]}), "`include`: is no object of tags"),
         (json!({"exclude": {"a": 1}}), "`exclude`: is no object of tags"),
-        (json!({"way": "magic"}), "`way`: must be auto, or one of snapshot"),
+        (json!({"way": "magic"}), "`way`: must be auto, or one of snapshot, blue_green"),
+        (json!({"way": "blue_green", "cutover": "rename"}), "`cutover`: is not for the way blue_green"),
+        (json!({"accept_stack_drift": true}), "`accept_stack_drift`: is not for the way snapshot"),
         (json!({"plan_only": "yes"}), "`plan_only`: must be true or false"),
     ] {
         let error = account.find(input).await.err().expect("refused");

@@ -10,7 +10,6 @@ use workflow::options::{Cutover, OnFailure, Options};
 use workflow::owner::Owner;
 use workflow::wanted::Wanted;
 
-use crate::estimate::Estimate;
 use crate::executions::Others;
 use crate::input::Input;
 use crate::look_ups::{advice, said_unless_passing};
@@ -18,6 +17,7 @@ use crate::{
     Context, OfBlueGreen, OfWay, Plan, PlannedState, PreviousLook, State, blue_green, key, own_accord, references,
     refusals, resume, rivals, source, warnings, ways,
 };
+use workflow::estimate::Estimate;
 
 /// "Supported Regions and DB engines for blue/green deployments" (RDS User Guide): the oldest version of each.
 const OLDEST_VERSIONS: &[(&str, (u32, u32))] = &[("mariadb", (10, 2)), ("mysql", (5, 7)), ("postgres", (11, 1))];

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Encrypts many instances in a local cloud, and prints how long it took, and what it cost in calls and memory.
+
+    make bench FLEET=1000
+
+The bound is what the limits allow: RDS copies so many snapshots at a time, whoever asks. Behind the instances stand
+files, and AWS's times pass on a clock that runs faster.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import time
+import urllib.request
+from collections import Counter
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "local"))
+
+from cloud import STACK_NAME, Cloud, CloudError, deploy
+from demo import DemoFailed, running_cloud
+
+POLL_SECONDS = 1.0
+ROOM = {"DBInstances": 100_000, "ManualSnapshots": 100_000, "AllocatedStorage": 100_000_000}
+
+
+class Bench:
+    """One fleet over a cloud of its own."""
+
+    def __init__(self, cloud: Cloud, side_by_side: int) -> None:
+        self.cloud = cloud
+        outputs = deploy(cloud, STACK_NAME, {"FleetConcurrency": str(side_by_side)})
+        self.machine, self.fleet_machine = outputs["StateMachineArn"], outputs["FleetStateMachineArn"]
+        session = cloud.session()
+        self.states = session.client("stepfunctions", endpoint_url=cloud.endpoint)
+
+    def control(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        url = f"{self.cloud.services_endpoint}/local/{path}"
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), method=method)) as reply:
+            return json.load(reply)
+
+    def fill(self, count: int) -> None:
+        self.control("PATCH", "settings", {"quotas": ROOM, "publish_metrics": False})
+        for number in range(count):
+            fields = {"Engine": "mysql", "StorageEncrypted": False, "AllocatedStorage": 20}
+            self.control("PUT", f"instances/database-{number:05}", {"fields": fields})
+        self.control("DELETE", "calls", {})
+
+    def run(self) -> dict[str, Any]:
+        """The fleet's description, with how long it took by AWS's clock."""
+        begin = time.monotonic()
+        fleet = self.states.start_execution(stateMachineArn=self.fleet_machine, input="{}")["executionArn"]
+        while (described := self.states.describe_execution(executionArn=fleet))["status"] == "RUNNING":
+            time.sleep(POLL_SECONDS)
+        seconds = time.monotonic() - begin
+        return {**described, "minutes": seconds / self.cloud.time_scale / 60, "seconds": seconds}
+
+    def show(self, count: int, fleet: dict[str, Any]) -> bool:
+        """Whether each instance got its one twin."""
+        if fleet["status"] != "SUCCEEDED":
+            print(f"{fleet['status']}: {fleet.get('cause')}")
+            return False
+        counts = json.loads(fleet["output"])["report"]["counts"]
+        calls = Counter(call["operation"] for call in self.control("GET", "calls?after=0", {}))
+        executions = self.states.get_paginator("list_executions").paginate(stateMachineArn=self.machine)
+        started = sum(len(page["executions"]) for page in executions)
+        events = len(self.history(fleet["executionArn"]))
+        print(f"instances          {count}, {', '.join(f'{number} {name}' for name, number in counts.items())}")
+        print(f"executions         {started}")
+        print(f"time               {fleet['minutes'] / 60:.1f} h by AWS's clock, {fleet['seconds']:.0f} s here")
+        print(f"RDS calls          {sum(calls.values()) / count:.1f} for each instance")
+        for operation, number in calls.most_common(6):
+            print(f"  {operation:<34} {number / count:.1f}")
+        print(f"the fleet's events {events}, its state {len(fleet['output'])} bytes")
+        made = calls["CreateDBSnapshot"], calls["CopyDBSnapshot"], calls["RestoreDBInstanceFromDBSnapshot"]
+        return counts == {"encrypted": count} and started == count and made == (count,) * 3
+
+    def history(self, execution: str) -> list[Any]:
+        pages = self.states.get_paginator("get_execution_history").paginate(executionArn=execution)
+        return [event for page in pages for event in page["events"]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fleet", type=int, help="how many instances")
+    parser.add_argument("--side-by-side", type=int, default=50, help="FleetConcurrency (default 50)")
+    parser.add_argument("--time-scale", type=float, default=0.008, help="how much of each AWS wait is really waited")
+    arguments = parser.parse_args()
+    with running_cloud(arguments.time_scale, storage="files") as cloud:
+        bench = Bench(cloud, arguments.side_by_side)
+        bench.fill(arguments.fleet)
+        return 0 if bench.show(arguments.fleet, bench.run()) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (CloudError, DemoFailed) as problem:
+        sys.exit(f"bench: {problem}")
