@@ -6,6 +6,7 @@ Amazon S3 Bucket Keys": the encryption context is the bucket's ARN).
 """
 
 import asyncio
+from typing import Any
 
 from ministack.services import s3
 from ministack.services.cloudformation import provisioners
@@ -21,15 +22,15 @@ original_handle_request = s3.handle_request
 original_create = provisioners._RESOURCE_HANDLERS[BUCKET]["create"]
 
 # The customer keys of buckets, by name.
-keys = {}
+keys: dict[str, str] = {}
 
 
-def apply():
+def apply() -> None:
     s3.handle_request = handle_request
     provisioners._RESOURCE_HANDLERS[BUCKET]["create"] = create
 
 
-def create(logical_id, properties, stack_name):
+def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
     """ministack forgets BucketEncryption."""
     name, attributes = original_create(logical_id, properties, stack_name)
     rules = (properties.get("BucketEncryption") or {}).get("ServerSideEncryptionConfiguration", [{}])
@@ -39,7 +40,9 @@ def create(logical_id, properties, stack_name):
     return name, attributes
 
 
-async def handle_request(method, path, headers, body, query_params, **rest):
+async def handle_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query_params: Any, **rest: Any
+) -> Any:
     app_id = iam.app_id(headers.get("x-amz-user-agent", ""), headers.get("user-agent", ""))
     if app_id:
         asks = asks_of(method, path)
@@ -51,10 +54,10 @@ async def handle_request(method, path, headers, body, query_params, **rest):
     return await original_handle_request(method, path, headers, body, query_params, **rest)
 
 
-def asks_of(method, path):
+def asks_of(method: str, path: str) -> list[dict[str, Any]]:
     bucket = path.strip("/").split("/")[0]
     action, of_the_key = ACTIONS[method]
-    asks = [{"action": action, "resource": f"arn:aws:s3:::{path.strip('/')}"}]
+    asks: list[dict[str, Any]] = [{"action": action, "resource": f"arn:aws:s3:::{path.strip('/')}"}]
     if key := keys.get(bucket):
         context = {"kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{bucket}"}
         asks.append({"action": of_the_key, "resource": key, "context": context})

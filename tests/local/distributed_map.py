@@ -9,7 +9,8 @@ Not imitated, since no machine here needs it: ItemBatcher, thresholds by path, R
 import contextvars
 import json
 import threading
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from ministack.core.responses import new_uuid, now_iso
 from ministack.services import s3
@@ -28,8 +29,11 @@ COUNTED = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timedOut"
 # API, MapRunItemCounts and MapRunExecutionCounts.
 COUNTS = ("pending", "running", *COUNTED.values(), "total", "resultsWritten", "failuresNotRedrivable", "pendingRedrive")
 
+# A document of the States Language, or of an execution, as the engine keeps it.
+Document = dict[str, Any]
 
-def apply():
+
+def apply() -> None:
     engine._invoke_nested_start_execution_sync = run_nested
     engine._run_distributed_map = run_map
 
@@ -37,7 +41,7 @@ def apply():
 # --- Nested executions -----------------------------------------------------------
 
 
-def run_nested(resource, request_data):
+def run_nested(resource: str, request_data: Document) -> Document:
     """An ordinary execution, and not ministack's StartSyncExecution, of which no rule hears and no name is taken."""
     parent = patches.current_execution.get()
     status, _, body = engine._start_execution(engine._nested_start_execution_request(request_data))
@@ -58,7 +62,7 @@ def run_nested(resource, request_data):
     return described(child, parsed=resource.endswith(".sync:2"))
 
 
-def described(execution, parsed):
+def described(execution: Document, parsed: bool) -> Document:
     """Nested: DescribeExecution's fields, by other names; with `.sync:2` input and output are JSON and no texts."""
     names = ("executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate", "error", "cause")
     fields = {name[0].upper() + name[1:]: execution[name] for name in names if execution.get(name) is not None}
@@ -72,7 +76,9 @@ def described(execution, parsed):
 # --- Distributed Map -------------------------------------------------------------
 
 
-def run_map(state, raw_input, effective, processor, execution, context):
+def run_map(
+    state: Document, raw_input: Any, effective: Any, processor: Document, execution: Document, context: Document
+) -> tuple[Any, str | None]:
     if state.get("ItemReader"):
         items = engine._read_map_items(state["ItemReader"], effective, context)
     else:
@@ -90,7 +96,15 @@ def run_map(state, raw_input, effective, processor, execution, context):
 class MapRun:
     """A child execution for each item, with a history of its own."""
 
-    def __init__(self, state, effective, processor, execution, context, items):
+    def __init__(
+        self,
+        state: Document,
+        effective: Any,
+        processor: Document,
+        execution: Document,
+        context: Document,
+        items: list[Any],
+    ) -> None:
         self.state, self.effective, self.execution, self.context = state, effective, execution, context
         label = state.get("Label") or context["State"]["Name"]
         if len(label) > LABEL_CHARACTERS_MAX:
@@ -103,7 +117,7 @@ class MapRun:
         parent = engine._state_machines.get(execution["stateMachineArn"])
         self.machine = {**parent, "stateMachineArn": self.machine_arn, "definition": definition}
         self.inputs = [self.select(index, item) for index, item in enumerate(items)]
-        self.children = []
+        self.children: list[Document] = []
         self.counts = dict.fromkeys(COUNTS, 0) | {"total": len(items), "pending": len(items)}
         self.lock = threading.Lock()
         self.concurrency = self.number("MaxConcurrency") or CHILDREN_MAX
@@ -121,25 +135,25 @@ class MapRun:
             "_stateMachineArn": self.machine_arn,
         }
 
-    def number(self, field):
+    def number(self, field: str) -> Any:
         path = self.state.get(f"{field}Path")
         value = engine._resolve_path_or_ctx(path, self.effective, self.context) if path else self.state.get(field, 0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             raise patches.runtime_error(f"{field} must be a number that is not negative, and is {json.dumps(value)}.")
         return value
 
-    def select(self, index, item):
+    def select(self, index: int, item: Any) -> Any:
         selector = self.state.get("ItemSelector")
         if not selector:
             return item
         context = {**self.context, "Map": {"Item": {"Index": index, "Value": item}}}
         return engine._resolve_params_obj(selector, self.effective, context)
 
-    def work(self):
+    def work(self) -> None:
         """Map: at most so many children at a time; once the failures are not tolerated, no more, and none goes on."""
         waiting = iter(self.inputs)
         with ThreadPoolExecutor(max_workers=min(self.concurrency, len(self.inputs)) or 1) as pool:
-            running = set()
+            running: set[Future[None]] = set()
             while True:
                 while (
                     not self.is_over() and len(running) < self.concurrency and (text := next(waiting, None)) is not None
@@ -156,25 +170,25 @@ class MapRun:
             self.record.update(status="ABORTED", stopDate=now_iso())
             raise patches.ExecutionEnded
 
-    def is_over(self):
+    def is_over(self) -> bool:
         return self.execution["status"] != "RUNNING" or self.exceeds()
 
-    def exceeds(self):
+    def exceeds(self) -> bool:
         """Map, "Tolerated failure threshold": of the two the one that is exceeded first; with neither, any failure."""
         failed = self.counts["failed"] + self.counts["timedOut"]
         if "ToleratedFailurePercentage" in self.state and failed * 100 <= self.number(
             "ToleratedFailurePercentage"
         ) * len(self.inputs):
             return False
-        return failed > self.number("ToleratedFailureCount")
+        return bool(failed > self.number("ToleratedFailureCount"))
 
-    def stop(self):
+    def stop(self) -> None:
         with self.lock:
             running = [child for child in self.children if child["status"] == "RUNNING"]
         for child in running:
             engine._stop_execution({"executionArn": child["executionArn"]})
 
-    def run_child(self, child_input):
+    def run_child(self, child_input: Any) -> None:
         name, start, text = new_uuid(), now_iso(), json.dumps(child_input)
         arn = f"{self.machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
         started = {"input": text, "roleArn": self.machine["roleArn"]}
@@ -208,7 +222,7 @@ class MapRun:
             self.counts["running"] -= 1
             self.counts[COUNTED[child["status"]]] += 1
 
-    def result(self):
+    def result(self) -> Any:
         exceeded = self.exceeds()
         exported = self.export() if self.state.get("ResultWriter") else None
         self.record.update(status="FAILED" if exceeded else "SUCCEEDED", stopDate=now_iso())
@@ -218,12 +232,12 @@ class MapRun:
         engine._add_event(self.execution, "MapRunSucceeded")
         return exported or [json.loads(child["output"]) for child in self.children if child["status"] == "SUCCEEDED"]
 
-    def export(self):
+    def export(self) -> Document:
         """ResultWriter: a file for each kind of end, and a manifest that names them."""
         place = engine._resolve_params_obj(self.state["ResultWriter"]["Parameters"], self.effective, self.context)
         folder = f"{place['Prefix'].strip('/')}/{self.id}"
 
-        def put(name, content):
+        def put(name: str, content: Any) -> Document:
             text = json.dumps(content).encode()
             key = f"{folder}/{name}"
             if s3._put_object(place["Bucket"], key, text, {"content-type": "application/json"})[0] != 200:

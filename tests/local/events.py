@@ -4,6 +4,7 @@ import json
 import queue
 import threading
 import urllib.request
+from typing import Any, NoReturn
 
 # As botocore signs; who asks is told by the access key.
 AUTHORIZATION = "AWS4-HMAC-SHA256 Credential={}/20260101/{}/events/aws4_request, SignedHeaders=host, Signature=0"
@@ -12,7 +13,7 @@ AUTHORIZATION = "AWS4-HMAC-SHA256 Credential={}/20260101/{}/events/aws4_request,
 class Events:
     """`send(event)`: of an event `source`, `detail-type`, `resources` and `detail` go on."""
 
-    def __init__(self, endpoint, cloud_id, account, region):
+    def __init__(self, endpoint: str, cloud_id: str, account: str, region: str) -> None:
         self._endpoint, self._cloud_id = endpoint, cloud_id
         self._headers = {
             "Authorization": AUTHORIZATION.format(account, region),
@@ -21,11 +22,13 @@ class Events:
         }
         # Loopback never goes through a proxy.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self._waiting = queue.SimpleQueue()
-        self.send = self._waiting.put
+        self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._deliver, daemon=True).start()
 
-    def _deliver(self):
+    def send(self, event: dict[str, Any]) -> None:
+        self._waiting.put(event)
+
+    def _deliver(self) -> NoReturn:
         while True:
             event = self._waiting.get()
             entry = {

@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 import urllib.request
+from typing import Any
 
 from cloud import REPOSITORY
 from demo import Demo, DemoFailed, Screen, running_cloud
@@ -17,7 +18,7 @@ from demo import Demo, DemoFailed, Screen, running_cloud
 POLL_SECONDS = 0.5
 REPORT = REPOSITORY / "target" / "fleet" / "report.html"
 # One after the other, again and again: fields of the instance, or a fault that befalls a call of its execution.
-KINDS = (
+KINDS: tuple[dict[str, Any], ...] = (
     {},
     {"AllocatedStorage": 200},
     {"Engine": "postgres", "AllocatedStorage": 50},
@@ -30,12 +31,15 @@ KINDS = (
 FAILING = {"operation": "CopyDBSnapshot", "action": {"type": "error", "code": "KMSKeyNotAccessibleFault"}}
 
 
-class FleetDemo(Demo):
+class FleetDemo:
     """The account, the fleet and its report."""
 
-    def show(self, count):
+    def __init__(self, demo: Demo) -> None:
+        self.demo, self.cloud, self.screen, self.states = demo, demo.cloud, demo.screen, demo.states
+
+    def show(self, count: int) -> bool:
         """Whether the fleet succeeded; the report is where it says."""
-        self.deploy()
+        self.demo.deploy()
         self.fill(count)
         fleet = self.start()
         self.follow(fleet)
@@ -46,7 +50,7 @@ class FleetDemo(Demo):
         self.fetch(json.loads(description["output"])["report"])
         return True
 
-    def fill(self, count):
+    def fill(self, count: int) -> None:
         self.screen.heading(f"An account with {count} DB instances")
         for number in range(count):
             fields = {"Engine": "mysql", "StorageEncrypted": False, **KINDS[number % len(KINDS)]}
@@ -54,42 +58,42 @@ class FleetDemo(Demo):
         self.control("POST", "faults", {**FAILING, "naming": "database-02-encrypted"})
         self.screen.line("unencrypted, encrypted, exempt, stopped and unsuitable ones; one that fails half way")
 
-    def control(self, method, path, body):
+    def control(self, method: str, path: str, body: dict[str, Any]) -> Any:
         url = f"{self.cloud.services_endpoint}/local/{path}"
         with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), method=method)) as reply:
             return json.load(reply)
 
-    def start(self):
+    def start(self) -> str:
         self.screen.heading("The fleet")
-        machine = self.outputs["FleetStateMachineArn"]
+        machine = self.demo.outputs["FleetStateMachineArn"]
         command = ("aws", "stepfunctions", "start-execution", "--state-machine-arn", machine, "--input", "{}")
-        return json.loads(self.call(*command))["executionArn"]
+        return str(json.loads(self.demo.call(*command))["executionArn"])
 
-    def follow(self, fleet):
-        begin, last = time.monotonic(), None
+    def follow(self, fleet: str) -> None:
+        begin, last = time.monotonic(), ""
         while self.states.describe_execution(executionArn=fleet)["status"] == "RUNNING":
             runs = self.states.list_map_runs(executionArn=fleet)["mapRuns"]
             counts = self.states.describe_map_run(mapRunArn=runs[0]["mapRunArn"])["itemCounts"] if runs else {}
             done = {name: counts.get(name, 0) for name in ("pending", "running", "succeeded", "failed")}
             text = ", ".join(f"{count} {name}" for name, count in done.items())
             if self.screen.is_terminal:
-                self.screen.move(f"{text}   {self.both_clocks(time.monotonic() - begin)}")
+                self.screen.move(f"{text}   {self.demo.both_clocks(time.monotonic() - begin)}")
             elif text != last:
                 self.screen.line(text)
             last = text
             time.sleep(POLL_SECONDS)
-        self.screen.line(f"{self.screen.green('ended')} after {self.both_clocks(time.monotonic() - begin)}")
+        self.screen.line(f"{self.screen.green('ended')} after {self.demo.both_clocks(time.monotonic() - begin)}")
 
-    def fetch(self, report):
+    def fetch(self, report: dict[str, Any]) -> None:
         self.screen.heading("The report")
         self.screen.line(report["message"].split("\nReport:")[0])
         REPORT.parent.mkdir(parents=True, exist_ok=True)
-        self.call("aws", "s3", "cp", report["report"], str(REPORT))
+        self.demo.call("aws", "s3", "cp", report["report"], str(REPORT))
         self.screen.line()
         self.screen.line(self.screen.green(f"Open {shlex.quote(str(REPORT))} in a browser."))
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", choices=("arm64", "x86_64"), required=True, help="of the functions")
     parser.add_argument("--fleet", type=int, default=20, help="how many instances (default 20)")
@@ -98,7 +102,7 @@ def main():
     screen = Screen()
     screen.line(screen.bold("rds-encrypt on a local cloud: no AWS account, nothing leaves this machine"))
     with running_cloud(arguments.time_scale, storage="files") as cloud:
-        has_succeeded = FleetDemo(cloud, arguments.architecture, None, screen).show(arguments.fleet)
+        has_succeeded = FleetDemo(Demo(cloud, arguments.architecture, None, screen)).show(arguments.fleet)
     return 0 if has_succeeded else 1
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import deployment, lifecycle
 from .clock import Clock
@@ -55,7 +56,7 @@ class Cloud:
             self.postgres = PostgresStorage(directory / "postgres")
         self._event_numbers = itertools.count(1)
         # Where events go besides: to EventBridge, if there is one.
-        self.send = lambda _event: None
+        self.send: Callable[[dict[str, Any]], None] = lambda _event: None
         self.reset_settings()
 
     def reset_settings(self) -> None:
