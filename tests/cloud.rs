@@ -324,8 +324,13 @@ impl Cloud {
             }
             assert!(
                 started.elapsed() < Duration::from_secs(EXECUTION_SECONDS_MAX),
-                "{execution} still runs; it went through {:?}",
-                self.states(execution).await
+                "{execution} still runs; it went through {:?}, at last with {:?}",
+                self.states(execution).await,
+                self.history(execution)
+                    .await
+                    .iter()
+                    .filter_map(|event| event.state_entered_event_details()?.input())
+                    .last()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 
-const PASSWORD: &str = "correct-horse-battery";
+pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
 /// An unencrypted instance; of the engine postgres it has a server, of any other a file.
 pub(crate) fn seed(cloud: &Cloud, id: &str, fields: Value) {

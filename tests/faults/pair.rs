@@ -196,6 +196,8 @@ const ADVICE: &[&str] = &[
 const SAID: &[&str] = &["DescribeAccountAttributes", "DescribeOrderableDBInstanceOptions", "DescribeIntegrations"];
 /// The same, of a blue/green deployment: MySQL's and MariaDB's events would forbid it.
 const SAID_OF_A_DEPLOYMENT: &[&str] = &["DescribeDBParameters"];
+/// It has no snapshots of ours: only AWS Backup's are asked for.
+const ADVICE_OF_A_DEPLOYMENT: &[&str] = &["DescribeDBSnapshots"];
 /// The same, without a cutover.
 const SAID_OF_A_COPY: &[&str] = &["DescribeBlueGreenDeployments"];
 
@@ -238,13 +240,12 @@ impl Pair {
         if self.scenario.way == Way::BlueGreen && self.call.function == "plan" && is_one_of(SAID_OF_A_DEPLOYMENT) {
             return self.kind == Kind::Denied;
         }
+        let is_advice = is_one_of(ADVICE) || self.scenario.way == Way::BlueGreen && is_one_of(ADVICE_OF_A_DEPLOYMENT);
         self.call.function == "plan"
             && match self.kind {
                 Kind::Killed | Kind::Vanished | Kind::BecameFailed | Kind::Stopped => false,
-                Kind::Denied => {
-                    is_one_of(ADVICE) || is_one_of(SAID) || !self.scenario.cutover && is_one_of(SAID_OF_A_COPY)
-                }
-                _ => is_one_of(ADVICE),
+                Kind::Denied => is_advice || is_one_of(SAID) || !self.scenario.cutover && is_one_of(SAID_OF_A_COPY),
+                _ => is_advice,
             }
     }
 }

@@ -1,8 +1,8 @@
 //! The way by a blue/green deployment: what it asks of an instance, and the state that its steps work from.
 
-use aws_sdk_rds::types::DbInstance;
+use aws_sdk_rds::types::{BlueGreenDeployment, DbInstance};
 use workflow::Error;
-use workflow::deployment::{Deployed, Member};
+use workflow::deployment::{Deployed, Member, find_own};
 use workflow::describe::find_instance;
 use workflow::ids::{DeploymentName, InstanceId};
 use workflow::look::Look;
@@ -46,7 +46,8 @@ pub(crate) async fn plan(
     let deployment_name = DeploymentName::derive(&instance_id);
     // Nobody may swap these names beside this execution, so it must be able to look.
     blue_green::refuse(context, &source, Cutover::Rename, Some((&deployment_name, &owner))).await?;
-    let replicas = replicas(context, &source).await?;
+    let own = find_own(&context.rds, &deployment_name, &owner).await?;
+    let replicas = without_green(replicas(context, &source).await?, own.as_ref());
     let Obstacles { closed, mut told } = obstacles(context, &source, &replicas, input.accept_stack_drift).await?;
     if !closed.is_empty() {
         return Err(Error::BlueGreenNotSupported(format!(
@@ -111,6 +112,15 @@ pub(crate) async fn replicas(context: &Context, source: &DbInstance) -> Result<V
         replicas.extend(find_instance(&context.rds, &id).await?);
     }
     Ok(replicas)
+}
+
+/// What a resumed execution made can be shown among the source's replicas [A47].
+fn without_green(replicas: Vec<DbInstance>, own: Option<&BlueGreenDeployment>) -> Vec<DbInstance> {
+    let is_green = |replica: &DbInstance| {
+        let mut details = own.into_iter().flat_map(|own| own.switchover_details());
+        details.any(|detail| detail.target_member() == replica.db_instance_arn())
+    };
+    replicas.into_iter().filter(|replica| !is_green(replica)).collect()
 }
 
 /// What stands in this way, and what could not be looked for.

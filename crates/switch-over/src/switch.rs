@@ -55,8 +55,11 @@ pub(crate) async fn look(context: &Context, request: Request) -> Result<Switch, 
     match status {
         deployment::AVAILABLE if !switch.requested && waited_seconds < switch.unanswered_until_seconds => {}
         deployment::AVAILABLE if !switch.requested => {
-            same_as_proven(context, &proven).await?;
-            match ask(context, &found, &name, switchover_timeout_seconds).await {
+            let asked = async {
+                same_as_proven(context, &proven).await?;
+                ask(context, &found, &name, switchover_timeout_seconds).await
+            };
+            match asked.await {
                 Ok(()) => switch.note_request(),
                 // Out of patience, the refusal is the failure.
                 Err(Error::InvalidDeploymentState(why)) if waited_seconds >= REFUSED_SECONDS_MAX => {
