@@ -371,7 +371,7 @@ def delete(hand: Script[Deployment], targets: list[Instance], with_targets: bool
             if deployment.plays["outlives_targets"]:
                 for deletion in deletions:
                     deletion.join()
-        elif targets and targets[0].fields["Engine"] == "postgres":
+        elif targets and targets[0].follows and targets[0].fields["Engine"] == "postgres":
             _stand_alone(cloud, targets[0])
     with hand.change():
         cloud.records.remove(deployment)
