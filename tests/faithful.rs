@@ -11,7 +11,8 @@ use aws_sdk_rds::types::{DbInstance, Tag};
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Running, Setup};
-use crate::fixtures::{family, fault, find, seed};
+use crate::cutover::{approval_token, groups};
+use crate::fixtures::{PASSWORD, family, fault, find, instance, seed, sql};
 use sources::{Make, Source};
 use twin::{DIFFERS_ON_PURPOSE, INHERITED_BY_A_RESTORE, PASSES, changes, differences};
 
@@ -395,4 +396,95 @@ async fn state_at(cloud: &Cloud, execution: &str, name: &str) -> Value {
     let entered = events.iter().filter_map(|event| event.state_entered_event_details());
     let input = entered.filter(|details| details.name() == name).find_map(|details| details.input());
     serde_json::from_str(input.unwrap_or_else(|| panic!("{execution} never entered {name}"))).expect("JSON")
+}
+
+/// What the copy of a subscriber does by itself, before anyone connects to it: it asks the original publisher for its
+/// changes, which are then gone from the slot, and never reach the source.
+#[tokio::test]
+async fn a_copy_takes_nothing_from_a_publisher_before_its_quarantine_is_lifted() {
+    const NUMBERS: &str = "SELECT coalesce(string_agg(id::text, ',' ORDER BY id), '') FROM event";
+    let cloud = Cloud::shared().await;
+    for name in ["publisher", "subscriber"] {
+        seed(cloud, name, json!({"Engine": "postgres"}));
+    }
+    let (publisher, subscriber) = (instance(cloud, "publisher").await, instance(cloud, "subscriber").await);
+    let conninfo = conninfo(&publisher);
+    let (publisher, subscriber) = (sql(&publisher).await, sql(&subscriber).await);
+    let run = async |client: &tokio_postgres::Client, statement: &str| {
+        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    };
+    run(&publisher, "CREATE TABLE event (id INT PRIMARY KEY); CREATE PUBLICATION events FOR TABLE event").await;
+    run(&subscriber, "CREATE TABLE event (id INT PRIMARY KEY)").await;
+    run(&subscriber, &format!("CREATE SUBSCRIPTION events CONNECTION '{conninfo}' PUBLICATION events")).await;
+    run(&publisher, "INSERT INTO event VALUES (1)").await;
+    until_answers(&subscriber, NUMBERS, "1").await;
+
+    let mut inbox = cloud.inbox();
+    let quarantined = json!({
+        "instance_id": "subscriber",
+        "quarantine_security_group_id": "sg-0c1a1a",
+        "approval": true,
+    });
+    let execution = cloud.start_execution(&quarantined.to_string()).await;
+    let token = approval_token(&mut inbox, "subscriber");
+    assert_eq!(groups(cloud, "subscriber-encrypted").await, ["sg-0c1a1a"]);
+    let copy = sql(&instance(cloud, "subscriber-encrypted").await).await;
+    // The source lets go of its slot for a while, as at any restart.
+    run(&subscriber, "ALTER SUBSCRIPTION events DISABLE").await;
+    let is_taken = "SELECT active::text FROM pg_replication_slots WHERE slot_name = 'events'";
+    until_answers(&publisher, is_taken, "false").await;
+    run(&publisher, "INSERT INTO event VALUES (2)").await;
+    // Longer than a worker waits between two attempts.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(answer(&publisher, is_taken).await, "false", "nobody reads the slot");
+    assert_eq!(answer(&copy, NUMBERS).await, "1");
+    run(&subscriber, "ALTER SUBSCRIPTION events ENABLE").await;
+    until_answers(&subscriber, NUMBERS, "1,2").await;
+    until_confirmed(&publisher).await;
+    run(&subscriber, "ALTER SUBSCRIPTION events DISABLE").await;
+    until_answers(&publisher, is_taken, "false").await;
+
+    cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
+    cloud.outcome(&execution).await.succeeded();
+    // Let free, it takes what comes next out of the source's slot.
+    assert_eq!(groups(cloud, "subscriber-encrypted").await, groups(cloud, "subscriber").await);
+    let copy = sql(&instance(cloud, "subscriber-encrypted").await).await;
+    run(&publisher, "INSERT INTO event VALUES (3)").await;
+    until_answers(&copy, NUMBERS, "1,3").await;
+    until_confirmed(&publisher).await;
+    run(&copy, "ALTER SUBSCRIPTION events DISABLE").await;
+    until_answers(&publisher, is_taken, "false").await;
+    run(&subscriber, "ALTER SUBSCRIPTION events ENABLE").await;
+    run(&publisher, "INSERT INTO event VALUES (4)").await;
+    until_answers(&subscriber, NUMBERS, "1,2,4").await;
+}
+
+/// Until the publisher keeps nothing any more of what it has written so far.
+async fn until_confirmed(publisher: &tokio_postgres::Client) {
+    let written = answer(publisher, "SELECT pg_current_wal_lsn()::text").await;
+    let confirmed = format!("SELECT (confirmed_flush_lsn >= '{written}')::text FROM pg_replication_slots");
+    until_answers(publisher, &confirmed, "true").await;
+}
+
+fn conninfo(instance: &DbInstance) -> String {
+    let endpoint = instance.endpoint().expect("an endpoint");
+    let (address, port) = (endpoint.address().expect("an address"), endpoint.port().expect("a port"));
+    let user = instance.master_username().expect("a master user");
+    format!("host={address} port={port} user={user} password={PASSWORD} dbname=postgres")
+}
+
+async fn answer(client: &tokio_postgres::Client, query: &str) -> String {
+    client.query_one(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}")).get(0)
+}
+
+async fn until_answers(client: &tokio_postgres::Client, query: &str, expected: &str) {
+    let started = Instant::now();
+    loop {
+        let found = answer(client, query).await;
+        if found == expected {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{query}: still {found}, not {expected}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

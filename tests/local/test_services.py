@@ -1773,6 +1773,27 @@ class PostgresTest(ServiceTest):
 
 
 class Postgres(PostgresTest):
+    def test_an_instance_behind_a_group_that_isolates_reaches_no_other_and_is_reached_by_none(self) -> None:
+        for name in ("publisher", "subscriber"):
+            self.create(name)
+        self.psql("publisher", "create table event (id int); create publication events for table event")
+        self.psql("subscriber", "create table event (id int)")
+        at = self.instance("publisher")["Endpoint"]
+        subscribe = (
+            f"create subscription events connection 'host={at['Address']} port={at['Port']} user=master "
+            "password=password-1 dbname=test' publication events"
+        )
+        own = [group["VpcSecurityGroupId"] for group in self.instance("subscriber")["VpcSecurityGroups"]]
+        for isolated in ("publisher", "subscriber"):
+            for groups, reaches in ((["sg-0c1a1a"], False), (["sg-0c1a1a", *own], True)):
+                borne = [{"VpcSecurityGroupId": group, "Status": "active"} for group in groups]
+                self.control("PATCH", f"instances/{isolated}", {"fields": {"VpcSecurityGroups": borne}})
+                answer = self.psql("subscriber", subscribe, check=False)
+                self.assertEqual(answer is not None, reaches, f"{isolated} behind {groups}")
+                if reaches:
+                    self.psql("subscriber", "drop subscription events")
+        self.assertEqual(self.psql("publisher", "select count(*) from pg_replication_slots"), "0")
+
     def test_rows_travel_by_snapshot_copy_and_restore_and_nothing_is_left(self) -> None:
         self.create()
         self.psql("source", "create table planet as select generate_series(1, 5000) as id")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import deployment, lifecycle
 from .clock import Clock
 from .endpoints import Endpoints
+from .network import Network
 from .records import DEFAULT_QUOTAS, Deployment, Instance, Records, Snapshot, utc_now
 from .storage import FileStorage
 
@@ -47,7 +48,7 @@ class Cloud:
         self.region = region
         self.clock = Clock(time_scale)
         self.records = Records()
-        self.endpoints = Endpoints()
+        self.endpoints = Endpoints(Network(self.records, self._server_of).lets_through)
         self.files = FileStorage(directory / "files")
         self.postgres = None
         if storage == "postgres":
@@ -79,6 +80,10 @@ class Cloud:
     def storage_of(self, record: Record) -> Storage:
         """PostgreSQL servers for the engine postgres where asked for, files for all others."""
         return self.postgres if self.postgres and record.fields["Engine"] == "postgres" else self.files
+
+    def _server_of(self, instance: Instance) -> int | None:
+        """The process of its server."""
+        return self.postgres.process_id(instance) if self.postgres else None
 
     def open_endpoint(self, instance: Instance) -> None:
         """Points the name's address to the instance's server, from now on."""

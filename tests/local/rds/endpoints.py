@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ HOSTED_ZONE_ID = "Z2R2ITUGPM61AM"
 class Endpoints:
     """Hands out addresses by identifier and opens and closes their forwarders."""
 
-    def __init__(self) -> None:
+    def __init__(self, lets_through: Callable[[int, str, int], bool]) -> None:
+        """`lets_through(client's port, identifier, port)` judges each connection: see network.py."""
+        self._lets_through = lets_through
         self._lock = threading.Lock()
         self._addresses: dict[str, str] = {}
         self._forwarders: dict[str, Forwarder] = {}
@@ -45,7 +48,8 @@ class Endpoints:
         self.close(identifier)
         with self._lock:
             listener = self._listen(identifier, port)
-            forwarder = Forwarder(listener, socket_path)
+            taken = listener.getsockname()[1]
+            forwarder = Forwarder(listener, socket_path, lambda client: self._lets_through(client, identifier, taken))
             self._forwarders[identifier] = forwarder
         return _endpoint(*listener.getsockname())
 
@@ -97,8 +101,9 @@ class Endpoints:
 class Forwarder:
     """Accepts on a TCP socket and pumps bytes to and from a Unix socket."""
 
-    def __init__(self, listener: socket.socket, socket_path: str) -> None:
+    def __init__(self, listener: socket.socket, socket_path: str, lets_through: Callable[[int], bool]) -> None:
         self._listener = listener
+        self._lets_through = lets_through
         self.socket_path = socket_path
         self.pairs: set[tuple[socket.socket, socket.socket]] = set()
         self.peak = 0
@@ -115,9 +120,12 @@ class Forwarder:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, (_, client_port) = self._listener.accept()
             except OSError:
                 return
+            if not self._lets_through(client_port):
+                client.close()
+                continue
             server = socket.socket(socket.AF_UNIX)
             try:
                 server.connect(self.socket_path)

@@ -47,14 +47,14 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import boto3
 
 from . import lifecycle, operations
 from .calls import Reply
+from .network import processes_with_connection
 from .records import ServiceError
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _run(_faults: Faults, action: Action, _call: Call, _environ: WSGIEnvironment
 
 
 def _kill(faults: Faults, action: Action, call: Call, environ: WSGIEnvironment) -> Reply:
-    for process_id in _processes_with_connection(call.client_port, int(environ["SERVER_PORT"])):
+    for process_id in processes_with_connection(call.client_port, int(environ["SERVER_PORT"])):
         # Never anything but a function of this very cloud.
         if f"RDS_ENCRYPT_LOCAL_CLOUD={faults.cloud_id}".encode() in _environment(process_id):
             os.kill(process_id, signal.SIGKILL)
@@ -290,22 +290,6 @@ def _resource(cloud: Cloud, action: Action, call: Call) -> Any:
         with contextlib.suppress(KeyError, ServiceError):
             return getattr(cloud.records, kind)(call.parameters[parameter])
     raise LookupError(f"{call.operation} names no instance, snapshot or deployment for {action}")
-
-
-def _processes_with_connection(local_port: int, remote_port: int) -> Iterator[int]:
-    """Who holds the client's end of a loopback connection, from /proc."""
-    inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines():
-        columns = line.split()
-        if columns[1].endswith(f":{local_port:04X}") and columns[2].endswith(f":{remote_port:04X}"):
-            inodes.add(f"socket:[{columns[9]}]")
-    for process_id in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if any(
-                os.readlink(f"/proc/{process_id}/fd/{descriptor}") in inodes
-                for descriptor in os.listdir(f"/proc/{process_id}/fd")
-            ):
-                yield int(process_id)
 
 
 def _environment(process_id: int) -> list[bytes]:

@@ -39,6 +39,9 @@ SERVER_SETTINGS = {
     "shared_buffers": "8MB",
     "max_connections": "40",
     "max_wal_senders": "10",
+    # So that instances can publish and subscribe ("rds.logical_replication"), and soon notice that they may again.
+    "wal_level": "logical",
+    "wal_retrieve_retry_interval": "500ms",
     "min_wal_size": "2MB",
     "max_wal_size": "64MB",
     "dynamic_shared_memory_type": "mmap",
@@ -93,7 +96,9 @@ class PostgresStorage(Streaming):
         database = instance.fields.get("DBName")
         self._sql(
             instance,
-            f"CREATE ROLE {_name(master)} LOGIN CREATEDB CREATEROLE PASSWORD {_text(password)} IN ROLE rds_superuser",
+            # Of rds_replication, too (RDS User Guide, "Understanding PostgreSQL roles and permissions").
+            f"CREATE ROLE {_name(master)} LOGIN CREATEDB CREATEROLE REPLICATION PASSWORD {_text(password)} "
+            "IN ROLE rds_superuser",
         )
         self._sql(instance, f"ALTER DATABASE postgres OWNER TO {_name(master)}")
         if database:
@@ -145,6 +150,10 @@ class PostgresStorage(Streaming):
             shutil.rmtree(self._directory / record.data_name)
         with contextlib.suppress(FileNotFoundError):
             (self._directory / f"{record.data_name}.log").unlink()
+
+    def process_id(self, instance: Instance) -> int | None:
+        server = self._servers.get(instance.data_name)
+        return server.pid if server else None
 
     def is_running(self, instance: Instance) -> bool:
         return instance.data_name in self._servers

@@ -9,15 +9,13 @@ from moto.ec2.models.security_groups import SecurityGroup
 from moto.rds.models import OptionGroup
 
 from . import lifecycle, settings
+from .network import ISOLATING_SECURITY_GROUPS
 from .records import Instance, new_resource_id, utc_now
 from .requests import provisioned
 
 if TYPE_CHECKING:
     from .operations import LocalRds
     from .records import Fields, Snapshot
-
-# In the default VPC: EC2 would give a new group an id by chance, and tests name these.
-ISOLATING_SECURITY_GROUPS = ("sg-0f00ba44", "sg-0fe7ce", "sg-0c1a1a")
 
 
 def instance(

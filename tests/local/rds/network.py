@@ -1,0 +1,74 @@
+"""Which instances reach which: one behind a security group that isolates reaches nobody, and nobody reaches it.
+
+Only connections between instances are judged, and only when they are opened: a group that changes cuts none that is
+open already (EC2 User Guide, "Security group connection tracking"). Whoever is no instance, a test for example,
+reaches every instance, whatever its groups. What AWS would leave without an answer is cut here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .records import Instance, Records
+
+# In the default VPC: EC2 would give a new group an id by chance, and tests name these.
+ISOLATING_SECURITY_GROUPS = ("sg-0f00ba44", "sg-0fe7ce", "sg-0c1a1a")
+
+
+class Network:
+    """Judges the connections that the forwarders take. `server_of` is the process of an instance's server."""
+
+    def __init__(self, records: Records, server_of: Callable[[Instance], int | None]) -> None:
+        self._records, self._server_of = records, server_of
+
+    def lets_through(self, client_port: int, identifier: str, port: int) -> bool:
+        """Whether the connection from that port on may reach the instance, at that port of its endpoint."""
+        # A copy: records come and go meanwhile.
+        instances = list(self._records.instances.values())
+        # Else nothing is to be found out, which takes a while.
+        if not any(map(is_isolated, instances)):
+            return True
+        caller = self._caller(instances, client_port, port)
+        if caller is None:
+            return True
+        return not any(is_isolated(end) for end in (caller, self._records.instances.get(identifier)) if end)
+
+    def _caller(self, instances: list[Instance], client_port: int, port: int) -> Instance | None:
+        """The instance whose server opened the connection: its workers are children of its first process."""
+        servers = {server: instance for instance in instances if (server := self._server_of(instance))}
+        parents = (_parent(process_id) for process_id in processes_with_connection(client_port, port))
+        return next((servers[parent] for parent in parents if parent in servers), None)
+
+
+def is_isolated(instance: Instance) -> bool:
+    """Groups add up, so that one which lets something through is enough."""
+    groups = [group["VpcSecurityGroupId"] for group in instance.fields.get("VpcSecurityGroups", [])]
+    return bool(groups) and all(group in ISOLATING_SECURITY_GROUPS for group in groups)
+
+
+def processes_with_connection(local_port: int, remote_port: int) -> Iterator[int]:
+    """Who holds the client's end of a loopback connection, from /proc."""
+    inodes = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        columns = line.split()
+        if columns[1].endswith(f":{local_port:04X}") and columns[2].endswith(f":{remote_port:04X}"):
+            inodes.add(f"socket:[{columns[9]}]")
+    for process_id in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if any(
+                os.readlink(f"/proc/{process_id}/fd/{descriptor}") in inodes
+                for descriptor in os.listdir(f"/proc/{process_id}/fd")
+            ):
+                yield int(process_id)
+
+
+def _parent(process_id: int) -> int | None:
+    with contextlib.suppress(OSError):
+        # "pid (name) state ppid …", and a name may hold anything.
+        return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
