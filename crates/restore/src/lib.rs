@@ -1,5 +1,5 @@
 //! Restores the encrypted copy as the target instance, with every setting that a restore can take, and behind
-//! the quarantine's security group alone, if there is one.
+//! the quarantine's security group alone, if there is one. Its key is the copy's: a restore takes none.
 //!
 //! AWS calls: DescribeDBSnapshots, since the snapshot's size decides what RDS takes; RestoreDBInstanceFromDBSnapshot;
 //! DescribeDBInstances when the name is taken.
