@@ -11,6 +11,11 @@ reads, send each call to the right one, the calls of the deployed functions too.
 Several clouds run side by side: each has its own ports and its own temporary folder.
 """
 
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
 import argparse
 import contextlib
 import dataclasses
@@ -70,7 +75,7 @@ class Cloud:
     folder: str
 
     @property
-    def environment(self):
+    def environment(self) -> dict[str, str]:
         """Sends any AWS SDK or CLI to this cloud, and to nowhere else."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -89,21 +94,21 @@ class Cloud:
             "no_proxy": "127.0.0.1,localhost",
         }
 
-    def process_environment(self):
+    def process_environment(self) -> dict[str, str]:
         """The caller's environment with all of its own AWS settings replaced."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {**kept, **self.environment}
 
-    def session(self):
+    def session(self) -> Any:
         import boto3  # Here, because `run` needs no environment.
 
         return boto3.Session(ACCOUNT_ID, "local", region_name=REGION)
 
-    def to_json(self):
+    def to_json(self) -> str:
         return json.dumps({**dataclasses.asdict(self), "environment": self.environment})
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> Cloud:
         description = json.loads(text)
         description.pop("environment", None)
         return cls(**description)
@@ -112,7 +117,7 @@ class Cloud:
 # --- Running -----------------------------------------------------------------
 
 
-def run(options, until_stdin_closes):
+def run(options: list[str], until_stdin_closes: bool) -> int:
     """Starts the supervisor, and ends it by closing its input: which the end of this
     process does too, however it comes (SIGKILL included), so nothing can be left behind."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -129,17 +134,18 @@ def run(options, until_stdin_closes):
             if readable and not os.read(sys.stdin.fileno(), 4096):
                 break
     finally:
-        supervisor.stdin.close()
+        if supervisor.stdin:
+            supervisor.stdin.close()
         supervisor.wait()
     return supervisor.returncode
 
 
-def end_quietly(number, _frame):
+def end_quietly(number: int, _frame: object) -> None:
     # As an exception, so that `finally` is obeyed on the way out.
     sys.exit(128 + number)
 
 
-def supervise(time_scale, storage):
+def supervise(time_scale: float, storage: str) -> None:
     """Owns the cloud's processes and folder until its standard input closes."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -148,7 +154,7 @@ def supervise(time_scale, storage):
     folder = tempfile.mkdtemp(prefix="rds-encrypt-cloud-")
     # PostgreSQL may run as another user, who must be able to walk in.
     os.chmod(folder, 0o711)
-    processes = {}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         cloud_port, services_port = free_port(), free_port()
         cloud = Cloud(
@@ -169,7 +175,7 @@ def supervise(time_scale, storage):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def end_processes(processes):
+def end_processes(processes: Collection[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         signal_group(process, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
@@ -181,12 +187,12 @@ def end_processes(processes):
         process.wait()
 
 
-def signal_group(process, number):
+def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
-def free_port():
+def free_port() -> int:
     """A port below the kernel's ephemeral range, where no outgoing connection takes it meanwhile."""
     while True:
         port = random.SystemRandom().randrange(20000, 32000)
@@ -196,7 +202,7 @@ def free_port():
                 return port
 
 
-def start_processes(cloud, cloud_port, services_port, processes):
+def start_processes(cloud: Cloud, cloud_port: int, services_port: int, processes: dict[str, subprocess.Popen[bytes]]) -> None:
     folder = pathlib.Path(cloud.folder)
     temporary, data = folder / "temporary", folder / "data"
     temporary.mkdir()
@@ -245,7 +251,7 @@ def start_processes(cloud, cloud_port, services_port, processes):
     wait_until_ready("ministack", processes["ministack"], f"{cloud.endpoint}/_ministack/health", folder)
 
 
-def wait_until_ready(name, process, url, folder):
+def wait_until_ready(name: str, process: subprocess.Popen[bytes], url: str, folder: str | pathlib.Path) -> None:
     # Loopback never goes through a proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
@@ -259,19 +265,19 @@ def wait_until_ready(name, process, url, folder):
         time.sleep(0.05)
 
 
-def check_alive(name, process, folder):
+def check_alive(name: str, process: subprocess.Popen[bytes], folder: str | pathlib.Path) -> None:
     if process.poll() is not None:
         raise CloudError(f"{name} ended with code {process.returncode}:\n{log_end(name, folder)}")
 
 
-def log_end(name, folder):
+def log_end(name: str, folder: str | pathlib.Path) -> str:
     return pathlib.Path(folder, f"{name}.log").read_text(errors="replace")[-3000:]
 
 
 # --- Deploying ---------------------------------------------------------------
 
 
-def deploy(cloud, stack_name, parameters, variables=(), build=BUILD):
+def deploy(cloud: Cloud, stack_name: str, parameters: dict[str, str], variables: dict[str, str] | tuple[()] = (), build: pathlib.Path = BUILD) -> dict[str, str]:
     """What `sam deploy` does, in a tenth of its time, for tests that start many clouds.
 
     Uploads what `sam build` left in the folder `build`, and creates or updates the stack; returns its outputs.
@@ -294,7 +300,7 @@ def deploy(cloud, stack_name, parameters, variables=(), build=BUILD):
     with contextlib.suppress(storage.exceptions.BucketAlreadyOwnedByYou):
         storage.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
 
-    def upload(content):
+    def upload(content: bytes) -> str:
         # As `sam package` names them: what has not changed keeps its name, hence its version.
         key = hashlib.sha256(content).hexdigest()
         storage.put_object(Bucket=bucket, Key=key, Body=content)
@@ -338,7 +344,7 @@ def deploy(cloud, stack_name, parameters, variables=(), build=BUILD):
     return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
 
-def zipped(folder):
+def zipped(folder: pathlib.Path) -> bytes:
     """The folder as a deployment package; stored, since nothing here travels far enough to be worth deflating."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
@@ -350,7 +356,7 @@ def zipped(folder):
 # --- Command line ------------------------------------------------------------
 
 
-def parse_arguments():
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -382,14 +388,14 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def time_scale(text):
+def time_scale(text: str) -> float:
     value = float(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 (excluded) and 1")
     return value
 
 
-def main():
+def main() -> None:
     arguments = parse_arguments()
     if arguments.command == "run":
         options = ["--time-scale", str(arguments.time_scale), "--storage", arguments.storage]

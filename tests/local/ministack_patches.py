@@ -8,6 +8,10 @@ Known and left alone: JitterStrategy and HeartbeatSeconds are ignored, JSONPath 
 does nothing, the history lacks some events, RedriveExecution is missing.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import asyncio
 import contextvars
 import json
@@ -32,6 +36,7 @@ from ministack.services.cloudformation import stacks
 
 import iam
 
+Fields = dict[str, Any]
 # API, StartExecution: input at most 262,144 bytes; Guide, "Service quotas": so is every state's output.
 DATA_LIMIT_BYTES = 262_144
 # How soon a sleeping execution notices that it was stopped, or that the scale changed.
@@ -56,7 +61,7 @@ original_worker_environment = lambda_svc._provided_worker_env
 original_runtime_handler = lambda_runtime.ProvidedWorker._build_handler_class
 original_drain_log = lambda_runtime.ProvidedWorker._drain_stderr_bounded
 
-current_execution = contextvars.ContextVar("current_execution", default=None)
+current_execution: contextvars.ContextVar[Fields | None] = contextvars.ContextVar("current_execution", default=None)
 
 
 class ExecutionEnded(BaseException):
@@ -66,7 +71,7 @@ class ExecutionEnded(BaseException):
     """
 
 
-def apply():
+def apply() -> None:
     engine._add_event = add_event
     engine._apply_result_path_raw = apply_result_path
     engine._emit_execution_status_event = emit_execution_status_event
@@ -90,14 +95,14 @@ def apply():
     lambda_runtime.ProvidedWorker._drain_stderr_bounded = drain_log
 
 
-def runtime_error(cause):
+def runtime_error(cause: str) -> Any:
     return engine._ExecutionError("States.Runtime", cause)
 
 
 # --- Starting ------------------------------------------------------------------
 
 
-def start_execution(request):
+def start_execution(request: Fields) -> Any:
     """API, StartExecution: name and input are checked; the same start again is answered as before."""
     text = request.get("input", "{}")
     if len(text.encode()) > DATA_LIMIT_BYTES:
@@ -126,7 +131,7 @@ def start_execution(request):
     return status, headers, body
 
 
-class StateMachines(AccountRegionScopedDict):
+class StateMachines(AccountRegionScopedDict):  # type: ignore[misc]
     """API, UpdateStateMachine: running executions continue to use the previous definition and roleArn.
 
     The engine reads its machine a moment after the start, in the execution's own thread.
@@ -134,14 +139,14 @@ class StateMachines(AccountRegionScopedDict):
 
     __slots__ = ()
 
-    def get(self, arn, default=None):
+    def get(self, arn: str, default: Any = None) -> Any:
         execution = current_execution.get()
         if execution and execution["stateMachineArn"] == arn and "machine" in execution:
             return execution["machine"]
         return super().get(arn, default)
 
 
-def running_execution(machine_arn, name):
+def running_execution(machine_arn: str, name: str) -> Fields | None:
     execution_arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
     execution = engine._executions.get(execution_arn)
     return execution if execution and execution["status"] == "RUNNING" else None
@@ -150,7 +155,7 @@ def running_execution(machine_arn, name):
 # --- Ending ----------------------------------------------------------------------
 
 
-def run_execution(execution_arn):
+def run_execution(execution_arn: str) -> None:
     """Adds the machine's own TimeoutSeconds, on the scale of the Waits (ASL, "Top-level fields")."""
     execution = engine._executions.get(execution_arn)
     timer = None
@@ -172,7 +177,7 @@ def run_execution(execution_arn):
             timer.cancel()
 
 
-def time_out(execution):
+def time_out(execution: Fields) -> None:
     """Guide, "Execution status change events": no Catch runs, status TIMED_OUT."""
     if execution["status"] != "RUNNING":
         return
@@ -182,18 +187,18 @@ def time_out(execution):
     engine._emit_execution_status_event(execution)
 
 
-def fail_execution(execution, error, cause):
+def fail_execution(execution: Fields, error: str, cause: str) -> None:
     """An execution that was stopped stays ABORTED, whatever its last state still does."""
     if execution["status"] == "RUNNING":
         original_fail_execution(execution, error, cause)
 
 
-def add_event(execution, event_type, details=None):
+def add_event(execution: Fields, event_type: str, details: Fields | None = None) -> None:
     """Nothing follows the event that ends an execution; no state may grow beyond the limit."""
     if execution["status"] != "RUNNING" and not event_type.startswith("Execution"):
         raise ExecutionEnded
     output = (details or {}).get("stateExitedEventDetails", {}).get("output", "")
-    if len(output.encode()) > DATA_LIMIT_BYTES:
+    if details and len(output.encode()) > DATA_LIMIT_BYTES:
         name = details["stateExitedEventDetails"]["name"]
         raise engine._ExecutionError(
             "States.DataLimitExceeded",
@@ -203,7 +208,7 @@ def add_event(execution, event_type, details=None):
     stop_if_asked(execution, (details or {}).get("stateEnteredEventDetails", {}).get("name"))
 
 
-def stop_if_asked(execution, state):
+def stop_if_asked(execution: Fields, state: str | None) -> None:
     """A test says in which states executions are stopped, beside the mocked answers, which we do not use:
 
     POST /_ministack/config {"stepfunctions._sfn_mock_config": {"StopIn": [[<machine's ARN>, <state>]]}}
@@ -213,14 +218,14 @@ def stop_if_asked(execution, state):
         raise ExecutionEnded
 
 
-def emit_execution_status_event(execution):
+def emit_execution_status_event(execution: Fields) -> None:
     """Guide, "Data at rest encryption": the events of what a customer key encrypts hold none of its data."""
     if execution["encryptionConfiguration"]["type"] == "CUSTOMER_MANAGED_KMS_KEY":
         execution = {**execution, "input": None, "output": None, "error": None, "cause": None}
     original_emit_status(execution)
 
 
-def scaled_sleep(seconds):
+def scaled_sleep(seconds: float) -> None:
     """Sleeps that much of the cloud's time, but no longer than the execution runs."""
     execution = current_execution.get()
     remaining = seconds
@@ -235,7 +240,7 @@ def scaled_sleep(seconds):
 # --- Errors ------------------------------------------------------------------------
 
 
-def find_matching_retrier(retriers, error, retry_counts):
+def find_matching_retrier(retriers: list[Fields], error: str, retry_counts: dict[int, int]) -> tuple[Fields | None, int]:
     """Honours MaxDelaySeconds, and no other cap (Guide, "Retrying after an error").
 
     It sleeps here, and hands the engine an interval of 0: the engine's own cap is 60 s.
@@ -251,7 +256,7 @@ def find_matching_retrier(retriers, error, retry_counts):
     return {**retrier, "IntervalSeconds": 0}, index
 
 
-def error_matches(error_equals, error):
+def error_matches(error_equals: list[str], error: str) -> bool:
     """Guide, "Handling errors": States.ALL and States.TaskFailed do not match the two terminal errors."""
     if error in error_equals:
         return error != "States.Runtime"
@@ -260,7 +265,7 @@ def error_matches(error_equals, error):
     return "States.ALL" in error_equals or ("States.TaskFailed" in error_equals and error != "States.Timeout")
 
 
-def fail_state_error(state, state_input, context=None):
+def fail_state_error(state: Fields, state_input: Any, context: Any = None) -> tuple[str, str]:
     """ASL, "Errors": custom error names MUST NOT begin with the prefix "States."."""
     error, cause = original_fail_state_error(state, state_input, context)
     if error.startswith("States."):
@@ -268,7 +273,7 @@ def fail_state_error(state, state_input, context=None):
     return error, cause
 
 
-def nested_execution_failure(child):
+def nested_execution_failure(child: Fields) -> tuple[str, str]:
     """Guide, "Start workflow executions from a task state": States.TaskFailed, described in the cause."""
     fields = ("executionArn", "stateMachineArn", "name", "status", "startDate", "stopDate", "input", "error", "cause")
     description = {name[0].upper() + name[1:]: child[name] for name in fields if child.get(name) is not None}
@@ -278,7 +283,7 @@ def nested_execution_failure(child):
 # --- Paths -------------------------------------------------------------------------
 
 
-def resolve_path(path, data):
+def resolve_path(path: str | None, data: Any) -> Any:
     """A path that leads nowhere is States.Runtime (Guide, "Handling errors"), not null."""
     if path == "$" or not path or not path.startswith("$"):
         return original_resolve_path(path, data)
@@ -297,7 +302,7 @@ def resolve_path(path, data):
     return value
 
 
-def apply_result_path(result_path, state_input, result):
+def apply_result_path(result_path: str | None, state_input: Any, result: Any) -> Any:
     """ASL, "Errors": States.ResultPathMatchFailure where the input has no place for the result."""
     if result_path not in (None, "$") and not isinstance(state_input, dict):
         raise engine._ExecutionError(
@@ -317,7 +322,7 @@ KNOWN_OPERATORS = frozenset(
 )
 
 
-def evaluate_rule(rule, data, context=None):
+def evaluate_rule(rule: Fields, data: Any, context: Any = None) -> Any:
     """ASL, "Choice state": IsPresent is the one test that a missing variable survives, and null is present."""
     if "Variable" in rule:
         unknown = rule.keys() - KNOWN_OPERATORS - {"Variable", "Next", "Comment"}
@@ -332,7 +337,7 @@ def evaluate_rule(rule, data, context=None):
     return original_evaluate_rule(rule, data, context)
 
 
-def execute_task(state, state_input, execution, context):
+def execute_task(state: Fields, state_input: Any, execution: Fields, context: Any) -> Any:
     """ASL, "Timeouts": TimeoutSecondsPath. What waits for a person waits on the scale of the Waits."""
     if ".waitForTaskToken" in state.get("Resource", ""):
         effective = engine._apply_input_path(state, state_input, context)
@@ -343,7 +348,7 @@ def execute_task(state, state_input, execution, context):
     return original_execute_task(state, state_input, execution, context)
 
 
-def execute_wait(state, state_input, context=None):
+def execute_wait(state: Fields, state_input: Any, context: Any = None) -> Any:
     """ASL, "Wait state": SecondsPath must lead to a whole number that is not negative."""
     if "SecondsPath" in state:
         effective = engine._apply_input_path(state, state_input, context)
@@ -356,7 +361,7 @@ def execute_wait(state, state_input, context=None):
 # --- Functions ---------------------------------------------------------------------
 
 
-def worker_environment(configuration, code_folder, port):
+def worker_environment(configuration: Fields, code_folder: str, port: int) -> Any:
     """Lambda Developer Guide, "Configuring JSON and plain text log formats": told by these variables."""
     environment = original_worker_environment(configuration, code_folder, port)
     logging = configuration.get("LoggingConfig") or {}
@@ -366,14 +371,14 @@ def worker_environment(configuration, code_folder, port):
     return environment
 
 
-def runtime_handler(worker, generation, pending):
+def runtime_handler(worker: Any, generation: Any, pending: Any) -> Any:
     """Sends header and body without 40 ms between them (Nagle's algorithm against delayed ACKs)."""
     handler = original_runtime_handler(worker, generation, pending)
     handler.disable_nagle_algorithm = True
     return handler
 
 
-def drain_log(worker, first_line_wait=0.005, **waits):
+def drain_log(worker: Any, first_line_wait: float = 0.005, **waits: float) -> Any:
     """Our functions write before they answer: waiting 50 ms for more would double each call."""
     return original_drain_log(worker, first_line_wait=first_line_wait, **waits)
 
@@ -381,14 +386,14 @@ def drain_log(worker, first_line_wait=0.005, **waits):
 # --- Permissions -------------------------------------------------------------------
 
 
-def add_stack_event(stack_id, stack_name, logical_id, resource_type, status, *rest, **named):
+def add_stack_event(stack_id: str, stack_name: str, logical_id: str, resource_type: str, status: str, *rest: Any, **named: Any) -> None:
     """A stack that is done may have given functions new roles, or roles new policies."""
     if resource_type == "AWS::CloudFormation::Stack" and status.endswith("_COMPLETE"):
         call_services("PUT", "roles", roles_of_functions())
     original_add_stack_event(stack_id, stack_name, logical_id, resource_type, status, *rest, **named)
 
 
-def roles_of_functions():
+def roles_of_functions() -> dict[str, Fields]:
     """The functions' roles as services.py judges by them, without the managed policies: SAM's are for logs and traces."""
     found = {}
     for function in lambda_svc._functions.values():
@@ -402,7 +407,7 @@ def roles_of_functions():
     return found
 
 
-async def handle_request(method, path, headers, body, query_params):
+async def handle_request(method: str, path: str, headers: dict[str, str], body: bytes, query_params: Any) -> Any:
     """A call of a function is judged by its role before anything else."""
     app_id = iam.app_id(headers.get("x-amz-user-agent", ""), headers.get("user-agent", ""))
     asks = asks_of(headers.get("x-amz-target", "").split(".")[-1], json.loads(body or "{}")) if app_id else []
@@ -414,7 +419,7 @@ async def handle_request(method, path, headers, body, query_params):
     return await original_handle_request(method, path, headers, body, query_params)
 
 
-def asks_of(operation, request):
+def asks_of(operation: str, request: Fields) -> list[Fields]:
     """Service Authorization Reference: the ARN in the request is the resource.
 
     What a customer key encrypts is decrypted with the caller's permissions (Guide, "Data at rest encryption",
@@ -430,7 +435,7 @@ def asks_of(operation, request):
     return asks
 
 
-def call_services(method, path, body):
+def call_services(method: str, path: str, body: Any) -> Any:
     """The control API of services.py, which judges."""
     url = f"{os.environ['AWS_ENDPOINT_URL_RDS']}/local/{path}"
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), method=method)) as reply:

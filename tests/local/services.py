@@ -13,6 +13,12 @@ Tests steer it over the control API under /local/ on the same port: see rds/cont
 rds/faults.py. Nothing is kept: the service ends with the process that started it, and so do its servers.
 """
 
+from __future__ import annotations
+
+
+from typing import TYPE_CHECKING
+
+
 import argparse
 import os
 import signal
@@ -41,6 +47,9 @@ from rds.cloud import Cloud
 from rds.control import Control
 from rds.faults import Faults
 
+if TYPE_CHECKING:
+    from werkzeug.serving import BaseWSGIServer
+
 
 class RequestHandler(MotoRequestHandler):
     """moto's handler without a line of log for every request."""
@@ -48,15 +57,15 @@ class RequestHandler(MotoRequestHandler):
     # Replies are written in pieces; Nagle's algorithm would hold the last one back for 40 ms.
     disable_nagle_algorithm = True
 
-    def log_request(self, *_):
+    def log_request(self, *_: object) -> None:
         pass
 
-    def connection_dropped(self, *_):
+    def connection_dropped(self, *_: object) -> None:
         # A fault rule closed it: the handler must let go of the socket instead of waiting for the next request.
         self.close_connection = True
 
 
-def main():
+def main() -> None:
     arguments = parse_arguments()
     cloud = Cloud(arguments.time_scale, arguments.data_dir, arguments.storage, arguments.region)
     if arguments.lambda_endpoint:
@@ -80,7 +89,7 @@ def main():
         cloud.close()
 
 
-def parse_arguments():
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--time-scale", type=float, default=1.0, help="wall seconds that an AWS second lasts (default 1)")
@@ -93,7 +102,7 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def stop_with(parent, server):
+def stop_with(parent: int, server: BaseWSGIServer) -> None:
     """Shuts the server down once the process that wanted it is gone."""
     while parent and alive(parent):
         threading.Event().wait(0.5)
@@ -101,7 +110,7 @@ def stop_with(parent, server):
         server.shutdown()
 
 
-def alive(process_id):
+def alive(process_id: int) -> bool:
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:

@@ -5,6 +5,12 @@ is a bug. moto's interpreter fails on missing JSONPaths, heartbeats and reserved
 Task states invoke the functions where they are deployed, and its waits pass on the cloud's clock.
 """
 
+from __future__ import annotations
+
+from typing import Any
+from typing import TYPE_CHECKING
+
+
 import functools
 import uuid
 
@@ -13,6 +19,9 @@ import moto.stepfunctions.responses
 from botocore.config import Config
 from moto.core.config import default_user_config
 
+if TYPE_CHECKING:
+    from rds.clock import Clock
+
 # Longer than the longest a function may run (900 s), and never a second attempt: retrying is the machine's affair.
 CLIENT_CONFIG = Config(parameter_validation=False, retries={"total_max_attempts": 1}, read_timeout=910, max_pool_connections=100)
 
@@ -20,27 +29,27 @@ CLIENT_CONFIG = Config(parameter_validation=False, retries={"total_max_attempts"
 class ScaledTime:
     """What moto's retriers know as the module `time`."""
 
-    def __init__(self, clock):
+    def __init__(self, clock: Clock) -> None:
         self.sleep = clock.sleep
 
 
-def install(clock, own_endpoint, functions_endpoint):
+def install(clock: Clock, own_endpoint: str, functions_endpoint: str | None) -> None:
     """Makes moto use the interpreter, which is loaded with the first request for it."""
 
     @functools.cache
-    def backends():
+    def backends() -> Any:
         return load_interpreter(clock, own_endpoint, functions_endpoint)
 
     moto.stepfunctions.responses.get_backend = lambda account, region: backends()[account][region]
     default_user_config["stepfunctions"]["execute_state_machine"] = True
 
 
-def load_interpreter(clock, own_endpoint, functions_endpoint):
+def load_interpreter(clock: Clock, own_endpoint: str, functions_endpoint: str | None) -> Any:
     """moto's interpreter with our clients and clock: mended before its other modules bind their names."""
     import moto.stepfunctions.parser.asl.utils.boto_client as clients
 
     @functools.cache
-    def client_for(region, service):
+    def client_for(region: str, service: str) -> Any:
         endpoint = own_endpoint if service == "stepfunctions" or functions_endpoint is None else functions_endpoint
         return boto3.client(service, region_name=region, endpoint_url=endpoint, config=CLIENT_CONFIG,
                             aws_access_key_id="123456789012", aws_secret_access_key="local")
@@ -51,20 +60,20 @@ def load_interpreter(clock, own_endpoint, functions_endpoint):
     from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 
-    def wait(_self, env, wait_seconds):
+    def wait(_self: object, env: Any, wait_seconds: float) -> None:
         deadline = clock.now() + wait_seconds
         # The event tells that the execution was stopped; once a second the scale may have changed.
         while env.is_running() and (left := deadline - clock.now()) > 0:
             env.program_state_event.wait(min(left * clock.scale, 1))
 
-    WaitFunction._wait_interval = wait
-    retrier_decl.time = ScaledTime(clock)
+    WaitFunction._wait_interval = wait  # type: ignore[assignment,method-assign]
+    retrier_decl.time = ScaledTime(clock)  # type: ignore[assignment,attr-defined]
 
     start_execution = StepFunctionsParserBackend.start_execution
 
     # moto calls every execution without a name "None" and then refuses the second; AWS makes up a UUID (API model).
-    def start_named_execution(self, state_machine_arn, name=None, *arguments, **options):
+    def start_named_execution(self: Any, state_machine_arn: str, name: str | None = None, *arguments: Any, **options: Any) -> Any:
         return start_execution(self, state_machine_arn, name or str(uuid.uuid4()), *arguments, **options)
 
-    StepFunctionsParserBackend.start_execution = start_named_execution
+    StepFunctionsParserBackend.start_execution = start_named_execution  # type: ignore[method-assign]
     return stepfunctions_parser_backends
