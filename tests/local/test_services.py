@@ -219,13 +219,13 @@ class LifeCycle(ServiceTest):
         self.assertIn("Endpoint", self.instance("made"))
 
     def test_an_instance_without_retention_is_not_backed_up(self) -> None:
-        self.set_durations(create=500)
+        self.set_durations(create=2000)
         self.create(BackupRetentionPeriod=0)
         self.assertEqual(self.instance_statuses("made"), ["creating", "available"])
 
     def test_a_snapshot_backs_the_instance_up_and_progresses(self) -> None:
         self.seed()
-        self.set_durations(snapshot=500, snapshot_backing_up=200)
+        self.set_durations(snapshot=2500, snapshot_backing_up=1500)
         self.rds.create_db_snapshot(DBSnapshotIdentifier="Snapshot", DBInstanceIdentifier="source")
         self.assertEqual(self.instance("source")["DBInstanceStatus"], "backing-up")
         progress = []
@@ -1911,8 +1911,8 @@ class Ending(unittest.TestCase):
                     parent.wait()
                 else:
                     service.process.send_signal(ending)
-                service.process.wait(10)
-                deadline = time.monotonic() + 10
+                service.process.wait(30)
+                deadline = time.monotonic() + 30
                 while left := self.processes(service):
                     self.assertLess(time.monotonic(), deadline, left)
 
