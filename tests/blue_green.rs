@@ -109,7 +109,6 @@ async fn no_write_is_lost_or_there_twice_under_load() {
     let outcome = cloud.encrypt(json!({"instance_id": "tides"})).await;
     let ledger = load.outcome();
     outcome.succeeded();
-    println!("the ledger: {ledger}");
     assert_eq!(ledger["holds"], true, "{ledger:#}");
     assert!(ledger["acknowledged"].as_u64() > Some(100) && ledger["reconnects"].as_u64() >= Some(8), "{ledger:#}");
     assert_eq!(instance(&cloud, "tides").await.storage_encrypted(), Some(true));

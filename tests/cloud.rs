@@ -330,7 +330,7 @@ impl Cloud {
                     .await
                     .iter()
                     .filter_map(|event| event.state_entered_event_details()?.input())
-                    .last()
+                    .next_back()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

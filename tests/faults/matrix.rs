@@ -256,7 +256,7 @@ impl Run {
     /// The old world before the commit point, the new one after it.
     pub(crate) fn is_whole(&self, world: &World) -> Result<(), String> {
         if self.is_committed() {
-            world.is_new(&self.before, self.new(), None)
+            world.is_new(&self.before, self.new_world(), None)
         } else {
             world.is_old(&self.before, None)
         }
@@ -282,7 +282,7 @@ impl Run {
         self.way == Way::BlueGreen || self.has_entered("IsFenceAsked")
     }
 
-    fn new(&self) -> New {
+    fn new_world(&self) -> New {
         match self.way {
             Way::BlueGreen => New::Switched,
             Way::Snapshot if self.is_cutover() => New::Renamed { fenced: true },
@@ -329,7 +329,7 @@ impl Run {
     /// After something vanished or broke: the rest is in order.
     fn the_rest_is_whole(&self, pair: &Pair, broken: Subject) -> Result<(), String> {
         if self.outcome.status == ExecutionStatus::Succeeded {
-            return self.after.is_new(&self.before, self.new(), Some(broken));
+            return self.after.is_new(&self.before, self.new_world(), Some(broken));
         }
         if self.is_committed() {
             let target = if self.is_cutover() { SOURCE } else { ENCRYPTED };

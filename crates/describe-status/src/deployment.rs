@@ -191,3 +191,159 @@ impl Request {
         Ok(Deployed { wait, ..seen })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cloudwatch::operation::get_metric_statistics::GetMetricStatisticsOutput;
+    use aws_sdk_cloudwatch::primitives::DateTime;
+    use aws_sdk_cloudwatch::types::Datapoint;
+    use aws_sdk_rds::Client;
+    use aws_sdk_rds::operation::describe_blue_green_deployments::DescribeBlueGreenDeploymentsOutput;
+    use aws_sdk_rds::operation::describe_db_instances::DescribeDbInstancesOutput;
+    use aws_sdk_rds::types::builders::DbInstanceBuilder;
+    use aws_sdk_rds::types::{BlueGreenDeploymentTask, SwitchoverDetail};
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use serde_json::json;
+    use workflow::serve::decode;
+    use workflow::wait::Wait;
+
+    use super::*;
+
+    const GREEN: &str = "orders-green-abc123";
+
+    fn green(status: &str) -> DbInstanceBuilder {
+        DbInstance::builder().dbi_resource_id("db-GREEN").db_instance_identifier(GREEN).db_instance_status(status)
+    }
+
+    /// A deployment in that status, which has that counterpart and, of the source, so much free storage.
+    struct Account {
+        status: &'static str,
+        member: Option<&'static str>,
+        green: Option<DbInstanceBuilder>,
+        free_gib: f64,
+    }
+
+    impl Default for Account {
+        fn default() -> Self {
+            Self { status: "AVAILABLE", member: None, green: Some(green("available")), free_gib: 50.0 }
+        }
+    }
+
+    impl Account {
+        async fn look(self, wait_for_initialization: bool, previous: Deployed) -> Result<Deployed, Error> {
+            let owner = Owner { execution: "arn:ours".into(), source_resource_id: "db-SOURCE".into() };
+            let tags = owner.tags_with(&[]);
+            let Self { status, member, green, free_gib } = self;
+            let has_green = green.is_some();
+            let deployments = mock!(Client::describe_blue_green_deployments).then_output(move || {
+                let detail = SwitchoverDetail::builder().source_member("arn:aws:rds:r:1:db:orders");
+                let green_arn = has_green.then(|| format!("arn:aws:rds:r:1:db:{GREEN}"));
+                let detail = detail.set_target_member(green_arn).set_status(member.map(str::to_owned));
+                let task = BlueGreenDeploymentTask::builder().name("CONFIGURE_BACKUPS").status("FAILED");
+                let found = aws_sdk_rds::types::BlueGreenDeployment::builder()
+                    .blue_green_deployment_name("orders-encrypted")
+                    .status(status)
+                    .tasks(task.build())
+                    .switchover_details(detail.build())
+                    .set_tag_list(Some(tags.clone()))
+                    .build();
+                let found = (!status.is_empty()).then_some(found).into_iter().collect();
+                DescribeBlueGreenDeploymentsOutput::builder().set_blue_green_deployments(Some(found)).build()
+            });
+            let source = DbInstance::builder().dbi_resource_id("db-SOURCE").db_instance_identifier("orders");
+            let source = source.allocated_storage(100).build();
+            let green = green.map(DbInstanceBuilder::build);
+            let instances = mock!(Client::describe_db_instances).then_compute_output(move |input| {
+                let found = if input.filters().is_empty() { green.clone() } else { Some(source.clone()) };
+                DescribeDbInstancesOutput::builder().set_db_instances(Some(found.into_iter().collect())).build()
+            });
+            let metrics = mock!(aws_sdk_cloudwatch::Client::get_metric_statistics).then_output(move || {
+                let free = Datapoint::builder().timestamp(DateTime::from_secs(0)).minimum(free_gib * 1_073_741_824.0);
+                GetMetricStatisticsOutput::builder().datapoints(free.build()).build()
+            });
+            let context = Context {
+                rds: mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&deployments, &instances]),
+                cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, [&metrics]),
+            };
+            let wanted = json!({
+                "source_resource_id": "db-SOURCE", "instance_id": "orders", "cutover": "none",
+                "quarantine_security_group_id": null, "settings": {}, "tags": [],
+            });
+            let member = json!({"arn": "arn:aws:rds:r:1:db:orders", "kms_key_arn": "arn:key", "wanted": wanted});
+            let request = Request {
+                deployment_name: DeploymentName::parse("orders-encrypted").expect("legal"),
+                members: vec![decode(member).expect("a member")],
+                owner,
+                previous,
+                wait_for_initialization,
+                at: "2026-03-01T10:00:30Z".into(),
+                max_wait_seconds: 3_600,
+            };
+            look(&context, request).await
+        }
+    }
+
+    fn seen(waited_seconds: u64) -> Deployed {
+        let status = Some("AVAILABLE".to_owned());
+        Deployed { status, wait: Wait { waited_seconds, ..Wait::default() }, ..Deployed::default() }
+    }
+
+    #[tokio::test]
+    async fn a_deployment_is_ready_when_two_looks_find_its_counterparts_at_rest() {
+        let first = Account::default().look(false, seen(60)).await.expect("a look");
+        assert_eq!((first.ready, first.was_whole, first.targets[0].resource_id.as_str()), (false, true, "db-GREEN"));
+        assert!(Account::default().look(false, first).await.expect("a look").ready);
+    }
+
+    #[tokio::test]
+    async fn what_is_on_its_way_is_waited_for_and_named_at_the_deadline() {
+        for (account, load) in [
+            (Account { status: "PROVISIONING", green: None, ..Account::default() }, false),
+            (Account { green: None, ..Account::default() }, false),
+            (Account { green: Some(green("backing-up")), ..Account::default() }, false),
+            (
+                Account {
+                    green: Some(green("available").storage_operation_status("Initializing")),
+                    ..Account::default()
+                },
+                true,
+            ),
+        ] {
+            let again = Account { green: account.green.clone(), ..account };
+            let look = Account { green: again.green.clone(), ..again }.look(load, seen(60)).await.expect("a look");
+            assert!(!look.ready && look.steady_looks == 0 && look.wait.wait_seconds > 0, "{look:?}");
+        }
+        let late = Account { status: "PROVISIONING", green: None, ..Account::default() };
+        let error = late.look(false, seen(3_600)).await.expect_err("too long");
+        assert_eq!(error.name(), "WaitTimedOut");
+        assert!(error.to_string().contains("CONFIGURE_BACKUPS: FAILED"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_pass_by_itself_is_named() {
+        let whole = Deployed { was_whole: true, ..seen(60) };
+        let missing = Account { member: Some("MISSING_TARGET"), green: None, ..Account::default() };
+        assert_eq!(missing.look(false, whole).await.expect_err("missing").name(), "DeploymentFailed");
+        for status in ["INVALID_CONFIGURATION", "DELETING", "SWITCHOVER_COMPLETED"] {
+            let error = Account { status, ..Account::default() }.look(false, seen(60)).await.expect_err(status);
+            assert_eq!(error.name(), "DeploymentFailed");
+            assert!(error.to_string().contains(status), "{error}");
+        }
+        let failed = Account { green: Some(green("failed")), ..Account::default() };
+        assert_eq!(failed.look(false, seen(60)).await.expect_err("failed").name(), "InstanceFailed");
+        let low = Account { free_gib: 4.9, ..Account::default() };
+        assert_eq!(low.look(false, seen(60)).await.expect_err("low").name(), "SourceStorageLow");
+        let other = Account { green: Some(green("available").dbi_resource_id("db-OTHER")), ..Account::default() };
+        let known = Account::default().look(false, seen(60)).await.expect("a look");
+        assert_eq!(other.look(false, known).await.expect_err("another").name(), "InstanceNotFound");
+    }
+
+    #[tokio::test]
+    async fn one_empty_answer_is_no_end_and_two_are() {
+        let none = || Account { status: "", green: None, ..Account::default() };
+        let look = none().look(false, seen(200)).await.expect("waited for");
+        assert_eq!((look.status.as_deref(), look.ready), (None, false));
+        assert_eq!(none().look(false, look).await.expect_err("gone").name(), "DeploymentNotFound");
+        assert!(none().look(false, Deployed::default()).await.is_ok(), "it was just created");
+    }
+}

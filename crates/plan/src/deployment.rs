@@ -167,7 +167,7 @@ pub(crate) async fn obstacles(
     Ok(Obstacles { closed, told })
 }
 
-fn of_description(source: &DbInstance, replicas: &[DbInstance]) -> Vec<String> {
+pub(crate) fn of_description(source: &DbInstance, replicas: &[DbInstance]) -> Vec<String> {
     let engine = source.engine().unwrap_or_default();
     let version = source.engine_version().unwrap_or_default();
     let oldest = OLDEST_VERSIONS.iter().find(|(supported, _)| *supported == engine).map(|(_, oldest)| *oldest);
@@ -283,7 +283,9 @@ async fn advise(context: &Context, source: &DbInstance) -> Vec<String> {
         advice(context, "logical replication (DB parameters)", logical),
         references::find(context, source, false),
     );
-    let plaintext = warnings::plaintext(source, "as the switchover calls it");
+    // What the first switchover usually calls it.
+    let plaintext =
+        warnings::plaintext(source, &format!("{}-old1", source.db_instance_identifier().unwrap_or_default()));
     [maintenance, logical, references, plaintext].concat()
 }
 

@@ -1,6 +1,7 @@
 //! The plan against an account of mocked services; each topic has a file of its own.
 
 mod blue_green;
+mod by_deployment;
 mod check_cutover;
 mod cutover;
 mod key;
