@@ -308,3 +308,17 @@ async fn a_fleet_goes_the_way_that_is_asked_for() {
     let again = outcomes(&report(&cloud, &cloud.encrypt_fleet(json!({"plan_only": true})).await));
     assert_eq!(again["orders-old1"], "left_out has_encrypted_twin");
 }
+
+#[tokio::test]
+async fn the_schedule_looks_at_all_instances_and_only_plans_if_that_is_asked_for() {
+    let (_running, cloud) = cloud(&["AutoEncrypt=plan", "SweepSchedule=rate(1 hour)"]).await;
+    seed(&cloud, "orders", json!({}));
+    until_fleets_ended(&cloud, 1).await;
+    let fleets = cloud.executions(cloud.fleet_state_machine()).await;
+    let (name, _) = fleets.into_iter().next().expect("a sweep");
+    let machine = cloud.fleet_state_machine().replace(":stateMachine:", ":execution:");
+    let sweep = cloud.outcome(&format!("{machine}:{name}")).await;
+    assert_eq!((&sweep.succeeded()["trigger"], &sweep.succeeded()["unencrypted"]), (&json!("schedule"), &json!(1)));
+    assert_eq!(outcomes(&report(&cloud, &sweep)), BTreeMap::from([("orders".to_owned(), "planned".to_owned())]));
+    assert_eq!(cloud.executions(cloud.state_machine()).await, BTreeMap::new());
+}

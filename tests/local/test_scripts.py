@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pathlib
 import struct
 import subprocess
@@ -14,6 +15,7 @@ SCRIPTS = pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import state_diagram  # noqa: E402  Needs the path above.
+import status  # noqa: E402
 
 if TYPE_CHECKING:
     from rds.records import Fields
@@ -52,6 +54,38 @@ class CheckBootstraps(unittest.TestCase):
 
     def test_nothing_built_is_refused(self) -> None:
         self.assertIn("holds no bootstrap", self.check("x86_64", {}).stderr)
+
+
+class Status(unittest.TestCase):
+    START = datetime.datetime(2026, 11, 25, 10, 0, tzinfo=datetime.timezone.utc)
+
+    def line(self, document: dict[str, Any], **execution: Any) -> status.Line:
+        described = {"name": "db-ORDERS-1", "status": "RUNNING", "startDate": self.START, **execution}
+        return status.line_of(described, "WaitForEncryptedSnapshot", document)
+
+    def test_a_running_execution_is_in_the_latest_loop_that_is_not_over(self) -> None:
+        over = {"ready": True, "percent_progress": 100, "wait": {"waited_seconds": 300, "wait_seconds": 5, "looks": 9}}
+        waits = {
+            "ready": False,
+            "percent_progress": 43,
+            "wait": {"waited_seconds": 725, "wait_seconds": 35, "looks": 7},
+        }
+        ahead = {"ready": False, "wait": {"waited_seconds": 0, "wait_seconds": 0, "looks": 0}}
+        document = {
+            "instance_id": "orders",
+            "no_encrypted_snapshot": over,
+            "encrypted_snapshot": waits,
+            "target": ahead,
+        }
+        line = self.line(document)
+        self.assertEqual(
+            line, ("orders", "RUNNING", "WaitForEncryptedSnapshot", "43 %", "12 min 05 s", "looks every 35 s")
+        )
+
+    def test_an_ended_execution_has_its_error_and_how_long_it_took(self) -> None:
+        stop = self.START + datetime.timedelta(minutes=3)
+        line = self.line({}, status="FAILED", error="KeyNotUsable", stopDate=stop)
+        self.assertEqual(line, ("db-ORDERS-1", "FAILED", "KeyNotUsable", "", "3 min 00 s", ""))
 
 
 class StateDiagram(unittest.TestCase):

@@ -708,6 +708,27 @@ class Snapshots(ServiceTest):
         }
         self.assertEqual(quotas, {"DBInstances": (1, 2), "ManualSnapshots": (1, 1), "AllocatedStorage": (100, 150)})
 
+    def test_so_many_copies_are_in_progress_at_a_time(self) -> None:
+        self.seed()
+        self.available_snapshot()
+        self.control("PATCH", "settings", {"copies_at_a_time": 1, "durations": {"copy": 100_000}})
+        self.rds.copy_db_snapshot(SourceDBSnapshotIdentifier="snapshot", TargetDBSnapshotIdentifier="first")
+        second = {"SourceDBSnapshotIdentifier": "snapshot", "TargetDBSnapshotIdentifier": "second"}
+        self.refused("SnapshotQuotaExceeded", self.rds.copy_db_snapshot, **second)
+        self.control("PATCH", "settings", {"copies_at_a_time": 2})
+        self.rds.copy_db_snapshot(**second)
+
+    def test_calls_beyond_the_rate_are_throttled_until_the_bucket_has_refilled(self) -> None:
+        self.control("PATCH", "settings", {"api_rate": {"burst": 2, "per_second": 0}})
+        for _ in range(2):
+            self.rds.describe_db_instances()
+        self.refused("Throttling", self.rds.describe_db_instances)
+        self.control("PATCH", "settings", {"api_rate": {"burst": 2, "per_second": 100_000}})
+        for _ in range(5):
+            self.rds.describe_db_instances()
+            time.sleep(0.02)
+        self.control("PATCH", "settings", {"api_rate": None})
+
 
 class Tags(ServiceTest):
     USER = ({"Key": "team", "Value": "planets"},)

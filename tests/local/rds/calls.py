@@ -140,6 +140,10 @@ class Calls:
             return self._application(environ, start_response)
         call = Call(next(self._numbers), environ, body)
         self.record.append(call)
+        if call.service == "rds" and not self._faults.cloud.throttle.takes_one_more():
+            throttled = call.error("Throttling", "Rate exceeded", 400)
+            call.finish(throttled)
+            return throttled.send(start_response)
         fault = self._faults.next_for(call)
         reply = self._befall(fault, "before", call, environ)
         if reply is None:

@@ -13,6 +13,7 @@ from .endpoints import Endpoints
 from .network import Network
 from .records import DEFAULT_QUOTAS, Deployment, Instance, Records, Snapshot, utc_now
 from .storage import FileStorage
+from .throttle import Throttle
 
 if TYPE_CHECKING:
     from .records import Record
@@ -56,6 +57,7 @@ class Cloud:
 
             self.postgres = PostgresStorage(directory / "postgres")
         self._event_numbers = itertools.count(1)
+        self.throttle = Throttle(self.clock)
         # Where events go besides: to EventBridge, if there is one.
         self.send: Callable[[dict[str, Any]], None] = lambda _event: None
         self.reset_settings()
@@ -67,6 +69,9 @@ class Cloud:
         # "If the snapshot is being copied, the copy operation is terminated" (API model): failed or gone.
         self.copy_of_deleted_source = "failed"
         self.publish_metrics = True
+        # "You can have up to 20 DB snapshot copies in progress at a time" (RDS User Guide, "Copying a DB snapshot").
+        self.copies_at_a_time = 20
+        self.throttle.limit = None
         # "postgres 13.7", and "postgres 11" for majors past the end of their standard support.
         self.retired_versions: list[str] = []
         self.majors_past_support: list[str] = []

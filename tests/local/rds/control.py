@@ -7,7 +7,8 @@ PATCH  /local/settings                   changes some: time_scale; durations (AW
                                          lifecycle.py); progress_shape (linear, stalled, stuck, falling, absent);
                                          quotas (DBInstances, ManualSnapshots, AllocatedStorage);
                                          undeletable_statuses; copy_of_deleted_source (failed or gone);
-                                         publish_metrics (a datapoint a minute);
+                                         publish_metrics (a datapoint a minute); copies_at_a_time;
+                                         api_rate ({"burst", "per_second"} of calls of RDS; null for no limit);
                                          retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
                                          tag_delay_seconds (until a tag counts for authorization);
                                          blue_green (PLAYS in deployment.py)
@@ -150,9 +151,11 @@ class Control:
         return {}
 
     def _get_settings(self) -> Fields:
-        return {"time_scale": self.cloud.clock.scale, "quotas": self.cloud.records.quotas} | {
-            name: getattr(self.cloud, name) for name in CLOUD_SETTINGS
-        }
+        return (
+            {"time_scale": self.cloud.clock.scale, "quotas": self.cloud.records.quotas}
+            | {name: getattr(self.cloud, name) for name in CLOUD_SETTINGS}
+            | {"api_rate": self.cloud.throttle.limit}
+        )
 
     def _patch_settings(self, body: dict[str, Any]) -> Fields:
         known = self._get_settings()
@@ -161,6 +164,8 @@ class Control:
             _check_keys(body.get(name, {}), known[name], name)
         if body.get("progress_shape", "linear") not in lifecycle.PROGRESS_SHAPES:
             raise BadRequest(f"progress_shape is one of {', '.join(lifecycle.PROGRESS_SHAPES)}")
+        if "api_rate" in body:
+            self.cloud.throttle.limit = body["api_rate"]
         if "time_scale" in body:
             self.cloud.clock.scale = body["time_scale"]
         with self.cloud.records.lock:
@@ -315,6 +320,7 @@ CLOUD_SETTINGS = {
     "progress_shape",
     "undeletable_statuses",
     "copy_of_deleted_source",
+    "copies_at_a_time",
     "publish_metrics",
     "retired_versions",
     "majors_past_support",

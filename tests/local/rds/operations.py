@@ -324,6 +324,7 @@ class LocalRds(BlueGreenRequests):
                     f"Cannot copy the snapshot {source.identifier} because it is in the {source.status} state.",
                 )
             self.records.check_snapshot_quota()
+            self.records.check_copies(self.cloud.copies_at_a_time)
             encryption = {}
             if key := given.get("KmsKeyId") or source.fields.get("KmsKeyId"):
                 encryption = {"Encrypted": True, "StorageEncryptionType": "sse-kms", "KmsKeyId": self._key_arn(key)}

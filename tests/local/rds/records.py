@@ -306,6 +306,13 @@ class Records:
         if used["AllocatedStorage"] + allocated_storage > self.quotas["AllocatedStorage"]:
             raise ServiceError("StorageQuotaExceeded", "Your request exceeds the limit of the storage of this account.")
 
+    def check_copies(self, at_a_time: int) -> None:
+        copies = sum(
+            snapshot.copied_from is not None and snapshot.status == "creating" for snapshot in self.snapshots.values()
+        )
+        if copies >= at_a_time:
+            raise ServiceError("SnapshotQuotaExceeded", f"Cannot copy more than {at_a_time} snapshots at a time")
+
     def check_snapshot_quota(self) -> None:
         if self.used()["ManualSnapshots"] >= self.quotas["ManualSnapshots"]:
             raise ServiceError(
