@@ -39,7 +39,7 @@ const HEADINGS: [&str; 9] =
     ["Outcome", "Instance", "Engine", "GiB", "Way", "Encrypted instance", "Minutes", "Reason", "In words"];
 
 /// What the policy lets in: this text, and no other.
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     format!("sha256-{}", base64::encode(Sha256::digest(text)))
 }
 

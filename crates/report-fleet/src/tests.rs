@@ -150,6 +150,12 @@ async fn the_page_lets_nothing_of_others_run() {
     assert!(page.contains("&lt;b&gt;the key&lt;/b&gt; is, &quot;off&quot;"), "{page}");
     assert!(!page.contains("<b>the key"));
     assert!(page.contains("content=\"default-src 'none'; style-src 'sha256-"), "{page}");
+    // It lets in what is there, and that alone.
+    for (kind, tag) in [("style-src", "style"), ("script-src", "script")] {
+        let (_, text) = page.split_once(&format!("<{tag}>")).expect("a beginning");
+        let (text, _) = text.split_once(&format!("</{tag}>")).expect("an end");
+        assert!(page.contains(&format!("{kind} '{}'", html::hash(text))), "{kind}");
+    }
     // What the policy forbids is not there.
     for forbidden in [" style=", " onclick=", " src=", "<link", "javascript:"] {
         assert!(!page.contains(forbidden), "{forbidden}");
