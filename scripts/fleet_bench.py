@@ -74,9 +74,7 @@ class Bench:
         print(f"instances          {count}, {', '.join(f'{number} {name}' for name, number in counts.items())}")
         print(f"executions         {started}")
         hours = fleet["minutes"] / 60
-        print(
-            f"time               {hours:.1f} h by AWS's clock, {hours / bound:.2f} of the bound; {fleet['seconds']:.0f} s here"
-        )
+        print(f"time               {hours:.1f} h by AWS's clock, {hours / bound:.2f} of the bound")
         print(f"RDS calls          {sum(calls.values()) / count:.1f} for each instance")
         for operation, number in calls.most_common(6):
             print(f"  {operation:<34} {number / count:.1f}")

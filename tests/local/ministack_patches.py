@@ -204,8 +204,18 @@ def add_event(execution: Fields, event_type: str, details: Fields | None = None)
             "States.DataLimitExceeded",
             f"The state '{name}' returned a result with a size exceeding the maximum number of bytes service limit.",
         )
+    keep_once(execution, details or {})
     original_add_event(execution, event_type, details)
     stop_if_asked(execution, (details or {}).get("stateEnteredEventDetails", {}).get("name"))
+
+
+def keep_once(execution: Fields, details: Fields) -> None:
+    """What a state exits with, the next one enters with: else a thousand executions take gigabytes."""
+    texts = execution.setdefault("texts", {})
+    for part in details.values():
+        for field in ("input", "output"):
+            if isinstance(part, dict) and isinstance(part.get(field), str):
+                part[field] = texts.setdefault(part[field], part[field])
 
 
 def stop_if_asked(execution: Fields, state: str | None) -> None:

@@ -152,6 +152,13 @@ class Patches(unittest.TestCase):
         ):
             self.assertEqual(self.start(succeed, **request)[1]["__type"], error)
 
+    def test_a_text_that_repeats_is_kept_once(self) -> None:
+        execution = self.run_machine({"Type": "Pass", "Next": "Done"}, {"a": "x" * 100})
+        entered = [
+            event["stateEnteredEventDetails"] for event in execution["events"] if "stateEnteredEventDetails" in event
+        ]
+        self.assertIs(entered[0]["input"], entered[1]["input"])
+
     def test_oversized_result_ends_the_execution(self) -> None:
         catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
         with self.failing_with(then={"much": "x" * ministack_patches.DATA_LIMIT_BYTES}):
