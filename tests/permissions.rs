@@ -45,6 +45,7 @@ async fn use_everything(cloud: &Cloud) {
     travel_with_all_settings(cloud).await;
     undo_what_is_protected(cloud).await;
     resume_beside_an_undo(cloud).await;
+    go_by_deployments(&cloud.by_blue_green()).await;
 
     // Stopped past the commit point, before the target is released.
     seed(cloud, "finished", json!({}));
@@ -115,6 +116,34 @@ async fn travel_with_all_settings(cloud: &Cloud) {
     });
     let outcome = cloud.encrypt(input).await;
     assert!(outcome.succeeded()["warnings"].to_string().contains("AWS DMS endpoint `roles`"), "{outcome:#?}");
+}
+
+/// One that succeeds, one that is undone, and one whose green somebody takes.
+async fn go_by_deployments(cloud: &Cloud) {
+    let key = customer_key(cloud).await;
+    let import = json!({"RoleArn": role("import"), "FeatureName": "s3Import", "Status": "ACTIVE"});
+    let fields = json!({
+        "Engine": "mariadb", "BackupRetentionPeriod": 7, "AssociatedRoles": [import], "DeletionProtection": true,
+        "MonitoringInterval": 60, "MonitoringRoleArn": role("monitoring"), "TagList": [{"Key": "team", "Value": "stars"}],
+    });
+    for id in ["blue", "blue-undone", "blue-taken"] {
+        seed(cloud, id, fields.clone());
+    }
+    // The SDK calls again, and meets its own deployment.
+    let lost = json!({"when": "after", "action": {"type": "lost"}});
+    fault(cloud, "blue", "CreateBlueGreenDeployment", lost);
+    cloud.encrypt(json!({"instance_id": "blue", "kms_key_id": key})).await.succeeded();
+    fault(cloud, "blue-undone", "SwitchoverBlueGreenDeployment", json!({"action": denied()}));
+    cloud.encrypt(json!({"instance_id": "blue-undone"})).await.failed("AccessDenied");
+    let promote = json!({"type": "promote", "resource": {"green_of": "blue-taken"}});
+    fault(cloud, "blue-taken", "SwitchoverBlueGreenDeployment", json!({"action": promote}));
+    cloud.encrypt(json!({"instance_id": "blue-taken"})).await.failed("DeploymentFailed");
+    // Stopped past the commit point.
+    seed(cloud, "blue-stopped", fields);
+    cloud.stop_in(&[(cloud.state_machine(), "ProtectTarget")]);
+    let stopped = cloud.start_execution(&json!({"instance_id": "blue-stopped"}).to_string()).await;
+    undo_of(cloud, &stopped).await.succeeded();
+    cloud.stop_in(&[]);
 }
 
 /// Somebody protects the target before it fails.

