@@ -223,6 +223,7 @@ impl Cloud {
         let cloud = Self::shared().await;
         Self {
             state_machine: copied(&cloud.sfn, &cloud.state_machine, &cloud.strict_sfn).await,
+            blue_green_state_machine: copied(&cloud.sfn, &cloud.blue_green_state_machine, &cloud.strict_sfn).await,
             undo_state_machine: copied(&cloud.sfn, &cloud.undo_state_machine, &cloud.strict_sfn).await,
             sfn: cloud.strict_sfn.clone(),
             ..cloud.clone()

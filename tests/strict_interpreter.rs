@@ -30,6 +30,21 @@ async fn a_cutover_takes_the_name() {
 }
 
 #[tokio::test]
+async fn a_deployment_is_switched_over_or_undone() {
+    let cloud = Cloud::strict().await.by_blue_green();
+    let fields = json!({"Engine": "mariadb", "BackupRetentionPeriod": 7});
+    seed(&cloud, "strict-blue", fields.clone());
+    cloud.encrypt(json!({"instance_id": "strict-blue"})).await.succeeded();
+    assert_eq!(instance(&cloud, "strict-blue").await.storage_encrypted(), Some(true));
+    seed(&cloud, "strict-green", fields);
+    let denied = json!({"action": {"type": "error", "code": "AccessDenied", "status": 403}});
+    fault(&cloud, "strict-green", "SwitchoverBlueGreenDeployment", denied);
+    let outcome = cloud.encrypt(json!({"instance_id": "strict-green"})).await;
+    assert!(outcome.failed("AccessDenied").contains("Undone: deleted"), "{outcome:#?}");
+    assert_eq!(family(&cloud, "strict-green").await, ["instance strict-green"]);
+}
+
+#[tokio::test]
 async fn a_failure_is_undone_under_its_own_error() {
     let cloud = Cloud::strict().await;
     seed(&cloud, "strict-failure", json!({}));
