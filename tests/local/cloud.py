@@ -13,9 +13,6 @@ Several clouds run side by side: each has its own ports and its own temporary fo
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
-
 import argparse
 import contextlib
 import dataclasses
@@ -37,6 +34,8 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Collection
+from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -79,7 +78,7 @@ class Cloud:
         """Sends any AWS SDK or CLI to this cloud, and to nowhere else."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            **{name: self.services_endpoint for name in SERVICES_ENDPOINTS},
+            **dict.fromkeys(SERVICES_ENDPOINTS, self.services_endpoint),
             # ministack takes a 12-digit access key as the account's number.
             "AWS_ACCESS_KEY_ID": ACCOUNT_ID,
             "AWS_SECRET_ACCESS_KEY": "local",
@@ -202,7 +201,9 @@ def free_port() -> int:
                 return port
 
 
-def start_processes(cloud: Cloud, cloud_port: int, services_port: int, processes: dict[str, subprocess.Popen[bytes]]) -> None:
+def start_processes(
+    cloud: Cloud, cloud_port: int, services_port: int, processes: dict[str, subprocess.Popen[bytes]]
+) -> None:
     folder = pathlib.Path(cloud.folder)
     temporary, data = folder / "temporary", folder / "data"
     temporary.mkdir()
@@ -277,7 +278,13 @@ def log_end(name: str, folder: str | pathlib.Path) -> str:
 # --- Deploying ---------------------------------------------------------------
 
 
-def deploy(cloud: Cloud, stack_name: str, parameters: dict[str, str], variables: dict[str, str] | tuple[()] = (), build: pathlib.Path = BUILD) -> dict[str, str]:
+def deploy(
+    cloud: Cloud,
+    stack_name: str,
+    parameters: dict[str, str],
+    variables: dict[str, str] | tuple[()] = (),
+    build: pathlib.Path = BUILD,
+) -> dict[str, str]:
     """What `sam deploy` does, in a tenth of its time, for tests that start many clouds.
 
     Uploads what `sam build` left in the folder `build`, and creates or updates the stack; returns its outputs.
@@ -337,8 +344,11 @@ def deploy(cloud: Cloud, stack_name: str, parameters: dict[str, str], variables:
         stacks.get_waiter(waiter).wait(StackName=stack_name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
     except botocore.exceptions.WaiterError:
         events = stacks.describe_stack_events(StackName=stack_name)["StackEvents"]
-        reasons = [f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}" for event in events
-                   if event.get("ResourceStatusReason")]
+        reasons = [
+            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+            for event in events
+            if event.get("ResourceStatusReason")
+        ]
         raise CloudError("the stack was not deployed:\n" + "\n".join(reasons)) from None
     outputs = stacks.describe_stacks(StackName=stack_name)["Stacks"][0].get("Outputs", [])
     return {output["OutputKey"]: output["OutputValue"] for output in outputs}
@@ -362,29 +372,47 @@ def parse_arguments() -> argparse.Namespace:
 
     cloud_options = argparse.ArgumentParser(add_help=False)
     cloud_options.add_argument(
-        "--time-scale", type=time_scale, default=0.01, metavar="FACTOR",
-        help="how much of each AWS wait is really waited: 0.01 makes a minute 0.6 s (default)")
+        "--time-scale",
+        type=time_scale,
+        default=0.01,
+        metavar="FACTOR",
+        help="how much of each AWS wait is really waited: 0.01 makes a minute 0.6 s (default)",
+    )
     cloud_options.add_argument(
-        "--storage", choices=("postgres", "files"), default="postgres",
-        help="what stands behind a DB instance: a PostgreSQL server (default), or a file, for many instances")
+        "--storage",
+        choices=("postgres", "files"),
+        default="postgres",
+        help="what stands behind a DB instance: a PostgreSQL server (default), or a file, for many instances",
+    )
 
     run_command = commands.add_parser("run", parents=[cloud_options], help="start a cloud and serve until ended")
     run_command.add_argument(
-        "--until-stdin-closes", action="store_true",
-        help="end when standard input closes, so that the cloud never outlives the program that started it")
+        "--until-stdin-closes",
+        action="store_true",
+        help="end when standard input closes, so that the cloud never outlives the program that started it",
+    )
     commands.add_parser("supervise", parents=[cloud_options])  # Started by `run` only.
 
-    deploy_command = commands.add_parser("deploy", help="deploy what is built to a running cloud, or over what is there")
+    deploy_command = commands.add_parser(
+        "deploy", help="deploy what is built to a running cloud, or over what is there"
+    )
     deploy_command.add_argument(
-        "--cloud", required=True, metavar="FILE", help="the line that `run` printed; - reads it from standard input")
+        "--cloud", required=True, metavar="FILE", help="the line that `run` printed; - reads it from standard input"
+    )
     deploy_command.add_argument("--stack-name", default=STACK_NAME)
     deploy_command.add_argument(
-        "--build", type=pathlib.Path, default=BUILD, metavar="FOLDER", help="what to deploy (default: .aws-sam/build)")
+        "--build", type=pathlib.Path, default=BUILD, metavar="FOLDER", help="what to deploy (default: .aws-sam/build)"
+    )
     deploy_command.add_argument(
-        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template")
+        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template"
+    )
     deploy_command.add_argument(
-        "--variable", action="append", default=[], metavar="NAME=VALUE",
-        help="a variable in the functions' environment, instead of the template's")
+        "--variable",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable in the functions' environment, instead of the template's",
+    )
     return parser.parse_args()
 
 

@@ -6,9 +6,6 @@ and SQL on the real PostgreSQL servers behind the DB instances. Use `make demo`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
 import argparse
 import contextlib
 import importlib.util
@@ -23,6 +20,8 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from cloud import HERE, REPOSITORY, STACK_NAME, Cloud
 from ledger import SESSIONS, Ledger, Outcome
@@ -282,7 +281,7 @@ class Demo:
         )
         self.screen.heading(FIRST_ROWS)
         rows = [self.sql(identifier, FIRST_ROWS).splitlines() for identifier in ids]
-        self.table(ids, *zip(*rows))
+        self.table(ids, *zip(*rows, strict=True))
 
         source, target = instances
         is_proven = not source["StorageEncrypted"] and target["StorageEncrypted"] and fingerprints[0] == fingerprints[1]
@@ -384,9 +383,9 @@ class Demo:
         return self.rds.describe_db_instances(DBInstanceIdentifier=instance_id)["DBInstances"][0]
 
     def table(self, *rows: Sequence[str]) -> None:
-        widths = [max(map(len, column)) for column in zip(*rows)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for number, row in enumerate(rows):
-            text = "   ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+            text = "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             self.screen.line(self.screen.bold(text) if number == 0 else text)
 
 

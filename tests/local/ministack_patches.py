@@ -10,8 +10,6 @@ does nothing, the history lacks some events, RedriveExecution is missing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import asyncio
 import contextvars
 import json
@@ -20,6 +18,7 @@ import re
 import threading
 import time
 import urllib.request
+from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.core.responses import (
@@ -250,7 +249,9 @@ def scaled_sleep(seconds: float) -> None:
 # --- Errors ------------------------------------------------------------------------
 
 
-def find_matching_retrier(retriers: list[Fields], error: str, retry_counts: dict[int, int]) -> tuple[Fields | None, int]:
+def find_matching_retrier(
+    retriers: list[Fields], error: str, retry_counts: dict[int, int]
+) -> tuple[Fields | None, int]:
     """Honours MaxDelaySeconds, and no other cap (Guide, "Retrying after an error").
 
     It sleeps here, and hands the engine an interval of 0: the engine's own cap is 60 s.
@@ -303,12 +304,12 @@ def resolve_path(path: str | None, data: Any) -> Any:
     if any(kind == "wildcard" for kind, _ in tokens):
         return original_resolve_path(path, data)
     value = data
-    for _, key in tokens:
-        try:
+    try:
+        for _, key in tokens:
             # A list takes only an index, an object only a name.
             value = value[key] if isinstance(value, (dict, list)) else {}[key]
-        except (KeyError, IndexError, TypeError):
-            raise runtime_error(f"The JSONPath '{path}' could not be found in the input '{json.dumps(data)}'") from None
+    except (KeyError, IndexError, TypeError):
+        raise runtime_error(f"The JSONPath '{path}' could not be found in the input '{json.dumps(data)}'") from None
     return value
 
 
@@ -324,11 +325,38 @@ def apply_result_path(result_path: str | None, state_input: Any, result: Any) ->
 
 # What the engine compares; it silently answers false to any other operator.
 KNOWN_OPERATORS = frozenset(
-    "IsPresent IsNull IsNumeric IsString IsBoolean IsTimestamp StringEquals StringEqualsPath StringLessThan "
-    "StringGreaterThan StringLessThanEquals StringGreaterThanEquals StringMatches NumericEquals NumericEqualsPath "
-    "NumericLessThan NumericGreaterThan NumericLessThanEquals NumericGreaterThanEquals NumericLessThanPath "
-    "NumericGreaterThanPath NumericLessThanEqualsPath NumericGreaterThanEqualsPath BooleanEquals BooleanEqualsPath "
-    "TimestampEquals TimestampLessThan TimestampGreaterThan TimestampLessThanEquals TimestampGreaterThanEquals".split()
+    [
+        "IsPresent",
+        "IsNull",
+        "IsNumeric",
+        "IsString",
+        "IsBoolean",
+        "IsTimestamp",
+        "StringEquals",
+        "StringEqualsPath",
+        "StringLessThan",
+        "StringGreaterThan",
+        "StringLessThanEquals",
+        "StringGreaterThanEquals",
+        "StringMatches",
+        "NumericEquals",
+        "NumericEqualsPath",
+        "NumericLessThan",
+        "NumericGreaterThan",
+        "NumericLessThanEquals",
+        "NumericGreaterThanEquals",
+        "NumericLessThanPath",
+        "NumericGreaterThanPath",
+        "NumericLessThanEqualsPath",
+        "NumericGreaterThanEqualsPath",
+        "BooleanEquals",
+        "BooleanEqualsPath",
+        "TimestampEquals",
+        "TimestampLessThan",
+        "TimestampGreaterThan",
+        "TimestampLessThanEquals",
+        "TimestampGreaterThanEquals",
+    ]
 )
 
 
@@ -396,7 +424,9 @@ def drain_log(worker: Any, first_line_wait: float = 0.005, **waits: float) -> An
 # --- Permissions -------------------------------------------------------------------
 
 
-def add_stack_event(stack_id: str, stack_name: str, logical_id: str, resource_type: str, status: str, *rest: Any, **named: Any) -> None:
+def add_stack_event(
+    stack_id: str, stack_name: str, logical_id: str, resource_type: str, status: str, *rest: Any, **named: Any
+) -> None:
     """A stack that is done may have given functions new roles, or roles new policies."""
     if resource_type == "AWS::CloudFormation::Stack" and status.endswith("_COMPLETE"):
         call_services("PUT", "roles", roles_of_functions())
@@ -404,7 +434,7 @@ def add_stack_event(stack_id: str, stack_name: str, logical_id: str, resource_ty
 
 
 def roles_of_functions() -> dict[str, Fields]:
-    """The functions' roles as services.py judges by them, without the managed policies: SAM's are for logs and traces."""
+    """The functions' roles as services.py judges by them; without managed policies: SAM's are for logs and traces."""
     found = {}
     for function in lambda_svc._functions.values():
         configuration = function["config"]
@@ -435,11 +465,19 @@ def asks_of(operation: str, request: Fields) -> list[Fields]:
     What a customer key encrypts is decrypted with the caller's permissions (Guide, "Data at rest encryption",
     "Required permissions for API callers"; API, DescribeExecution: KmsAccessDeniedException).
     """
-    asks = [{"action": f"states:{operation}", "resource": request.get("executionArn") or request.get("stateMachineArn") or "*"}]
+    asks = [
+        {
+            "action": f"states:{operation}",
+            "resource": request.get("executionArn") or request.get("stateMachineArn") or "*",
+        }
+    ]
     execution = engine._executions.get(request.get("executionArn"))
     if execution and execution["encryptionConfiguration"]["type"] == "CUSTOMER_MANAGED_KMS_KEY":
         context = {"kms:EncryptionContext:aws:states:stateMachineArn": execution["stateMachineArn"]}
-        denial = ["KmsAccessDeniedException", "Either your KMS key policy or API caller does not have the required permissions."]
+        denial = [
+            "KmsAccessDeniedException",
+            "Either your KMS key policy or API caller does not have the required permissions.",
+        ]
         key = execution["encryptionConfiguration"]["kmsKeyId"]
         asks.append({"action": "kms:Decrypt", "resource": key, "context": context, "denial": denial})
     return asks

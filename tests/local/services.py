@@ -15,10 +15,6 @@ rds/faults.py. Nothing is kept: the service ends with the process that started i
 
 from __future__ import annotations
 
-
-from typing import TYPE_CHECKING
-
-
 import argparse
 import os
 import signal
@@ -26,6 +22,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # A reset would read hundreds of machine images each time, for a cloud that has no use for one.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
@@ -92,13 +89,35 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
-    parser.add_argument("--time-scale", type=float, default=1.0, help="wall seconds that an AWS second lasts (default 1)")
-    parser.add_argument("--data-dir", type=Path, required=True, help="directory for the data; whoever made it removes it")
-    parser.add_argument("--storage", choices=["postgres", "files"], default="postgres", help="what stands behind instances of the engine postgres")
-    parser.add_argument("--region", default=os.environ.get("AWS_REGION", "us-east-1"), help="Region of what the control API seeds (default: AWS_REGION, else us-east-1)")
-    parser.add_argument("--cloud-id", default="", help="only processes with RDS_ENCRYPT_LOCAL_CLOUD=<this> in their environment are ever killed by a fault")
+    parser.add_argument(
+        "--time-scale", type=float, default=1.0, help="wall seconds that an AWS second lasts (default 1)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, required=True, help="directory for the data; whoever made it removes it"
+    )
+    parser.add_argument(
+        "--storage",
+        choices=["postgres", "files"],
+        default="postgres",
+        help="what stands behind instances of the engine postgres",
+    )
+    parser.add_argument(
+        "--region",
+        default=os.environ.get("AWS_REGION", "us-east-1"),
+        help="Region of what the control API seeds (default: AWS_REGION, else us-east-1)",
+    )
+    parser.add_argument(
+        "--cloud-id",
+        default="",
+        help="only processes with RDS_ENCRYPT_LOCAL_CLOUD=<this> in their environment are ever killed by a fault",
+    )
     parser.add_argument("--lambda-endpoint", help="where the state machines that run here invoke their functions")
-    parser.add_argument("--parent-pid", type=int, default=os.getppid(), help="stop when this process is gone (default: the parent; 0: never)")
+    parser.add_argument(
+        "--parent-pid",
+        type=int,
+        default=os.getppid(),
+        help="stop when this process is gone (default: the parent; 0: never)",
+    )
     return parser.parse_args()
 
 

@@ -7,12 +7,9 @@ Task states invoke the functions where they are deployed, and its waits pass on 
 
 from __future__ import annotations
 
-from typing import Any
-from typing import TYPE_CHECKING
-
-
 import functools
 import uuid
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import moto.stepfunctions.responses
@@ -23,7 +20,9 @@ if TYPE_CHECKING:
     from rds.clock import Clock
 
 # Longer than the longest a function may run (900 s), and never a second attempt: retrying is the machine's affair.
-CLIENT_CONFIG = Config(parameter_validation=False, retries={"total_max_attempts": 1}, read_timeout=910, max_pool_connections=100)
+CLIENT_CONFIG = Config(
+    parameter_validation=False, retries={"total_max_attempts": 1}, read_timeout=910, max_pool_connections=100
+)
 
 
 class ScaledTime:
@@ -51,10 +50,18 @@ def load_interpreter(clock: Clock, own_endpoint: str, functions_endpoint: str | 
     @functools.cache
     def client_for(region: str, service: str) -> Any:
         endpoint = own_endpoint if service == "stepfunctions" or functions_endpoint is None else functions_endpoint
-        return boto3.client(service, region_name=region, endpoint_url=endpoint, config=CLIENT_CONFIG,
-                            aws_access_key_id="123456789012", aws_secret_access_key="local")
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=endpoint,
+            config=CLIENT_CONFIG,
+            aws_access_key_id="123456789012",
+            aws_secret_access_key="local",
+        )
 
-    clients.boto_client_for = lambda region, service, state_credentials=None: client_for(region, service)
+    clients.boto_client_for = lambda region, service, state_credentials=None: client_for(  # noqa: ARG005 (moto names it)
+        region, service
+    )
 
     from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
     from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
@@ -72,7 +79,9 @@ def load_interpreter(clock: Clock, own_endpoint: str, functions_endpoint: str | 
     start_execution = StepFunctionsParserBackend.start_execution
 
     # moto calls every execution without a name "None" and then refuses the second; AWS makes up a UUID (API model).
-    def start_named_execution(self: Any, state_machine_arn: str, name: str | None = None, *arguments: Any, **options: Any) -> Any:
+    def start_named_execution(
+        self: Any, state_machine_arn: str, name: str | None = None, *arguments: Any, **options: Any
+    ) -> Any:
         return start_execution(self, state_machine_arn, name or str(uuid.uuid4()), *arguments, **options)
 
     StepFunctionsParserBackend.start_execution = start_named_execution  # type: ignore[method-assign]
