@@ -33,10 +33,14 @@ pub(crate) async fn instance(cloud: &Cloud, id: &str) -> DbInstance {
 
 /// Everything of the name's family that exists: instances, then snapshots.
 pub(crate) async fn family(cloud: &Cloud, id: &str) -> Vec<String> {
-    let instances = cloud.rds.describe_db_instances().send().await.expect("instances");
-    let snapshots = cloud.rds.describe_db_snapshots().send().await.expect("snapshots");
-    let instances = instances.db_instances().iter().filter_map(|instance| instance.db_instance_identifier());
-    let snapshots = snapshots.db_snapshots().iter().filter_map(|snapshot| snapshot.db_snapshot_identifier());
+    // Tests that share a cloud have more than a page of them.
+    let instances: Result<Vec<_>, _> =
+        cloud.rds.describe_db_instances().into_paginator().items().send().collect().await;
+    let snapshots: Result<Vec<_>, _> =
+        cloud.rds.describe_db_snapshots().into_paginator().items().send().collect().await;
+    let (instances, snapshots) = (instances.expect("instances"), snapshots.expect("snapshots"));
+    let instances = instances.iter().filter_map(|instance| instance.db_instance_identifier());
+    let snapshots = snapshots.iter().filter_map(|snapshot| snapshot.db_snapshot_identifier());
     let own = |name: &&str| name.starts_with(id);
     let mut names: Vec<String> = instances.filter(own).map(|name| format!("instance {name}")).collect();
     names.extend(snapshots.filter(own).map(|name| format!("snapshot {name}")));
