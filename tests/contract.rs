@@ -287,6 +287,18 @@ fn every_error_that_is_retried_or_caught_exists() {
     }
 }
 
+/// Of two fields of one name JSON keeps the last, in silence.
+#[test]
+fn every_state_stands_once_in_its_file() {
+    for (file, definition) in state_machines() {
+        let text = read(&format!("statemachine/{file}"));
+        for name in definition["States"].as_object().expect("States").keys() {
+            let count = text.matches(&format!("\n    \"{name}\": {{")).count();
+            assert_eq!(count, 1, "{file} defines {name} {count} times");
+        }
+    }
+}
+
 #[test]
 fn states_all_stands_alone_and_last() {
     for (place, task) in tasks() {
