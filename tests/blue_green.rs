@@ -212,7 +212,9 @@ async fn a_replica_that_is_left_out_is_named_and_the_rest_is_finished() {
     play(&cloud, "jupiter", json!({"failing_members": ["jupiter-one"]}));
     let outcome = cloud.encrypt(json!({"instance_id": "jupiter"})).await;
     let cause = outcome.failed("SwitchoverFailed");
-    assert!(cause.contains("`jupiter-one`") && cause.contains("The target is proven and stays"), "{cause}");
+    for said in ["`jupiter-one`", "The target is proven and stays", "counterpart `jupiter-one-green-"] {
+        assert!(cause.contains(said), "{said}: {cause}");
+    }
     assert_eq!(instance(&cloud, "jupiter").await.storage_encrypted(), Some(true));
     assert_eq!(instance(&cloud, "jupiter-one").await.storage_encrypted(), Some(false));
     assert_eq!(deployment_of(&cloud, "jupiter").await, None);

@@ -13,9 +13,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 
+use crate::contract::step_crates;
 use crate::dataflow::assert_answers_hold;
 use crate::permissions::refused;
 
@@ -151,12 +152,13 @@ impl Running {
         let mut description = String::new();
         let mut lines = BufReader::new(process.stdout.take().expect("piped"));
         lines.read_line(&mut description).expect("the cloud's description");
-        Self {
-            outputs: deploy(&description, &built(), setup.parameters, setup.variables),
-            description: serde_json::from_str(&description).expect("the cloud's description as JSON"),
-            _input: process.stdin.take().expect("piped"),
-            _process: process,
-        }
+        let outputs = deploy(&description, &built(), setup.parameters, setup.variables);
+        let description: Value = serde_json::from_str(&description).expect("the cloud's description as JSON");
+        // A function whose role is not known there is not judged at all.
+        let services = description["services_endpoint"].as_str().expect("an endpoint");
+        let roles = request("GET", &format!("{services}/local/roles"), &json!({}));
+        assert_eq!(roles.as_object().map(Map::len), Some(step_crates().len()), "the functions whose roles are judged");
+        Self { outputs, description, _input: process.stdin.take().expect("piped"), _process: process }
     }
 
     /// What the cloud keeps in files, which ends with it.

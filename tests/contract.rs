@@ -145,7 +145,7 @@ fn error_names() -> BTreeSet<String> {
     workflow::Error::VARIANTS.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn step_crates() -> Vec<String> {
+pub(crate) fn step_crates() -> Vec<String> {
     let folder = fs::read_dir(repository().join("crates")).expect("the folder crates");
     let names = folder.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
     // The others are what the steps stand on.

@@ -266,13 +266,17 @@ impl Undo<'_, OfBlueGreen> {
     /// switchover still leads to blue, and is not ours to protect.
     async fn targets_now(&mut self) -> Result<Option<Vec<(Member, DbInstance)>>, Error> {
         let mut targets = vec![];
+        let deployment = self.found().await?;
         for member in &self.way.members {
             let name = InstanceId::parse(&member.wanted.instance_id);
             let name = name.map_err(|problem| workflow::error::invalid("members", problem))?;
             match find_instance(self.client, &name).await? {
                 Some(found) if found.dbi_resource_id() == Some(member.wanted.source_resource_id.as_str()) => {
-                    self.response.notes.retain(|told| *told != left_out(&name));
-                    self.response.notes.push(left_out(&name));
+                    let green = match &deployment {
+                        Some(deployment) => member.counterpart(self.client, deployment).await?,
+                        None => None,
+                    };
+                    self.note(left_out(&name, green.as_ref()));
                 }
                 Some(found) => targets.push((member.clone(), found)),
                 None if self.waited_seconds() < self.response.target_rested_at_seconds + HIDDEN_SECONDS_MAX => {
@@ -314,8 +318,10 @@ impl Undo<'_, OfBlueGreen> {
     }
 }
 
-fn left_out(name: &InstanceId) -> String {
-    format!("`{name}` was left out of the switchover and is unencrypted.")
+fn left_out(name: &InstanceId, green: Option<&DbInstance>) -> String {
+    let green = green.and_then(DbInstance::db_instance_identifier);
+    let stays = green.map(|green| format!("; its counterpart `{green}` stays, and is yours to delete"));
+    format!("`{name}` was left out of the switchover and is unencrypted{}.", stays.unwrap_or_default())
 }
 
 fn shown(instance: &DbInstance) -> String {
