@@ -336,8 +336,8 @@ impl Run {
             let is_there = broken == Subject::Target || self.after.resource_id_of(target).is_some();
             return if is_there { Ok(()) } else { Err(format!("{target} is gone after the commit point")) };
         }
-        // Without a source, what was made of it may be the last copy of the data.
-        if broken == Subject::Source && self.after.resource_id_of(SOURCE).is_none() {
+        // Of a source that is gone or failed, what was made of it may be the last copy of the data.
+        if broken == Subject::Source && matches!(self.after.status_of(SOURCE), None | Some("failed")) {
             let deletes = |call: &&Value| text(&call["operation"]).starts_with("Delete") && call["status"] == 200;
             let deleted = self.calls.iter().skip(self.position(&pair.call)).find(deletes);
             return deleted.map_or(Ok(()), |call| Err(format!("deletes of the last copies: {call}")));

@@ -248,6 +248,11 @@ impl World {
         self.instances.get(id).map(resource_id)
     }
 
+    /// Of whoever has the name.
+    pub(crate) fn status_of(&self, id: &str) -> Option<&str> {
+        self.instances.get(id).map(|record| text(&record["fields"]["DBInstanceStatus"]))
+    }
+
     /// The source before the execution.
     fn original(&self) -> &Value {
         &self.instances[&self.source]
