@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Outcome, repository};
+use crate::cloud::{Cloud, Outcome, Running, Setup, repository};
 use crate::cutover::undo_of;
 use crate::fixtures::{PASSWORD, family, fault, find, instance, seed, sql};
 
@@ -156,6 +156,26 @@ async fn read_replicas_are_encrypted_with_their_source() {
     assert_eq!(output["old_instances"][2]["id"], "saturn-two-old1");
     let replicas = instance(&cloud, "saturn").await;
     assert_eq!(replicas.read_replica_db_instance_identifiers(), ["saturn-one", "saturn-two"]);
+}
+
+/// Green bears no tag of ours by which a role may change its tags, and RDS gives it the source's at the switchover.
+#[tokio::test]
+async fn a_tag_that_the_source_gets_meanwhile_comes_with_the_switchover() {
+    // The look at green names nobody that a rule could tell it by.
+    let running = Running::start(&Setup { storage: "files", ..Setup::default() });
+    let cloud = Cloud::connect(&running).await.by_blue_green();
+    seed_with_backups(&cloud, "comet", json!({"TagList": [{"Key": "team", "Value": "ice"}]}));
+    let tags = json!({"fields": {"TagList": [{"Key": "team", "Value": "dust"}]}});
+    let command = cloud.control_command("PATCH", "instances/comet", &tags);
+    let action = json!({"type": "run", "command": command});
+    let rule = json!({"operation": "DescribeDBInstances", "app_id": "rds-encrypt.apply-settings", "action": action});
+    cloud.control("POST", "faults", rule);
+    let outcome = cloud.encrypt(json!({"instance_id": "comet"})).await;
+    let proof = &outcome.succeeded()["proof"]["members"][0];
+    let compared = proof["compared"].as_array().expect("a list");
+    assert!(!compared.contains(&json!("Tags")), "they were not: {proof:#}");
+    let encrypted = instance(&cloud, "comet").await;
+    assert_eq!(encrypted.tag_list()[0].value(), Some("dust"), "{:?}", encrypted.tag_list());
 }
 
 #[tokio::test]

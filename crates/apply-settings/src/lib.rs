@@ -13,10 +13,10 @@ use aws_sdk_rds::types::{DbInstance, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use workflow::Error;
-use workflow::deployment::{Member, Target};
+use workflow::deployment::{Member, Members, Target};
 use workflow::describe::can_be_modified;
 use workflow::ids::InstanceId;
-use workflow::members::{Each, Pass, each};
+use workflow::members::{Each, Pass};
 use workflow::owner::{TAGS_MAX, TagPair};
 use workflow::settings::{Changes, Force, Membership, Settings};
 use workflow::status::{self, Class};
@@ -37,13 +37,7 @@ const REBOOTS_MAX: u32 = 3;
 pub enum Request {
     Instance(Box<One>),
     /// Every counterpart of a deployment, one after the other.
-    Members {
-        /// The source first.
-        members: Vec<Member>,
-        targets: Vec<Target>,
-        previous: Option<Each<Response>>,
-        max_wait_seconds: u64,
-    },
+    Members(Members<Each<Response>>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,9 +80,9 @@ pub enum Answer {
 pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> {
     Ok(match request {
         Request::Instance(request) => Answer::One(Box::new(apply(client, *request).await?)),
-        Request::Members { members, targets, previous, max_wait_seconds } => {
-            let pass = async |number: usize, previous| {
-                let (member, target): (&Member, &Target) = (&members[number], &targets[number]);
+        Request::Members(mut all) => {
+            let (previous, max_wait_seconds) = (all.previous.take(), all.max_wait_seconds);
+            let pass = async |member: &Member, target: &Target, previous| {
                 let request = One {
                     target_instance_id: target.instance_id.clone(),
                     target_resource_id: Some(target.resource_id.clone()),
@@ -98,7 +92,7 @@ pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> 
                 };
                 apply(client, request).await
             };
-            Answer::Each(each(members.len().min(targets.len()), previous, pass).await?)
+            Answer::Each(all.each(previous, pass).await?)
         }
     })
 }

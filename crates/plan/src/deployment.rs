@@ -99,7 +99,7 @@ fn member(instance: &DbInstance, key: &key::Key) -> Member {
     Member {
         arn: instance.db_instance_arn().unwrap_or_default().to_owned(),
         kms_key_arn: key.arn.clone(),
-        wanted: Wanted::of(instance, Cutover::None),
+        wanted: Wanted { tags_come_with_switchover: true, ..Wanted::of(instance, Cutover::None) },
     }
 }
 

@@ -7,9 +7,9 @@
 use aws_sdk_rds::Client;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
-use workflow::deployment::{Member, Target};
+use workflow::deployment::{Member, Members, Target};
 use workflow::describe::find_by_resource_id;
-use workflow::members::{Each, each};
+use workflow::members::Each;
 use workflow::protect::{self, Protection};
 use workflow::wanted::Wanted;
 
@@ -18,13 +18,7 @@ use workflow::wanted::Wanted;
 pub enum Request {
     Instance(Box<One>),
     /// Every counterpart of a deployment, one after the other.
-    Members {
-        /// The source first.
-        members: Vec<Member>,
-        targets: Vec<Target>,
-        previous: Option<Protections>,
-        max_wait_seconds: u64,
-    },
+    Members(Members<Protections>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,15 +50,15 @@ pub enum Answer {
 pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> {
     Ok(match request {
         Request::Instance(request) => Answer::One(Box::new(protect_one(client, *request).await?)),
-        Request::Members { members, targets, previous, max_wait_seconds } => {
-            let pass = async |number: usize, previous| {
-                let (member, target): (&Member, &Target) = (&members[number], &targets[number]);
+        Request::Members(mut all) => {
+            let previous = all.previous.take().map(|previous| previous.each);
+            let max_wait_seconds = all.max_wait_seconds;
+            let pass = async |member: &Member, target: &Target, previous| {
                 let target_resource_id = target.resource_id.clone();
                 let wanted = member.wanted_beside(target);
                 protect_one(client, One { target_resource_id, wanted, previous, max_wait_seconds }).await
             };
-            let previous = previous.map(|previous| previous.each);
-            let each = each(members.len().min(targets.len()), previous, pass).await?;
+            let each = all.each(previous, pass).await?;
             let notes = each.members.iter().flat_map(|member| member.notes.clone()).collect();
             Answer::Each(Protections { each, notes })
         }

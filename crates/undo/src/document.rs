@@ -163,6 +163,7 @@ impl OfSnapshot {
             quarantine_security_group_id: None,
             settings: self.final_settings.clone(),
             tags: self.tags.clone(),
+            tags_come_with_switchover: false,
         }
     }
 }

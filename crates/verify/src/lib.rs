@@ -16,11 +16,11 @@ use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
-use workflow::deployment::{Member, Target};
+use workflow::deployment::{Member, Members, Target};
 use workflow::describe::has_pending_modifications;
 use workflow::encryption::EncryptionClass;
 use workflow::ids::InstanceId;
-use workflow::members::{Each, Pass, each};
+use workflow::members::{Each, Pass};
 use workflow::options::Cutover;
 use workflow::settings::{BACKUPS, Difference, Field, Force, SECURITY_GROUPS, Settings, TABLE, Travels};
 use workflow::status::{self, Class};
@@ -32,13 +32,7 @@ use workflow::wanted::{Seen, Sight, Wanted};
 pub enum Request {
     Instance(Box<One>),
     /// Every counterpart of a deployment, one after the other.
-    Members {
-        /// The source first.
-        members: Vec<Member>,
-        targets: Vec<Target>,
-        previous: Option<Proofs>,
-        max_wait_seconds: u64,
-    },
+    Members(Members<Proofs>),
     Switchover(switchover::Request),
 }
 
@@ -107,9 +101,10 @@ pub enum Answer {
 pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> {
     Ok(match request {
         Request::Instance(request) => Answer::One(Box::new(prove(client, *request).await?)),
-        Request::Members { members, targets, previous, max_wait_seconds } => {
-            let pass = async |number: usize, previous| {
-                let (member, target): (&Member, &Target) = (&members[number], &targets[number]);
+        Request::Members(mut all) => {
+            let previous = all.previous.take().map(|previous| previous.each);
+            let max_wait_seconds = all.max_wait_seconds;
+            let pass = async |member: &Member, target: &Target, previous| {
                 let request = One {
                     target_instance_id: target.instance_id.clone(),
                     target_resource_id: Some(target.resource_id.clone()),
@@ -120,9 +115,8 @@ pub async fn handle(client: &Client, request: Request) -> Result<Answer, Error> 
                 };
                 prove(client, request).await
             };
-            let previous = previous.map(|previous| previous.each);
-            let each = each(members.len().min(targets.len()), previous, pass).await?;
-            let proofs = targets.iter().zip(each.members.iter().filter_map(|member| member.proof.as_ref()));
+            let each = all.each(previous, pass).await?;
+            let proofs = all.targets.iter().zip(each.members.iter().filter_map(|member| member.proof.as_ref()));
             let lines = proofs.map(|(target, proof)| format!("{}: {}", target.instance_id, proof.summary));
             let summary = lines.collect::<Vec<_>>().join("\n");
             Answer::Each(Proofs { each, summary })
@@ -241,9 +235,11 @@ fn proof(target: &DbInstance, wanted: &Wanted, kms_key_arn: String, changed_sinc
         .filter(|field| !comes_last(field))
         .filter_map(|field| field.setting)
         .filter(|setting| wanted.settings.get(setting).is_some() && !is_tolerated(setting));
-    let compared: Vec<String> = compared.map(str::to_owned).chain(["Tags".to_owned()]).collect();
+    let tags = (!wanted.tags_come_with_switchover).then(|| "Tags".to_owned());
+    let compared: Vec<String> = compared.map(str::to_owned).chain(tags.clone()).collect();
     let differs = TABLE.iter().filter(|field| field.travels == Travels::DiffersOnPurpose || comes_last(field));
-    let differs_on_purpose: Vec<String> = differs.map(|field| field.name.to_owned()).collect();
+    let later = tags.is_none().then(|| "Tags".to_owned());
+    let differs_on_purpose: Vec<String> = differs.map(|field| field.name.to_owned()).chain(later).collect();
     let tolerated: Vec<String> = tolerated.iter().map(Difference::to_string).collect();
     let foreign = wanted.foreign_tags(target.tag_list());
     let tags_only_on_target: Vec<String> = foreign.iter().map(ToString::to_string).collect();

@@ -12,6 +12,7 @@ use crate::describe::find_instance;
 use crate::error::Error;
 use crate::finish::Finished;
 use crate::ids::{DeploymentName, InstanceId};
+use crate::members::{Each, Pass, each};
 use crate::owner::{Owner, execution_of};
 use crate::wait::{self, Wait};
 use crate::wanted::Wanted;
@@ -65,6 +66,31 @@ pub struct Deployed {
     pub percent_progress: Option<i32>,
     pub steady_looks: u32,
     pub wait: Wait,
+}
+
+/// What a step is told that works on every counterpart, one after the other.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Members<Previous> {
+    /// The source first.
+    pub members: Vec<Member>,
+    /// In the same order.
+    pub targets: Vec<Target>,
+    pub previous: Option<Previous>,
+    pub max_wait_seconds: u64,
+}
+
+impl<Previous> Members<Previous> {
+    /// Goes on with the member at hand.
+    pub async fn each<P: Pass>(
+        &self,
+        previous: Option<Each<P>>,
+        pass: impl AsyncFn(&Member, &Target, Option<P>) -> Result<P, Error>,
+    ) -> Result<Each<P>, Error> {
+        let pairs: Vec<_> = self.members.iter().zip(&self.targets).collect();
+        let pass = async |number: usize, previous| pass(pairs[number].0, pairs[number].1, previous).await;
+        each(pairs.len(), previous, pass).await
+    }
 }
 
 impl Member {

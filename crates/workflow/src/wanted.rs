@@ -35,6 +35,9 @@ pub struct Wanted {
     pub quarantine_security_group_id: Option<String>,
     pub settings: Settings,
     pub tags: Vec<TagPair>,
+    /// RDS itself gives the target the source's tags, at a switchover: until then they are nobody's to compare or set.
+    #[serde(default)]
+    pub tags_come_with_switchover: bool,
 }
 
 impl Wanted {
@@ -51,6 +54,7 @@ impl Wanted {
                 Cutover::Rename => settings.without_backups(),
             },
             tags: user_tags(source.tag_list()),
+            tags_come_with_switchover: false,
         }
     }
 
@@ -94,6 +98,9 @@ impl Wanted {
 
     /// The wanted tags that are not on an instance with these.
     pub fn missing_tags(&self, tags: &[Tag]) -> Vec<&TagPair> {
+        if self.tags_come_with_switchover {
+            return vec![];
+        }
         let present = user_tags(tags);
         self.tags.iter().filter(|tag| !present.contains(tag)).collect()
     }
@@ -101,6 +108,9 @@ impl Wanted {
     /// The tags of an instance with these whose keys are not wanted: others put them there, or took them off
     /// the source.
     pub fn foreign_tags(&self, tags: &[Tag]) -> Vec<TagPair> {
+        if self.tags_come_with_switchover {
+            return vec![];
+        }
         let is_foreign = |tag: &TagPair| self.tags.iter().all(|wanted| wanted.key != tag.key);
         user_tags(tags).into_iter().filter(is_foreign).collect()
     }
