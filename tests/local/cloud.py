@@ -54,6 +54,8 @@ SERVICES_ENDPOINTS = (
     "AWS_ENDPOINT_URL_DATABASE_MIGRATION_SERVICE",
     "AWS_ENDPOINT_URL_EC2",
 )
+# The template's parameter by which the functions trust the databases' endpoints.
+DATABASE_ROOTS_PARAMETER = "ExtraDatabaseRoots"
 START_SECONDS = 60
 STOP_SECONDS = 10
 
@@ -72,6 +74,8 @@ class Cloud:
     time_scale: float
     storage: str
     folder: str
+    # Whom the certificates of the databases' endpoints are from, in PEM; known once the services run.
+    database_roots: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -105,6 +109,11 @@ class Cloud:
 
     def to_json(self) -> str:
         return json.dumps({**dataclasses.asdict(self), "environment": self.environment})
+
+    def parameters(self, template: dict[str, Any]) -> dict[str, str]:
+        """What the cloud itself knows of the template's parameters."""
+        known = {DATABASE_ROOTS_PARAMETER: self.database_roots}
+        return {name: value for name, value in known.items() if name in template.get("Parameters", {})}
 
     @classmethod
     def from_json(cls, text: str) -> Cloud:
@@ -165,6 +174,7 @@ def supervise(time_scale: float, storage: str) -> None:
             folder=folder,
         )
         start_processes(cloud, cloud_port, services_port, processes)
+        cloud = dataclasses.replace(cloud, database_roots=database_roots(cloud))
         print(cloud.to_json(), flush=True)
         while not select.select([sys.stdin], [], [], 0.5)[0]:
             for name, process in processes.items():
@@ -253,17 +263,25 @@ def start_processes(
 
 
 def wait_until_ready(name: str, process: subprocess.Popen[bytes], url: str, folder: str | pathlib.Path) -> None:
-    # Loopback never goes through a proxy.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
     while True:
         with contextlib.suppress(OSError):
-            with opener.open(url, timeout=5):
+            with without_proxy().open(url, timeout=5):
                 return
         check_alive(name, process, folder)
         if time.monotonic() > deadline:
             raise CloudError(f"{name} did not answer on {url} within {START_SECONDS} s:\n{log_end(name, folder)}")
         time.sleep(0.05)
+
+
+def without_proxy() -> urllib.request.OpenerDirector:
+    """Loopback never goes through one."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def database_roots(cloud: Cloud) -> str:
+    with without_proxy().open(f"{cloud.services_endpoint}/local/", timeout=START_SECONDS) as reply:
+        return str(json.load(reply)["database_roots"])
 
 
 def check_alive(name: str, process: subprocess.Popen[bytes], folder: str | pathlib.Path) -> None:
@@ -291,16 +309,11 @@ def deploy(
     """
     # Imported here: the rest of this file runs without the environment that setup makes.
     import botocore.exceptions
-    import cfnlint.decode
 
     session = cloud.session()
-    built_template = build / "template.yaml"
-    if not built_template.exists():
-        raise CloudError("nothing is built yet: run `make build` first")
-    template, problems = cfnlint.decode.decode(str(built_template))
-    if problems:
-        raise CloudError(f"{built_template}: {problems}")
+    template = built_template(build)
     template["Globals"]["Function"]["Environment"]["Variables"].update(variables)
+    parameters = cloud.parameters(template) | parameters
 
     storage = session.client("s3", endpoint_url=cloud.endpoint)
     bucket = f"{stack_name}-deployment"
@@ -352,6 +365,18 @@ def deploy(
         raise CloudError("the stack was not deployed:\n" + "\n".join(reasons)) from None
     outputs = stacks.describe_stacks(StackName=stack_name)["Stacks"][0].get("Outputs", [])
     return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+
+def built_template(build: pathlib.Path = BUILD) -> dict[str, Any]:
+    import cfnlint.decode  # Here, as above.
+
+    file = build / "template.yaml"
+    if not file.exists():
+        raise CloudError("nothing is built yet: run `make build` first")
+    template, problems = cfnlint.decode.decode(str(file))
+    if problems:
+        raise CloudError(f"{file}: {problems}")
+    return template  # type: ignore[no-any-return]
 
 
 def zipped(folder: pathlib.Path) -> bytes:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cloud import HERE, REPOSITORY, STACK_NAME, Cloud
+from cloud import HERE, REPOSITORY, STACK_NAME, Cloud, built_template
 from ledger import SESSIONS, Ledger, Outcome
 
 INSTANCE_ID = "soa-04-005"
@@ -164,6 +164,8 @@ class Demo:
             "--stack-name",
             STACK_NAME,
             f"Architecture={self.architecture}",
+            # In quotes, since it has line breaks.
+            *(f'{name}="{value}"' for name, value in self.cloud.parameters(built_template()).items()),
         )
         stack = self.stacks.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}

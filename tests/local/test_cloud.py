@@ -113,6 +113,22 @@ class CloudLife(unittest.TestCase):
         self.assertIn("Topic", outputs[0])
         self.assertEqual(outputs[0], outputs[1])
 
+    def test_a_template_that_asks_for_the_databases_roots_is_given_them(self) -> None:
+        template = {
+            "Globals": {"Function": {"Environment": {"Variables": {}}}},
+            "Parameters": {"ExtraDatabaseRoots": {"Type": "String", "Default": ""}},
+            "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+            "Outputs": {"Roots": {"Value": {"Ref": "ExtraDatabaseRoots"}}},
+        }
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        build = pathlib.Path(folder.name)
+        (build / "template.yaml").write_text(json.dumps(template))
+        _, cloud = self.start()
+        self.assertTrue(cloud.database_roots.startswith("-----BEGIN CERTIFICATE-----\n"))
+        self.assertEqual(deploy(cloud, "stack", {}, build=build), {"Roots": cloud.database_roots})
+        self.assertEqual(deploy(cloud, "stack", {"ExtraDatabaseRoots": "others"}, build=build), {"Roots": "others"})
+
     def test_listens_on_loopback_only(self) -> None:
         _, cloud = self.start()
         leaders = {int(line) for line in self.group_members(cloud)}

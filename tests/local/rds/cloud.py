@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import deployment, lifecycle
+from .certificates import Authority
 from .clock import Clock
 from .endpoints import Endpoints
 from .network import Network
@@ -49,7 +50,8 @@ class Cloud:
         self.region = region
         self.clock = Clock(time_scale)
         self.records = Records()
-        self.endpoints = Endpoints(Network(self.records, self._server_of).lets_through)
+        self.authority = Authority(directory / "certificates")
+        self.endpoints = Endpoints(Network(self.records, self._server_of).lets_through, self.authority)
         self.files = FileStorage(directory / "files")
         self.postgres = None
         if storage == "postgres":

@@ -1,6 +1,7 @@
 """The control API: JSON over HTTP under /local/, on the port of the AWS services.
 
-GET    /local/                           {"cloud_id", "time_scale", "storage"}
+GET    /local/                           {"cloud_id", "time_scale", "storage", "database_roots": PEM of whom the
+                                         endpoints' certificates are from}
 POST   /local/reset                      empties the cloud: records, faults, calls, settings, and moto
 GET    /local/settings                   the settings
 PATCH  /local/settings                   changes some: time_scale; durations (AWS seconds by name, see
@@ -141,6 +142,7 @@ class Control:
             "cloud_id": self.faults.cloud_id,
             "time_scale": self.cloud.clock.scale,
             "storage": "postgres" if self.cloud.postgres else "files",
+            "database_roots": self.cloud.authority.root,
         }
 
     def _post_reset(self, body: dict[str, Any]) -> Fields:  # noqa: ARG002 (each request hands one over)

@@ -4,6 +4,9 @@ AWS gives each identifier a DNS name. Here it is an address of 127.0.0.0/8, the 
 the cloud runs, which DescribeDBInstances reports as Endpoint.Address, with the instance's own port
 as Endpoint.Port. A rename therefore moves an address from one server to another, as AWS moves the
 DNS name, and cuts the connections that were open.
+
+A client that asks for TLS, as PostgreSQL's clients do, is answered with a certificate of the cloud's
+authority for the endpoint's address; one that does not is served in clear ("rds.force_ssl" off).
 """
 
 from __future__ import annotations
@@ -11,25 +14,32 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .certificates import Authority
     from .records import Fields
 
 # Where a port is taken on every loopback address (a system PostgreSQL on 0.0.0.0), this is added.
 ALTERNATIVE_PORT_OFFSET = 10000
 # The hosted zone of RDS in us-east-1, part of every Endpoint.
 HOSTED_ZONE_ID = "Z2R2ITUGPM61AM"
+# What a client of PostgreSQL may send before its first message (PostgreSQL, "Message Formats": SSLRequest,
+# GSSENCRequest): its length and a number.
+SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
+GSS_ENCRYPTION_REQUEST = bytes.fromhex("00000008 04d21630")
 
 
 class Endpoints:
     """Hands out addresses by identifier and opens and closes their forwarders."""
 
-    def __init__(self, lets_through: Callable[[int, str, int], bool]) -> None:
+    def __init__(self, lets_through: Callable[[int, str, int], bool], authority: Authority) -> None:
         """`lets_through(client's port, identifier, port)` judges each connection: see network.py."""
         self._lets_through = lets_through
+        self._authority = authority
         self._lock = threading.Lock()
         self._addresses: dict[str, str] = {}
         self._forwarders: dict[str, Forwarder] = {}
@@ -48,8 +58,13 @@ class Endpoints:
         self.close(identifier)
         with self._lock:
             listener = self._listen(identifier, port)
-            taken = listener.getsockname()[1]
-            forwarder = Forwarder(listener, socket_path, lambda client: self._lets_through(client, identifier, taken))
+            address, taken = listener.getsockname()
+            forwarder = Forwarder(
+                listener,
+                socket_path,
+                lambda client: self._lets_through(client, identifier, taken),
+                self._authority.context(address),
+            )
             self._forwarders[identifier] = forwarder
         return _endpoint(*listener.getsockname())
 
@@ -73,7 +88,7 @@ class Endpoints:
         forwarder = self._forwarders.get(identifier)
         if forwarder is None:
             return 0
-        peak, forwarder.peak = max(forwarder.peak, len(forwarder.pairs)), 0
+        peak, forwarder.peak = max(forwarder.peak, len(forwarder.connections)), 0
         return peak
 
     def close_all(self) -> None:
@@ -101,11 +116,14 @@ class Endpoints:
 class Forwarder:
     """Accepts on a TCP socket and pumps bytes to and from a Unix socket."""
 
-    def __init__(self, listener: socket.socket, socket_path: str, lets_through: Callable[[int], bool]) -> None:
+    def __init__(
+        self, listener: socket.socket, socket_path: str, lets_through: Callable[[int], bool], tls: ssl.SSLContext
+    ) -> None:
         self._listener = listener
         self._lets_through = lets_through
+        self._tls = tls
         self.socket_path = socket_path
-        self.pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self.connections: set[Connection] = set()
         self.peak = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -114,8 +132,8 @@ class Forwarder:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for pair in list(self.pairs):
-            _cut(pair)
+        for connection in list(self.connections):
+            connection.cut()
 
     def _accept(self) -> None:
         while True:
@@ -132,25 +150,106 @@ class Forwarder:
             except OSError:
                 client.close()
                 continue
-            pair = (client, server)
-            self.pairs.add(pair)
-            self.peak = max(self.peak, len(self.pairs))
-            for source, sink in (pair, pair[::-1]):
-                threading.Thread(target=self._pump, args=(source, sink, pair), daemon=True).start()
+            connection = Connection(client, server)
+            self.connections.add(connection)
+            self.peak = max(self.peak, len(self.connections))
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
+    def _serve(self, connection: Connection) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        _cut(pair)
-        self.pairs.discard(pair)
+            client = _greeted(connection.client, self._tls)
+            threading.Thread(
+                target=self._pump, args=(connection.server.recv, client.sendall, connection), daemon=True
+            ).start()
+            self._pump(client.recv, connection.server.sendall, connection)
+        self._end(connection)
 
-
-def _cut(pair: tuple[socket.socket, socket.socket]) -> None:
-    for end in pair:
+    def _pump(self, receive: Callable[[int], bytes], send: Callable[[bytes], object], connection: Connection) -> None:
         with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-        end.close()
+            while data := receive(65536):
+                send(data)
+        self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        connection.cut()
+        self.connections.discard(connection)
+
+
+class Connection:
+    """The two ends between which a forwarder stands."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client, self.server = client, server
+
+    def cut(self) -> None:
+        for end in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+class Encrypted:
+    """The server's end of TLS on a socket. Two threads may use it at once, one that receives and one that sends:
+    ssl.SSLSocket is not made for that."""
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
+        self._plain = plain
+        self._lock = threading.Lock()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def shake_hands(self) -> None:
+        is_done = False
+        while not is_done:
+            try:
+                self._tls.do_handshake()
+                is_done = True
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                # Of a handshake that failed, the alert.
+                self._plain.sendall(self._outgoing.read())
+            if not is_done:
+                self._take(self._plain.recv(65536))
+
+    def recv(self, size: int) -> bytes:
+        while True:
+            with self._lock:
+                try:
+                    return self._tls.read(size)
+                except ssl.SSLWantReadError:
+                    pass
+            received = self._plain.recv(size)
+            with self._lock:
+                self._take(received)
+
+    def sendall(self, data: bytes) -> None:
+        with self._lock:
+            self._tls.write(data)
+            encrypted = self._outgoing.read()
+        # Outside the lock: else who does not read could not write either.
+        self._plain.sendall(encrypted)
+
+    def _take(self, received: bytes) -> None:
+        if received:
+            self._incoming.write(received)
+        else:
+            self._incoming.write_eof()
+
+
+def _greeted(client: socket.socket, context: ssl.SSLContext) -> socket.socket | Encrypted:
+    """The client, encrypted if it wants that: PostgreSQL, "Message Flow", SSL Session Encryption."""
+    while True:
+        first = client.recv(len(SSL_REQUEST), socket.MSG_PEEK | socket.MSG_WAITALL)
+        if first not in (SSL_REQUEST, GSS_ENCRYPTION_REQUEST):
+            return client
+        client.recv(len(first))
+        if first == SSL_REQUEST:
+            client.sendall(b"S")
+            encrypted = Encrypted(client, context)
+            encrypted.shake_hands()
+            return encrypted
+        client.sendall(b"N")
 
 
 def _endpoint(address: str, port: int) -> Fields:

@@ -1,0 +1,106 @@
+"""What the way by replication needs of the local cloud: databases as RDS has them, as their master user sees them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import struct
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rds.certificates import Authority
+from rds.endpoints import SSL_REQUEST, Endpoints
+from test_services import PostgresTest, tearDownModule  # noqa: F401 (unittest calls the latter)
+
+if TYPE_CHECKING:
+    from rds.records import Fields
+
+# A client's first message: protocol 3.0 and whom it wants to be.
+STARTUP = b"\0\3\0\0user\0master\0database\0test\0\0"
+# The server's answer to it: a request for SASL (PostgreSQL, "Message Formats": AuthenticationSASL).
+SASL = 10
+
+
+def encrypted(endpoint: Fields, roots: str) -> ssl.SSLSocket:
+    """A connection as PostgreSQL's clients open it with sslmode=verify-full."""
+    plain = socket.create_connection((endpoint["Address"], endpoint["Port"]), 10)
+    plain.sendall(SSL_REQUEST)
+    if plain.recv(1) != b"S":
+        raise AssertionError("no TLS there")
+    context = ssl.create_default_context(cadata=roots)
+    return context.wrap_socket(plain, server_hostname=endpoint["Address"])
+
+
+class Encryption(PostgresTest):
+    def test_a_client_that_knows_the_root_is_served(self) -> None:
+        self.seed("orders")
+        roots = self.control("GET", "")["database_roots"]
+        with encrypted(self.instance("orders")["Endpoint"], roots) as client:
+            client.sendall(struct.pack("!I", len(STARTUP) + 4) + STARTUP)
+            kind, _length, code = struct.unpack("!cII", client.recv(9))
+            self.assertEqual((kind, code), (b"R", SASL))
+
+    def test_a_client_that_knows_another_root_is_not(self) -> None:
+        self.seed("orders")
+        with tempfile.TemporaryDirectory() as folder, self.assertRaises(ssl.SSLCertVerificationError):
+            encrypted(self.instance("orders")["Endpoint"], Authority(Path(folder)).root)
+
+    def test_the_certificate_is_the_names_and_not_another_ones(self) -> None:
+        for name in ("orders", "bills"):
+            self.seed(name, DBName="test")
+        orders, bills = (self.instance(name)["Endpoint"] for name in ("orders", "bills"))
+        context = ssl.create_default_context(cadata=self.control("GET", "")["database_roots"])
+        plain = socket.create_connection((orders["Address"], orders["Port"]), 10)
+        self.addCleanup(plain.close)
+        plain.sendall(SSL_REQUEST)
+        plain.recv(1)
+        with self.assertRaisesRegex(ssl.SSLCertVerificationError, "IP address mismatch"):
+            context.wrap_socket(plain, server_hostname=bills["Address"])
+        # Nobody else is worse off for it.
+        self.assertEqual(self.psql("orders", "select 1", password="seeded-password"), "1")
+
+
+class EncryptedForwarder(unittest.TestCase):
+    def test_much_travels_both_ways(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        authority = Authority(Path(folder.name) / "certificates")
+        endpoints = Endpoints(lambda *_: True, authority)
+        self.addCleanup(endpoints.close_all)
+        path = f"{folder.name}/server"
+        echo = socket.socket(socket.AF_UNIX)
+        self.addCleanup(echo.close)
+        echo.bind(path)
+        echo.listen()
+        threading.Thread(target=self.echo, args=(echo,), daemon=True).start()
+        endpoint = endpoints.open("orders", 15432, path)
+        sent = os.urandom(1 << 20) * 8
+        with encrypted(endpoint, authority.root) as client:
+            received = bytearray()
+            self.send_and_receive(client, sent, received)
+        self.assertEqual(bytes(received), sent)
+
+    def echo(self, listener: socket.socket) -> None:
+        server, _ = listener.accept()
+        with server:
+            while data := server.recv(65536):
+                server.sendall(data)
+
+    def send_and_receive(self, client: ssl.SSLSocket, data: bytes, received: bytearray) -> None:
+        """In pieces that fit into the buffers on the way, since this client is of one thread."""
+        piece = 32768
+        for start in range(0, len(data), piece):
+            client.sendall(data[start : start + piece])
+            end = len(received) + piece
+            while len(received) < end:
+                got = client.recv(65536)
+                self.assertTrue(got, "the connection broke")
+                received += got
+
+
+if __name__ == "__main__":
+    unittest.main()
