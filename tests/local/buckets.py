@@ -5,13 +5,11 @@ asks KMS in the caller's name, with a bucket key for the bucket alone (S3 User G
 Amazon S3 Bucket Keys": the encryption context is the bucket's ARN).
 """
 
-import asyncio
 from typing import Any
 
 from ministack.services import s3
 from ministack.services.cloudformation import provisioners
 
-import iam
 import ministack_patches as patches
 
 BUCKET = "AWS::S3::Bucket"
@@ -43,14 +41,9 @@ def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:
 async def handle_request(
     method: str, path: str, headers: dict[str, str], body: bytes, query_params: Any, **rest: Any
 ) -> Any:
-    app_id = iam.app_id(headers.get("x-amz-user-agent", ""), headers.get("user-agent", ""))
-    if app_id:
-        asks = asks_of(method, path)
-        judgement = await asyncio.to_thread(
-            patches.call_services, "POST", "judgement", {"app_id": app_id, "asks": asks}
-        )
-        if judgement["denial"]:
-            return s3._error("AccessDenied", judgement["denial"][1], 403, path)
+    denied = await patches.denial(headers, lambda: asks_of(method, path))
+    if denied:
+        return s3._error("AccessDenied", denied[1], 403, path)
     return await original_handle_request(method, path, headers, body, query_params, **rest)
 
 

@@ -18,6 +18,7 @@ import re
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from ministack.core import lambda_runtime
@@ -449,14 +450,20 @@ def roles_of_functions() -> dict[str, Fields]:
 
 async def handle_request(method: str, path: str, headers: dict[str, str], body: bytes, query_params: Any) -> Any:
     """A call of a function is judged by its role before anything else."""
-    app_id = iam.app_id(headers.get("x-amz-user-agent", ""), headers.get("user-agent", ""))
-    asks = asks_of(headers.get("x-amz-target", "").split(".")[-1], json.loads(body or "{}")) if app_id else []
-    if asks:
-        judgement = await asyncio.to_thread(call_services, "POST", "judgement", {"app_id": app_id, "asks": asks})
-        if judgement["denial"]:
-            code, message = judgement["denial"]
-            return error_response_json(code or "AccessDeniedException", message, 400)
+    operation = headers.get("x-amz-target", "").split(".")[-1]
+    denied = await denial(headers, lambda: asks_of(operation, json.loads(body or "{}")))
+    if denied:
+        return error_response_json(denied[0] or "AccessDeniedException", denied[1], 400)
     return await original_handle_request(method, path, headers, body, query_params)
+
+
+async def denial(headers: dict[str, str], asks: Callable[[], list[Fields]]) -> tuple[str | None, str] | None:
+    """Code and message, where the call is a function's whose role does not allow what the call asks for."""
+    app_id = iam.app_id(headers.get("x-amz-user-agent", ""), headers.get("user-agent", ""))
+    if app_id is None:
+        return None
+    judgement = await asyncio.to_thread(call_services, "POST", "judgement", {"app_id": app_id, "asks": asks()})
+    return tuple(judgement["denial"]) if judgement["denial"] else None
 
 
 def asks_of(operation: str, request: Fields) -> list[Fields]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
@@ -9,12 +10,19 @@ import struct
 import tempfile
 import threading
 import unittest
+import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from cloud import Cloud
+from demo import running_cloud
 from rds.certificates import Authority
 from rds.endpoints import SSL_REQUEST, Endpoints
-from test_services import PostgresTest, tearDownModule  # noqa: F401 (unittest calls the latter)
+from test_iam import PRINCIPAL, STEP, allow
+from test_services import TIME_SCALE, PostgresTest, tearDownModule  # noqa: F401 (unittest calls the latter)
 
 if TYPE_CHECKING:
     from rds.records import Fields
@@ -100,6 +108,80 @@ class EncryptedForwarder(unittest.TestCase):
                 got = client.recv(65536)
                 self.assertTrue(got, "the connection broke")
                 received += got
+
+
+class Secrets(unittest.TestCase):
+    """A function reads only what its role lets it read."""
+
+    cloud: Cloud
+    orders: str
+    bills: str
+    # A client as a function has it.
+    step: Any
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        context = running_cloud(TIME_SCALE, "files")
+        cls.cloud = context.__enter__()
+        cls.addClassCleanup(context.__exit__, None, None, None)
+        owner = cls.client()
+        made = (owner.create_secret(Name=name, SecretString=f"password of {name}") for name in ("orders", "bills"))
+        cls.orders, cls.bills = (secret["ARN"] for secret in made)
+        cls.step = cls.client(STEP)
+
+    @classmethod
+    def client(cls, app_id: str | None = None) -> Any:
+        configuration = Config(user_agent_appid=app_id, retries={"total_max_attempts": 1})
+        return cls.cloud.session().client("secretsmanager", endpoint_url=cls.cloud.endpoint, config=configuration)
+
+    def give(self, *statements: Fields) -> None:
+        roles = {STEP: {"principal": PRINCIPAL, "policies": [{"Statement": list(statements)}]}}
+        request = urllib.request.Request(
+            f"{self.cloud.services_endpoint}/local/roles", json.dumps(roles).encode(), method="PUT"
+        )
+        urllib.request.urlopen(request).close()
+
+    def denied(self, secret: str) -> str:
+        with self.assertRaises(ClientError) as caught:
+            self.step.get_secret_value(SecretId=secret)
+        error = caught.exception.response["Error"]
+        self.assertEqual(error["Code"], "AccessDeniedException")
+        return str(error["Message"])
+
+    def test_the_role_says_which_secret_a_function_reads(self) -> None:
+        self.give(allow("secretsmanager:GetSecretValue", self.orders))
+        for name in ("orders", self.orders):
+            self.assertEqual(self.step.get_secret_value(SecretId=name)["SecretString"], "password of orders")
+        for name in ("bills", self.bills):
+            self.assertIn(
+                f"{PRINCIPAL} is not authorized to perform: secretsmanager:GetSecretValue on resource: {self.bills} ",
+                self.denied(name),
+            )
+        self.assertEqual(self.client().get_secret_value(SecretId="bills")["SecretString"], "password of bills")
+
+    def test_another_action_does_not_read_and_what_is_not_there_is_denied_too(self) -> None:
+        self.give(allow("secretsmanager:DescribeSecret"))
+        self.assertEqual(self.step.describe_secret(SecretId="orders")["Name"], "orders")
+        self.denied("orders")
+        self.assertIn(":secret:absent ", self.denied("absent"))
+        self.give(allow("secretsmanager:GetSecretValue"))
+        with self.assertRaises(self.step.exceptions.ResourceNotFoundException):
+            self.step.get_secret_value(SecretId="absent")
+
+    def test_a_condition_on_the_secrets_tags_counts(self) -> None:
+        self.client().create_secret(Name="tagged", SecretString="s", Tags=[{"Key": "for", "Value": "rds-encrypt"}])
+        condition = {"StringEquals": {"aws:ResourceTag/for": "rds-encrypt"}}
+        self.give(allow("secretsmanager:GetSecretValue", "*", condition))
+        self.step.get_secret_value(SecretId="tagged")
+        self.denied("orders")
+
+    def test_a_secret_with_a_customer_key_asks_for_the_key(self) -> None:
+        key = "arn:aws:kms:us-east-1:123456789012:key/of-a-customer"
+        self.client().create_secret(Name="locked", SecretString="s", KmsKeyId=key)
+        self.give(allow("secretsmanager:GetSecretValue"))
+        self.assertEqual(self.denied("locked"), "Access to KMS is not allowed")
+        self.give(allow("secretsmanager:GetSecretValue"), allow("kms:Decrypt", key))
+        self.step.get_secret_value(SecretId="locked")
 
 
 if __name__ == "__main__":
