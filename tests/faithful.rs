@@ -404,9 +404,10 @@ async fn state_at(cloud: &Cloud, execution: &str, name: &str) -> Value {
 async fn a_copy_takes_nothing_from_a_publisher_before_its_quarantine_is_lifted() {
     const NUMBERS: &str = "SELECT coalesce(string_agg(id::text, ',' ORDER BY id), '') FROM event";
     let cloud = Cloud::shared().await;
-    for name in ["publisher", "subscriber"] {
-        seed(cloud, name, json!({"Engine": "postgres"}));
-    }
+    let logical = json!({"rds.logical_replication": "1"});
+    let publisher = json!({"fields": {"Engine": "postgres"}, "master_password": PASSWORD, "parameters": logical});
+    cloud.control("PUT", "instances/publisher", publisher);
+    seed(cloud, "subscriber", json!({"Engine": "postgres"}));
     let (publisher, subscriber) = (instance(cloud, "publisher").await, instance(cloud, "subscriber").await);
     let conninfo = conninfo(&publisher);
     let (publisher, subscriber) = (sql(&publisher).await, sql(&subscriber).await);

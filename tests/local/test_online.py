@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from cloud import Cloud
 from demo import running_cloud
+from ledger import Ledger
 from rds.certificates import Authority
 from rds.endpoints import SSL_REQUEST, Endpoints
 from test_iam import PRINCIPAL, STEP, allow
@@ -108,6 +109,116 @@ class EncryptedForwarder(unittest.TestCase):
                 got = client.recv(65536)
                 self.assertTrue(got, "the connection broke")
                 received += got
+
+
+class OnlineTest(PostgresTest):
+    """With instances that take subscribers, and SQL of their master users."""
+
+    def sql(self, identifier: str, statement: str, **options: Any) -> Any:
+        return self.psql(identifier, statement, password="seeded-password", **options)
+
+    def seed_orders(self, identifier: str = "orders", **parameters: str) -> None:
+        body = {"fields": {"DBName": "test"}, "parameters": {"rds.logical_replication": "1"} | parameters}
+        self.control("PUT", f"instances/{identifier}", body)
+
+    def restored_like_orders(self, snapshot: str = "snapshot") -> None:
+        self.restored(snapshot=snapshot, DBParameterGroupName="of-orders")
+
+
+class ParameterGroups(OnlineTest):
+    def logical(self, identifier: str) -> tuple[Any, Any]:
+        return self.sql(identifier, "show rds.logical_replication"), self.sql(identifier, "show wal_level")
+
+    def test_logical_replication_is_off_by_default_and_comes_with_a_reboot(self) -> None:
+        self.seed("orders", DBName="test")
+        self.assertEqual(self.logical("orders"), ("off", "replica"))
+        slot = "select pg_create_logical_replication_slot('slot', 'pgoutput')"
+        self.assertIsNone(self.sql("orders", slot, check=False))
+        self.rds.modify_db_instance(DBInstanceIdentifier="orders", DBParameterGroupName=self.logical_replication())
+        self.instance_statuses("orders", "modifying")
+        self.instance_statuses("orders")
+        self.assertEqual(self.logical("orders"), ("off", "replica"))
+        self.rds.reboot_db_instance(DBInstanceIdentifier="orders")
+        self.instance_statuses("orders")
+        self.assertEqual(self.logical("orders"), ("on", "logical"))
+        self.assertIsNotNone(self.sql("orders", slot))
+
+    def test_a_restored_copy_has_what_its_own_group_says(self) -> None:
+        self.seed_orders(max_slot_wal_keep_size="100", max_prepared_transactions="5")
+        self.available_snapshot(source="orders")
+        self.restored("plain")
+        self.assertEqual(self.logical("plain"), ("off", "replica"))
+        self.assertEqual(self.sql("plain", "show max_slot_wal_keep_size"), "-1")
+        self.restored_like_orders()
+        self.assertEqual(self.logical("target"), ("on", "logical"))
+        for identifier in ("orders", "target"):
+            self.assertEqual(self.sql(identifier, "show max_slot_wal_keep_size"), "100MB")
+            self.assertEqual(self.sql(identifier, "show max_prepared_transactions"), "5")
+
+    def test_a_copy_with_slots_does_not_start_without_logical_replication(self) -> None:
+        self.seed_orders()
+        self.sql("orders", "select pg_create_logical_replication_slot('slot', 'pgoutput')")
+        self.available_snapshot(source="orders")
+        self.rds.restore_db_instance_from_db_snapshot(DBInstanceIdentifier="plain", DBSnapshotIdentifier="snapshot")
+        self.instance_statuses("plain", "failed")
+
+
+class VolumeSnapshots(OnlineTest):
+    """A snapshot is of the volume: what the server had in files at one moment."""
+
+    def test_a_restored_copy_has_the_replication_slots_and_their_log(self) -> None:
+        self.seed_orders()
+        self.sql("orders", "create table item (id int primary key); create publication items for table item")
+        self.sql("orders", "select pg_create_logical_replication_slot('items', 'pgoutput')")
+        self.sql("orders", "insert into item values (1)")
+        self.available_snapshot(source="orders")
+        self.sql("orders", "insert into item values (2)")
+        self.restored_like_orders()
+        slots = "select slot_name, active, confirmed_flush_lsn from pg_replication_slots"
+        self.assertEqual(self.sql("target", slots), self.sql("orders", slots))
+        self.assertIn("items|f|", self.sql("target", slots))
+        commits = """
+            select count(*) from pg_logical_slot_peek_binary_changes(
+                'items', null, null, 'proto_version', '1', 'publication_names', 'items')
+            where get_byte(data, 0) = ascii('C')"""
+        self.assertEqual((self.sql("target", commits), self.sql("orders", commits)), ("1", "2"))
+        self.assertEqual(self.sql("target", "select * from item"), "1")
+
+    def test_what_was_acknowledged_before_is_in_it_and_writing_goes_on(self) -> None:
+        self.seed_orders()
+        endpoint = self.instance("orders")["Endpoint"]
+        with Ledger(endpoint["Address"], endpoint["Port"], "master", "test", "seeded-password", sessions=4) as ledger:
+            self.wait_for(lambda: ledger.acknowledged > 20)
+            counted = {session.number: len(session.acknowledged) for session in ledger.sessions}
+            self.available_snapshot(source="orders")
+            known = ledger.acknowledged
+            self.wait_for(lambda: ledger.acknowledged > known + 20)
+        self.assertTrue(ledger.compare().holds)
+        self.assertEqual(ledger.compare().reconnects, 0)
+        self.restored(snapshot="snapshot")
+        lines = self.sql("target", "select session, max(number) from ledger group by 1").splitlines()
+        found = {int(session): int(number) for session, number in (line.split("|") for line in lines)}
+        for session, number in counted.items():
+            self.assertGreaterEqual(found[session], number)
+
+    def test_no_process_stays_frozen(self) -> None:
+        self.seed_orders()
+        self.available_snapshot(source="orders")
+        states = [(server / "stat").read_text().rpartition(")")[2].split()[0] for server in self.servers()]
+        self.assertTrue(states)
+        self.assertNotIn("T", states)
+
+    def test_a_copy_of_a_source_or_of_its_replica_stands_alone(self) -> None:
+        self.seed_orders()
+        self.sql("orders", "create table item as select 1 as id")
+        self.seed("replica", DBName="test", ReadReplicaSourceDBInstanceIdentifier="orders")
+        self.wait_for(lambda: self.sql("replica", "select count(*) from pg_class where relname = 'item'") == "1")
+        for source in ("orders", "replica"):
+            self.available_snapshot(f"of-{source}", source)
+            self.restored(f"copy-of-{source}", f"of-{source}")
+            self.sql(f"copy-of-{source}", "insert into item values (2)")
+            self.assertEqual(self.sql(f"copy-of-{source}", "select count(*) from pg_replication_slots"), "0")
+        self.assertEqual(self.sql("orders", "select count(*) from pg_replication_slots where active"), "1")
 
 
 class Secrets(unittest.TestCase):

@@ -1783,6 +1783,20 @@ class PostgresTest(ServiceTest):
         )
         self.instance_statuses(identifier)
 
+    def logical_replication(self) -> str:
+        """A parameter group that switches it on."""
+        name = "logical"
+        self.rds.create_db_parameter_group(
+            DBParameterGroupName=name, DBParameterGroupFamily="postgres16", Description="with subscribers"
+        )
+        parameter = {
+            "ParameterName": "rds.logical_replication",
+            "ParameterValue": "1",
+            "ApplyMethod": "pending-reboot",
+        }
+        self.rds.modify_db_parameter_group(DBParameterGroupName=name, Parameters=[parameter])
+        return name
+
     def servers(self) -> list[Path]:
         return [
             process
@@ -1795,8 +1809,8 @@ class PostgresTest(ServiceTest):
 
 class Postgres(PostgresTest):
     def test_an_instance_behind_a_group_that_isolates_reaches_no_other_and_is_reached_by_none(self) -> None:
-        for name in ("publisher", "subscriber"):
-            self.create(name)
+        self.create("publisher", DBParameterGroupName=self.logical_replication())
+        self.create("subscriber")
         self.psql("publisher", "create table event (id int); create publication events for table event")
         self.psql("subscriber", "create table event (id int)")
         at = self.instance("publisher")["Endpoint"]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moto.rds.models import rds_backends
+
 from . import deployment, lifecycle
 from .certificates import Authority
 from .clock import Clock
@@ -57,7 +59,7 @@ class Cloud:
         if storage == "postgres":
             from .postgres import PostgresStorage
 
-            self.postgres = PostgresStorage(directory / "postgres")
+            self.postgres = PostgresStorage(directory / "postgres", parameters_of)
         self._event_numbers = itertools.count(1)
         self.throttle = Throttle(self.clock)
         # Where events go besides: to EventBridge, if there is one.
@@ -162,3 +164,18 @@ class Cloud:
         self.endpoints.close_all()
         if self.postgres:
             self.postgres.close()
+
+
+def parameters_of(instance: Instance) -> dict[str, str]:
+    """What the instance's parameter group sets, by ModifyDBParameterGroup."""
+    _, _, _, region, account, *_ = instance.arn.split(":")
+    groups = rds_backends[account][region].db_parameter_groups
+    # A default group is in nobody's table: it sets nothing, and nobody can change it.
+    found = [groups.get(group["DBParameterGroupName"]) for group in instance.fields.get("DBParameterGroups", [])]
+    return {
+        name: parameter["ParameterValue"]
+        for group in found
+        if group
+        for name, parameter in group.parameters.items()
+        if parameter.get("ParameterValue") is not None
+    }

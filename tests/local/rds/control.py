@@ -16,9 +16,11 @@ PATCH  /local/settings                   changes some: time_scale; durations (AW
 GET    /local/instances                  all of them, also hidden ones (/local/snapshots, /local/deployments too)
 GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
 PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
-                                         {"fields": any of DBInstance, "port", "master_password"}.
+                                         {"fields": any of DBInstance, "port", "master_password", "parameters"}.
                                          Groups that it names are made too, and it becomes a replica of the
-                                         instance that it names as its source. 409 if it is there.
+                                         instance that it names as its source. `parameters`, {name: value}, are
+                                         set in its parameter group (of-<id>, unless it names one). 409 if it is
+                                         there.
 PUT    /local/snapshots/<id>             makes a snapshot likewise; DBInstanceIdentifier in the fields names
                                          an instance whose data and settings it takes, as of now
 PATCH  /local/instances/<id>             sets {"fields", "connections", "free_storage_bytes", "lag_seconds"}; a status
@@ -192,13 +194,18 @@ class Control:
         return self._show(self._record(kind, identifier))
 
     def _put_record(self, kind: type[Record], identifier: str, body: dict[str, Any]) -> Fields:
-        _check_keys(body, {"fields", "port", "master_password"}, "key")
+        _check_keys(body, {"fields", "port", "master_password", "parameters"}, "key")
         fields = body.get("fields", {})
         _check_fields(kind, fields)
         maker = operations.outside_request(self.cloud)
         if kind is Instance:
             record: Record = seeds.instance(
-                maker, identifier, fields, body.get("port"), body.get("master_password", "seeded-password")
+                maker,
+                identifier,
+                fields,
+                body.get("port"),
+                body.get("master_password", "seeded-password"),
+                body.get("parameters", {}),
             )
         elif kind is Snapshot:
             record = seeds.snapshot(maker, identifier, fields)

@@ -67,8 +67,32 @@ def processes_with_connection(local_port: int, remote_port: int) -> Iterator[int
                 yield int(process_id)
 
 
+def descendants(process_id: int) -> set[int]:
+    """All processes that it started, and those that these did."""
+    children: dict[int | None, list[int]] = {}
+    for one in filter(str.isdigit, os.listdir("/proc")):
+        children.setdefault(_parent(int(one)), []).append(int(one))
+    found: set[int] = set()
+    waiting = [process_id]
+    while waiting:
+        born = children.get(waiting.pop(), [])
+        found.update(born)
+        waiting += born
+    return found
+
+
+def is_running(process_id: int) -> bool:
+    """Not if it is stopped, or gone, or only waits for its parent to notice."""
+    return _status(process_id)[:1] not in ([], ["T"], ["t"], ["Z"], ["X"])
+
+
 def _parent(process_id: int) -> int | None:
+    return int(status[1]) if (status := _status(process_id)) else None
+
+
+def _status(process_id: int) -> list[str]:
+    """State, parent and more; nothing of a process that is gone."""
     with contextlib.suppress(OSError):
         # "pid (name) state ppid …", and a name may hold anything.
-        return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
-    return None
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return []

@@ -17,9 +17,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .network import descendants, is_running
 from .streaming import Streaming
 
 if TYPE_CHECKING:
@@ -31,16 +33,15 @@ UNPRIVILEGED_USER = 65534
 SOCKET_PATH_LIMIT = 107
 # RDS keeps the superuser for itself under this name; the master user is a member of rds_superuser.
 ADMIN = "rdsadmin"
-# Lean, and as careless of a power cut as a throw-away server can be.
+# Lean, and as careless of a power cut as a throw-away server can be. What is acknowledged is written, so that it is in
+# the next snapshot (synchronous_commit).
 SERVER_SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "shared_buffers": "8MB",
     "max_connections": "40",
     "max_wal_senders": "10",
-    # So that instances can publish and subscribe ("rds.logical_replication"), and soon notice that they may again.
-    "wal_level": "logical",
+    # So that replicas and subscribers soon notice that they may again.
     "wal_retrieve_retry_interval": "500ms",
     "min_wal_size": "2MB",
     "max_wal_size": "64MB",
@@ -48,6 +49,20 @@ SERVER_SETTINGS = {
     "autovacuum": "off",
     "logging_collector": "off",
 }
+# The parameter of RDS that makes the log one for subscribers, too, and parameters of a group that a server here takes;
+# of all others it has the above or PostgreSQL's own.
+LOGICAL_REPLICATION = "rds.logical_replication"
+TAKEN_PARAMETERS = {
+    "idle_replication_slot_timeout",
+    "max_logical_replication_workers",
+    "max_prepared_transactions",
+    "max_replication_slots",
+    "max_slot_wal_keep_size",
+    "max_wal_senders",
+    "max_worker_processes",
+}
+# What of a server's folder is the running server's own, or makes a standby of it.
+NOT_OF_A_COPY = ("postmaster.pid", "postmaster.opts", "standby.signal")
 # Runs the servers' clean-up even when this process is killed: it waits for the end of its input.
 KEEPER = """
 import os, signal, sys
@@ -58,20 +73,26 @@ for line in sys.stdin:
 for process_id in servers:
     try:
         os.kill(process_id, signal.SIGQUIT)
+        # One that is frozen for a snapshot.
+        os.kill(process_id, signal.SIGCONT)
     except ProcessLookupError:
         pass
 """
 
 
 class PostgresStorage(Streaming):
-    """The servers of one cloud, their data directories and the base backups that are snapshots."""
+    """The servers of one cloud, their data directories and the copies of these that are snapshots."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, parameters: Callable[[Instance], dict[str, str]]) -> None:
+        """`parameters`: those that the instance's parameter group sets."""
         self._directory = directory
+        self._parameters = parameters
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
         # Held while a server starts, so that none slips through when the cloud ends.
         self._starting = threading.Lock()
         self._closed = False
+        # Held while a server is frozen: who comes second must not find it thawed under its hands.
+        self._freezing = threading.Lock()
         self._password = secrets.token_urlsafe(16)
         self._user: dict[str, Any] = (
             {"user": UNPRIVILEGED_USER, "group": UNPRIVILEGED_USER, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -105,7 +126,31 @@ class PostgresStorage(Streaming):
             self._sql(instance, f"CREATE DATABASE {_name(database)} OWNER {_name(master)}")
 
     def snapshot(self, instance: Instance, snapshot: Snapshot) -> None:
-        self._base_backup(instance, snapshot)
+        """As of the volumes: with the log and the replication slots, which a base backup leaves out [A94]."""
+        with self._freezing, self._frozen(instance):
+            self._copy_directory(instance.data_name, snapshot.data_name)
+        for name in NOT_OF_A_COPY:
+            (self._directory / snapshot.data_name / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _frozen(self, instance: Instance) -> Iterator[None]:
+        """No process of the server runs meanwhile. By their ids: a backend leaves its server's process group."""
+        server = self.process_id(instance)
+        frozen: set[int] = set()
+        try:
+            # Until no child is found that was born meanwhile.
+            while server and (running := {server, *descendants(server)} - frozen):
+                frozen |= running
+                for process_id in running:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process_id, signal.SIGSTOP)
+                while any(map(is_running, running)):
+                    time.sleep(0.001)
+            yield
+        finally:
+            for process_id in frozen:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process_id, signal.SIGCONT)
 
     def copy(self, source: Snapshot, target: Snapshot) -> None:
         self._copy_directory(source.data_name, target.data_name)
@@ -113,6 +158,11 @@ class PostgresStorage(Streaming):
     def restore(self, snapshot: Snapshot, instance: Instance) -> None:
         self._copy_directory(snapshot.data_name, instance.data_name)
         self.start(instance)
+        # Its replicas, for whom these are, stay the source's.
+        self._sql(
+            instance,
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical'",
+        )
 
     def start(self, instance: Instance) -> None:
         """Starts the server and waits until it answers."""
@@ -125,6 +175,7 @@ class PostgresStorage(Streaming):
             self._directory / instance.data_name,
             "-k",
             sockets,
+            *self._options(instance),
         ]
         with open(self._directory / f"{instance.data_name}.log", "ab") as log, self._starting:
             if self._closed:
@@ -138,6 +189,17 @@ class PostgresStorage(Streaming):
             if server.poll() is not None:
                 raise RuntimeError(f"PostgreSQL did not start: {Path(log.name).read_text()[-2000:]}")
             time.sleep(0.02)
+
+    def _options(self, instance: Instance) -> list[str]:
+        """What the parameter group says, from this start on: of static parameters that is RDS's rule, too."""
+        given = self._parameters(instance)
+        # Off, a copy with slots does not start [A95].
+        is_logical = given.get(LOGICAL_REPLICATION) == "1"
+        values = {name: value for name, value in given.items() if name in TAKEN_PARAMETERS} | {
+            "wal_level": "logical" if is_logical else "replica",
+            LOGICAL_REPLICATION: "on" if is_logical else "off",
+        }
+        return [word for name, value in values.items() for word in ("-c", f"{name}={value}")]
 
     def stop(self, instance: Instance) -> None:
         # PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.

@@ -19,15 +19,28 @@ if TYPE_CHECKING:
 
 
 def instance(
-    request: LocalRds, identifier: str, fields: Fields, port: int | None, master_password: str | None
+    request: LocalRds,
+    identifier: str,
+    fields: Fields,
+    port: int | None,
+    master_password: str | None,
+    parameters: dict[str, str],
 ) -> Instance:
-    """An instance with any fields, at once, as if it had been there long since."""
+    """An instance with any fields, at once, as if it had been there long since, and these in its parameter group."""
     with request.records.lock:
         identifier = request.records.new_instance_name(identifier)
+        if parameters and "DBParameterGroups" not in fields:
+            group = {"DBParameterGroupName": f"of-{identifier}", "ParameterApplyStatus": "in-sync"}
+            fields = fields | {"DBParameterGroups": [group]}
         engine = fields.get("Engine", "postgres")
         version = fields.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine) or "1.0"
         resource_id = fields.get("DbiResourceId") or new_resource_id()
         _make_groups(request, fields, engine, version)
+        if parameters:
+            request.backend.modify_db_parameter_group(
+                fields["DBParameterGroups"][0]["DBParameterGroupName"],
+                [{"ParameterName": name, "ParameterValue": value} for name, value in parameters.items()],
+            )
         seeded = (
             settings.new_instance_fields(engine, version, request.region, resource_id, request.default_network())
             | {

@@ -120,9 +120,8 @@ class Streaming(abc.ABC):
     def freeze(self, instance: Instance) -> str:
         """Ends all sessions for good, and every later one may only read; the place up to which it has written.
 
-        The endpoint is closed by then, so no session comes after the last one has ended. The servers run with
-        synchronous_commit off, so what was acknowledged can still be in memory, and only what is flushed is
-        sent: pg_switch_wal flushes it.
+        The endpoint is closed by then, so no session comes after the last one has ended. Only what is flushed is
+        sent, and pg_switch_wal flushes what a session without synchronous_commit has left in memory.
         """
         instance.is_frozen = True
         return self._sql(
