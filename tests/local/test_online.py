@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -19,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from cloud import Cloud
 from demo import running_cloud
-from ledger import Ledger
+from ledger import PSQL, Ledger
 from rds.certificates import Authority
 from rds.endpoints import SSL_REQUEST, Endpoints
 from test_iam import PRINCIPAL, STEP, allow
@@ -161,6 +162,94 @@ class ParameterGroups(OnlineTest):
         self.available_snapshot(source="orders")
         self.rds.restore_db_instance_from_db_snapshot(DBInstanceIdentifier="plain", DBSnapshotIdentifier="snapshot")
         self.instance_statuses("plain", "failed")
+
+
+class MasterUser(OnlineTest):
+    """No superuser, and yet it can do all that replication between two instances takes."""
+
+    def connection(self, identifier: str, user: str, password: str) -> str:
+        at = self.instance(identifier)["Endpoint"]
+        return f"host={at['Address']} port={at['Port']} user={user} password={password} dbname=test"
+
+    def test_it_is_no_superuser(self) -> None:
+        self.seed_orders()
+        attributes = (
+            "select rolsuper, rolcreaterole, rolcreatedb, rolreplication from pg_roles where rolname = 'master'"
+        )
+        self.assertEqual(self.sql("orders", attributes), "f|t|t|t")
+        self.assertEqual(self.sql("orders", "select pg_has_role('master', 'rds_superuser', 'member')"), "t")
+        for statement in ("create publication everything for all tables", "set session_authorization = 'rdsadmin'"):
+            self.assertIsNone(self.sql("orders", statement, check=False), statement)
+        self.assertEqual(self.sql("orders", "set session_replication_role = replica; select 1"), "SET\n1")
+
+    def test_it_replicates_from_one_instance_to_the_other(self) -> None:
+        for name in ("orders", "target"):
+            self.seed_orders(name)
+            self.sql(name, "create table item (id int primary key)")
+        for statement in (
+            "create role subscriber login password 'of-a-run'",
+            "grant rds_replication to subscriber",
+            "grant select on item to subscriber",
+            "create publication items for table item",
+            "select pg_create_logical_replication_slot('items', 'pgoutput')",
+            "insert into item values (1)",
+            "select pg_replication_slot_advance('items', pg_current_wal_lsn())",
+            "insert into item values (2)",
+        ):
+            self.sql("orders", statement)
+        connection = self.connection("orders", "subscriber", "of-a-run")
+        options = "copy_data = false, create_slot = false, enabled = false, slot_name = 'items'"
+        for statement in (
+            f"create subscription items connection '{connection}' publication items with ({options})",
+            f"alter subscription items connection '{connection} application_name=ours'",
+            "alter subscription items enable",
+        ):
+            self.sql("target", statement)
+        self.wait_for(lambda: self.sql("target", "select string_agg(id::text, ',') from item") == "2")
+        for statement in (
+            "alter subscription items disable",
+            "alter subscription items set (slot_name = none)",
+            "drop subscription items",
+        ):
+            self.sql("target", statement)
+        self.wait_for(lambda: self.sql("orders", "select active from pg_replication_slots") == "f")
+        for statement in (
+            "select pg_drop_replication_slot('items')",
+            "drop publication items",
+            # "drop owned by" takes more than having made the role (PostgreSQL 16).
+            "revoke all on item from subscriber",
+            "drop role subscriber",
+        ):
+            self.sql("orders", statement)
+
+    def test_who_is_not_in_rds_replication_does_not_replicate(self) -> None:
+        self.seed_orders()
+        for role, does in (("subscriber replication", True), ("reader", False)):
+            self.sql("orders", f"create role {role} login password 'of-a-run'")
+            at = self.connection("orders", role.split()[0], "of-a-run") + " replication=database"
+            done = subprocess.run([PSQL, at, "-c", "IDENTIFY_SYSTEM"], capture_output=True, text=True)
+            self.assertEqual(done.returncode == 0, does, done.stderr)
+
+    def test_it_shuts_everybody_else_out_and_in_again(self) -> None:
+        self.seed_orders()
+        self.sql("orders", "create role application login password 'of-the-application'")
+        self.sql("orders", "create database bills")
+        application = self.connection("orders", "application", "of-the-application")
+        sleeper = subprocess.Popen([PSQL, application, "-c", "select pg_sleep(60)"], stderr=subprocess.DEVNULL)
+        self.addCleanup(sleeper.kill)
+        asleep = "select count(*) from pg_stat_activity where usename = 'application'"
+        self.wait_for(lambda: self.sql("orders", asleep) == "1")
+        # From another database, since this one lets nobody in meanwhile.
+        bills = self.connection("orders", "master", "seeded-password").replace("dbname=test", "dbname=bills")
+        self.run_at(bills, "alter database test connection limit 0")
+        self.run_at(bills, "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'application'")
+        self.assertNotEqual(sleeper.wait(10), 0)
+        self.assertIsNone(self.sql("orders", "select 1", check=False))
+        self.run_at(bills, "alter database test connection limit -1")
+        self.assertEqual(self.sql("orders", "select 1"), "1")
+
+    def run_at(self, connection: str, statement: str) -> None:
+        subprocess.run([PSQL, connection, "-qc", statement], check=True, capture_output=True)
 
 
 class VolumeSnapshots(OnlineTest):

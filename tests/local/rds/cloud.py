@@ -96,9 +96,11 @@ class Cloud:
 
     def open_endpoint(self, instance: Instance) -> None:
         """Points the name's address to the instance's server, from now on."""
-        socket_path = self.storage_of(instance).socket_path(instance)
-        if socket_path:
-            endpoint = self.endpoints.open(instance.identifier, instance.port, socket_path)
+        storage = self.storage_of(instance)
+        if socket_path := storage.socket_path(instance):
+            endpoint = self.endpoints.open(
+                instance.identifier, instance.port, socket_path, lambda: storage.admit_replication(instance)
+            )
         else:
             endpoint = self.endpoints.describe(instance.identifier, instance.port)
         instance.fields["Endpoint"] = endpoint

@@ -31,6 +31,8 @@ HOSTED_ZONE_ID = "Z2R2ITUGPM61AM"
 # GSSENCRequest): its length and a number.
 SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
 GSS_ENCRYPTION_REQUEST = bytes.fromhex("00000008 04d21630")
+# In the first message of a client that replicates (PostgreSQL, "Streaming Replication Protocol").
+REPLICATION = b"\0replication\0"
 
 
 class Endpoints:
@@ -53,7 +55,9 @@ class Endpoints:
             address = self._addresses.get(identifier) or self._next_address(identifier)
         return _endpoint(address, port)
 
-    def open(self, identifier: str, port: int, socket_path: str) -> Fields:
+    def open(
+        self, identifier: str, port: int, socket_path: str, before_replication: Callable[[], None] = lambda: None
+    ) -> Fields:
         """Forwards the identifier's address to the server at the Unix socket; returns the Endpoint."""
         self.close(identifier)
         with self._lock:
@@ -64,6 +68,7 @@ class Endpoints:
                 socket_path,
                 lambda client: self._lets_through(client, identifier, taken),
                 self._authority.context(address),
+                before_replication,
             )
             self._forwarders[identifier] = forwarder
         return _endpoint(*listener.getsockname())
@@ -117,11 +122,18 @@ class Forwarder:
     """Accepts on a TCP socket and pumps bytes to and from a Unix socket."""
 
     def __init__(
-        self, listener: socket.socket, socket_path: str, lets_through: Callable[[int], bool], tls: ssl.SSLContext
+        self,
+        listener: socket.socket,
+        socket_path: str,
+        lets_through: Callable[[int], bool],
+        tls: ssl.SSLContext,
+        before_replication: Callable[[], None],
     ) -> None:
+        """`before_replication` is called when a client says at the start that it wants to replicate."""
         self._listener = listener
         self._lets_through = lets_through
         self._tls = tls
+        self._before_replication = before_replication
         self.socket_path = socket_path
         self.connections: set[Connection] = set()
         self.peak = 0
@@ -158,6 +170,10 @@ class Forwarder:
     def _serve(self, connection: Connection) -> None:
         with contextlib.suppress(OSError):
             client = _greeted(connection.client, self._tls)
+            start = client.recv(65536)
+            if REPLICATION in start:
+                self._before_replication()
+            connection.server.sendall(start)
             threading.Thread(
                 target=self._pump, args=(connection.server.recv, client.sendall, connection), daemon=True
             ).start()

@@ -117,7 +117,7 @@ class PostgresStorage(Streaming):
         database = instance.fields.get("DBName")
         self._sql(
             instance,
-            # Of rds_replication, too (RDS User Guide, "Understanding PostgreSQL roles and permissions").
+            # On RDS NOREPLICATION: there, rds_superuser makes slots without it.
             f"CREATE ROLE {_name(master)} LOGIN CREATEDB CREATEROLE REPLICATION PASSWORD {_text(password)} "
             "IN ROLE rds_superuser",
         )
@@ -151,6 +151,16 @@ class PostgresStorage(Streaming):
             for process_id in frozen:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process_id, signal.SIGCONT)
+
+    def admit_replication(self, instance: Instance) -> None:
+        """Who is in rds_replication may replicate: RDS's own server sees to it, this one wants the attribute."""
+        self._sql(
+            instance,
+            """
+            SELECT format('ALTER ROLE %I REPLICATION', rolname) FROM pg_roles
+            WHERE NOT rolsuper AND NOT rolreplication AND rolcanlogin AND pg_has_role(oid, 'rds_replication', 'member')
+            \\gexec""",
+        )
 
     def copy(self, source: Snapshot, target: Snapshot) -> None:
         self._copy_directory(source.data_name, target.data_name)
@@ -298,6 +308,11 @@ class PostgresStorage(Streaming):
             self._as_user("tee", "-a", template / "postgresql.conf", sent=settings)
             granted = "pg_monitor, pg_signal_backend, pg_checkpoint, pg_create_subscription"
             roles = f"CREATE ROLE rds_superuser IN ROLE {granted};\n"
+            # RDS User Guide, "Understanding the rds_superuser role": it grants rds_replication. The last is what DMS needs
+            # to keep triggers quiet.
+            roles += "CREATE ROLE rds_replication;\n"
+            roles += "GRANT rds_replication TO rds_superuser WITH ADMIN OPTION;\n"
+            roles += "GRANT SET ON PARAMETER session_replication_role TO rds_superuser;\n"
             self._as_user(self._binaries / "postgres", "--single", "-D", template, "postgres", sent=roles)
         except Exception as error:
             self._template_error = error
