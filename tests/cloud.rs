@@ -64,6 +64,7 @@ pub(crate) struct Cloud {
     services_endpoint: String,
     state_machine: String,
     blue_green_state_machine: String,
+    online_state_machine: String,
     undo_state_machine: String,
     fleet_state_machine: String,
     bucket: String,
@@ -206,6 +207,7 @@ impl Cloud {
             services_endpoint: text("services_endpoint"),
             state_machine: output("StateMachineArn"),
             blue_green_state_machine: output("BlueGreenStateMachineArn"),
+            online_state_machine: output("OnlineStateMachineArn"),
             undo_state_machine: output("UndoStateMachineArn"),
             fleet_state_machine: output("FleetStateMachineArn"),
             bucket: output("FleetBucketName"),
@@ -235,6 +237,19 @@ impl Cloud {
     /// The same cloud, whose executions go the way by a blue/green deployment.
     pub(crate) fn by_blue_green(&self) -> Self {
         Self { state_machine: self.blue_green_state_machine.clone(), ..self.clone() }
+    }
+
+    /// The same cloud, whose executions replicate.
+    pub(crate) fn online(&self) -> Self {
+        Self { state_machine: self.online_state_machine.clone(), ..self.clone() }
+    }
+
+    /// A secret with a login, as the functions read it; its ARN.
+    pub(crate) fn login(&self, id: &str, user: &str, password: &str, key: Option<&str>) -> String {
+        let text = json!({"username": user, "password": password}).to_string();
+        let secret = json!({"Name": format!("rds-encrypt/{id}"), "SecretString": text, "KmsKeyId": key});
+        let made = self.json_call("secretsmanager", "secretsmanager.CreateSecret", &secret);
+        made["ARN"].as_str().expect("an ARN").to_owned()
     }
 
     /// The same cloud with a state machine that no rule watches: its ends start no undo.

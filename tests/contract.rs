@@ -199,6 +199,8 @@ fn retriers() -> BTreeMap<&'static str, Value> {
     };
     // Exponential backoff starves whoever has waited longest for a slot.
     let quota = json!({"ErrorEquals": ["QuotaExceeded"], "IntervalSeconds": 120, "MaxAttempts": 720, "BackoffRate": 1});
+    let mut database = patience(40, 600);
+    database["ErrorEquals"].as_array_mut().expect("errors").push(json!("DatabaseUnavailable"));
     let infrastructure = json!({
         "ErrorEquals": [
             "Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "States.Timeout",
@@ -209,6 +211,7 @@ fn retriers() -> BTreeMap<&'static str, Value> {
     });
     BTreeMap::from([
         ("a step", json!([crash, patience(40, 600)])),
+        ("a step that logs in", json!([crash, database])),
         ("a step that makes something", json!([crash, patience(40, 600), quota])),
         // What RDS says inside the outage is the step's own to wait out, since its bound counts.
         ("inside the outage", json!([infrastructure])),
@@ -250,6 +253,9 @@ fn a_fleet_takes_every_field_of_an_execution_that_names_no_instance() {
         assert_eq!(set(way.fields), fields_of_the_plan(name), "{}", way.name);
         all.extend(set(way.fields));
     }
+    // It replicates no instance: each would want a login of its own.
+    all.extend(fields_of_the_plan("ONLINE_FIELDS"));
+    all.insert("on_behalf_of".to_owned());
     assert_eq!(all, fields_of_the_plan("FIELDS"));
 }
 
@@ -262,6 +268,7 @@ fn every_step_of_the_undos_table_is_a_state_and_architecture_shows_it() {
         let machine = match step.way {
             Way::Snapshot => "encrypt-instance",
             Way::BlueGreen => "encrypt-blue-green",
+            Way::Online => "encrypt-online",
         };
         let state = format!("{machine}.asl.json/{}", step.state);
         assert!(states.contains(&state), "{} is no Task of the machine", step.state);
@@ -541,8 +548,10 @@ fn what_versions_are_published_of_depends_on_no_parameter() {
     let functions = resources_of_type("AWS::Serverless::Function");
     let functions = functions.iter().map(|(name, function)| (name.as_str(), &function["Properties"]));
     for (name, properties) in functions.chain([("Globals", all)]) {
-        // The role is the same for all versions.
-        let versioned = properties.as_mapping().expect("properties").iter().filter(|(field, _)| *field != "Policies");
+        // The role is the same for all versions; a VPC can stand nowhere else.
+        let elsewhere = ["Policies", "VpcConfig"];
+        let fields = properties.as_mapping().expect("properties").iter();
+        let versioned = fields.filter(|(field, _)| field.as_str().is_none_or(|field| !elsewhere.contains(&field)));
         let depends: BTreeSet<String> = versioned.flat_map(|(_, value)| references(value)).collect();
         let depends: Vec<_> = depends.intersection(&changing).collect();
         assert!(depends.is_empty(), "{name} depends on {depends:?}: pass it on in a definition's substitutions");

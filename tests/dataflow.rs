@@ -14,6 +14,7 @@ use crate::cloud::{Cloud, Running, Setup};
 use crate::contract::{state_machines, tasks};
 use crate::cutover::{connections, undo_of};
 use crate::fixtures::{fault, seed};
+use crate::online;
 
 /// What each answer of a function holds: paths, with a space between them.
 struct Answer {
@@ -54,13 +55,32 @@ const ANSWERS: &[Answer] = &[
             "announcement applied availability_zone cleaned db_subnet_group_name encrypted_instance_id \
              encrypted_snapshot_id fenced final_settings instance_id kms_key_arn no_encrypted_snapshot_id \
              options.approval options.approval_timeout_seconds options.cutover options.isolation_security_group_id \
-             options.max_wait_seconds options.on_failure options.plan_only options.quarantine_security_group_id \
-             options.snapshots options.wait_for_initialization options.writes_stopped owner.source_resource_id proof \
+             options.max_wait_seconds options.on_behalf_of options.on_failure options.plan_only \
+             options.quarantine_security_group_id options.snapshots options.wait_for_initialization options.writes_stopped owner.source_resource_id proof \
              protected security_group_id settings source.ready source.wait.wait_seconds source_renamed tags \
              target_renamed undo unencrypted_instance_id warnings writes",
         )
     },
+    Answer {
+        given: Some(("way", "online")),
+        ..answer(
+            "Plan",
+            "announcement availability_zone cleaned cut_over db_subnet_group_name encrypted_instance_id \
+             encrypted_snapshot_id final_settings instance_id kms_key_arn nested_input no_encrypted_snapshot_id opened \
+             options.approval options.approval_timeout_seconds options.cutover options.database_secret_arn \
+             options.max_downtime_seconds options.max_wait_seconds options.on_failure options.plan_only \
+             options.quarantine_security_group_id options.snapshots owner.execution owner.source_resource_id proof \
+             protected security_group_id seeded source.ready source.wait.wait_seconds source_renamed tags \
+             target_renamed undo unencrypted_instance_id warnings",
+        )
+    },
     Answer { given: Some(("task", "check_cutover")), ..answer("Plan", "") },
+    answer("PreflightDatabase", "databases warnings"),
+    answer("PublishSource", "slots"),
+    answer("SeedTarget", "ready starts wait.wait_seconds"),
+    answer("CutOver", "ready fenced_at compared sequences wait.wait_seconds"),
+    answer("OpenTarget", "downtime_seconds"),
+    answer("UndoDatabase", "ready"),
     answer("CreateSnapshot", LOOK),
     Answer { given: Some(("resource", "deployment")), ..answer("DescribeStatus", "ready targets wait.wait_seconds") },
     answer("DescribeStatus", LOOK),
@@ -102,6 +122,10 @@ const ITEM: &str = "input name state_machine_arn";
 /// What a nested execution of any way answers: DescribeExecution's fields ("Start workflow executions from a task
 /// state", Step Functions Developer Guide), and in the output what the fleet asks for.
 const NESTED: &str = "ExecutionArn Output.encrypted_instance_id";
+/// And what one of encrypt-instance answers that works on behalf of another, which is its whole state.
+const HANDED_OVER: &str = "Output.target.resource_id Output.proof.endpoint Output.proof.summary \
+                           Output.no_encrypted_snapshot.status Output.no_encrypted_snapshot.snapshot_database_time \
+                           Output.encrypted_snapshot.status";
 
 const fn answer(function: &'static str, always: &'static str) -> Answer {
     Answer { function, given: None, always, when: &[] }
@@ -418,7 +442,8 @@ impl<'a> Walk<'a> {
             "Task" => match answer_to(state.as_object().expect("a state")) {
                 Some(answer) => Known::answered(answer),
                 None if state["Resource"].as_str().is_some_and(|name| name.ends_with(":startExecution.sync:2")) => {
-                    Known::with(NESTED)
+                    let machine = &state["Parameters"]["StateMachineArn"];
+                    Known::with(if machine == "${EncryptInstanceStateMachineArn}" { HANDED_OVER } else { NESTED })
                 }
                 None => Known::default(),
             },
@@ -601,6 +626,7 @@ async fn executions_show_every_row_of_the_table() {
     let fleet = cloud.encrypt_fleet(json!({"plan_only": true})).await;
     fleet.succeeded();
     shown.extend(assert_answers_hold(&fleet.execution, &cloud.history(&fleet.execution).await));
+    shown.extend(online::executions_that_show_all().await);
     let all: BTreeSet<String> = ANSWERS.iter().flat_map(Answer::names).collect();
     assert_eq!(all.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new(), "shown: {shown:#?}");
 }

@@ -19,6 +19,7 @@ mod faults;
 mod fixtures;
 mod fleet;
 mod input;
+mod online;
 mod permissions;
 mod repeats;
 mod secrets;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::cloud::{ACCOUNT, Cloud, REGION, Running, Setup};
 use crate::cutover::{connections, undo_of};
 use crate::fixtures::{fault, instance, seed, until_entered};
+use crate::online::seed_replicable;
 
 /// By function, what the local cloud knows of the roles under this name.
 fn roles(cloud: &Cloud, name: &str) -> BTreeMap<String, Value> {
@@ -46,6 +47,7 @@ async fn use_everything(cloud: &Cloud) {
     undo_what_is_protected(cloud).await;
     resume_beside_an_undo(cloud).await;
     go_by_deployments(&cloud.by_blue_green()).await;
+    go_online(&cloud.online()).await;
 
     // Stopped past the commit point, before the target is released.
     seed(cloud, "finished", json!({}));
@@ -146,6 +148,22 @@ async fn go_by_deployments(cloud: &Cloud) {
     cloud.stop_in(&[]);
 }
 
+/// One that succeeds, with a login under a customer key, and one that is undone.
+async fn go_online(cloud: &Cloud) {
+    let key = customer_key(cloud).await;
+    for (id, error) in [("online", None), ("online-undone", Some("AccessDenied"))] {
+        let (_, input) = seed_replicable(cloud, id, Some(&key)).await;
+        if error.is_some() {
+            fault(cloud, id, "RestoreDBInstanceFromDBSnapshot", json!({"action": denied()}));
+        }
+        let outcome = cloud.encrypt(input).await;
+        match error {
+            None => outcome.succeeded(),
+            Some(error) => &json!(outcome.failed(error)),
+        };
+    }
+}
+
 /// Somebody protects the target before it fails.
 async fn undo_what_is_protected(cloud: &Cloud) {
     seed(cloud, "protected", json!({}));
@@ -190,8 +208,7 @@ async fn resume_beside_an_undo(cloud: &Cloud) {
 #[tokio::test]
 async fn functions_call_what_their_roles_allow_and_roles_allow_nothing_else() {
     let key = format!("DataKmsKeyArn=arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
-    let running =
-        Running::start(&Setup { storage: "files", time_scale: 0.001, parameters: &[&key], ..Setup::default() });
+    let running = Running::start(&Setup { time_scale: 0.001, parameters: &[&key], ..Setup::default() });
     let cloud = Cloud::connect(&running).await;
     use_everything(&cloud).await;
     let unused = roles(&cloud, "unused");

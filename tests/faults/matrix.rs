@@ -279,12 +279,13 @@ impl Run {
 
     /// Whether the target is to have the source's name.
     fn is_cutover(&self) -> bool {
-        self.way == Way::BlueGreen || self.has_entered("IsFenceAsked")
+        self.way != Way::Snapshot || self.has_entered("IsFenceAsked")
     }
 
     fn new_world(&self) -> New {
         match self.way {
             Way::BlueGreen => New::Switched,
+            Way::Online => New::Renamed { fenced: false },
             Way::Snapshot if self.is_cutover() => New::Renamed { fenced: true },
             Way::Snapshot => New::Twin,
         }

@@ -79,6 +79,7 @@ impl Site {
         match way {
             Way::Snapshot => self.cloud.clone(),
             Way::BlueGreen => self.cloud.by_blue_green(),
+            Way::Online => self.cloud.online(),
         }
     }
 

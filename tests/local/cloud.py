@@ -112,7 +112,7 @@ class Cloud:
 
     def parameters(self, template: dict[str, Any]) -> dict[str, str]:
         """What the cloud itself knows of the template's parameters."""
-        known = {DATABASE_ROOTS_PARAMETER: self.database_roots}
+        known = {DATABASE_ROOTS_PARAMETER: self.database_roots.replace("\n", "\\n")}
         return {name: value for name, value in known.items() if name in template.get("Parameters", {})}
 
     @classmethod

@@ -91,7 +91,7 @@ pub(crate) async fn refuse(
 /// kept out.
 fn undecided(source: &DbInstance, options: &Options) -> Result<(), Error> {
     let id = source.db_instance_identifier().unwrap_or_default();
-    if !options.writes_stopped && !options.accept_lost_writes {
+    if !options.writes_stopped && !options.accept_lost_writes && !options.is_replicated() {
         return Err(Error::LostWritesNotAccepted(format!(
             "the target holds the data of `{id}` as of the snapshot, so what is written between the snapshot and the \
              cutover is lost: stop all clients and say \"writes_stopped\": true (it is checked), or say \

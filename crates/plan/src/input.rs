@@ -37,6 +37,9 @@ const FIELDS: &[&str] = &[
     "accept_stale_replicas",
     "switchover_timeout_seconds",
     "accept_stack_drift",
+    "on_behalf_of",
+    "database_secret_arn",
+    "max_downtime_seconds",
 ];
 /// These belong to one way alone.
 const SNAPSHOT_FIELDS: &[&str] = &[
@@ -51,6 +54,21 @@ const SNAPSHOT_FIELDS: &[&str] = &[
     "accept_stale_replicas",
 ];
 const BLUE_GREEN_FIELDS: &[&str] = &["switchover_timeout_seconds", "accept_stack_drift"];
+const ONLINE_FIELDS: &[&str] = &["database_secret_arn", "max_downtime_seconds"];
+/// What the way by snapshot has and the way online has no use for.
+const NOT_ONLINE_FIELDS: &[&str] = &[
+    "target_instance_id",
+    "quarantine_security_group_id",
+    "cutover",
+    "writes_stopped",
+    "accept_lost_writes",
+    "isolation_security_group_id",
+    "resume",
+    "on_behalf_of",
+];
+/// The fence, the drain and the comparison take seconds; two renames, each of which reboots, take minutes.
+const DOWNTIME_SECONDS_DEFAULT: u64 = 900;
+const DOWNTIME_SECONDS: std::ops::RangeInclusive<u64> = 10..=1_800;
 /// "Default: 300", at least 30 (SwitchoverBlueGreenDeployment, API model); at most 3,600 (User Guide).
 const SWITCHOVER_TIMEOUT_SECONDS_DEFAULT: u64 = 300;
 const SWITCHOVER_TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 30..=3_600;
@@ -93,7 +111,11 @@ impl Input {
         let instance = text(fields, "instance_id")?
             .ok_or_else(|| invalid("instance_id", "is missing; it names the DB instance to encrypt"))?;
         let target = text(fields, "target_instance_id")?;
-        let cutover = choice(fields, "cutover", Cutover::ALL)?;
+        let on_behalf_of = execution_arn(fields, "on_behalf_of")?;
+        let cutover = match way == Way::Online || on_behalf_of.is_some() {
+            true => Cutover::Rename,
+            false => choice(fields, "cutover", Cutover::ALL)?,
+        };
         if cutover == Cutover::None
             && let Some(field) = CUTOVER_FIELDS
                 .iter()
@@ -132,42 +154,97 @@ impl Input {
                 accept_stale_replicas: flag(fields, "accept_stale_replicas")?,
                 approval: flag(fields, "approval")?,
                 approval_timeout_seconds: seconds(fields, "approval_timeout_minutes", MINUTES_PER_WAIT_DEFAULT)?,
-                switchover_timeout_seconds: switchover_timeout(fields)?,
+                switchover_timeout_seconds: whole_seconds(
+                    fields,
+                    "switchover_timeout_seconds",
+                    SWITCHOVER_TIMEOUT_SECONDS_DEFAULT,
+                    SWITCHOVER_TIMEOUT_SECONDS,
+                )?,
+                on_behalf_of,
+                database_secret_arn: secret(fields, way)?,
+                max_downtime_seconds: whole_seconds(
+                    fields,
+                    "max_downtime_seconds",
+                    DOWNTIME_SECONDS_DEFAULT,
+                    DOWNTIME_SECONDS,
+                )?,
             },
-            resume: execution_arn(fields)?,
+            resume: execution_arn(fields, "resume")?,
             accept_stack_drift: flag(fields, "accept_stack_drift")?,
         })
     }
 }
 
-/// A field of the other machine is a misunderstanding of what this one does.
+/// A field of another machine is a misunderstanding of what this one does.
 fn refuse_other_ways(fields: &Map<String, Value>, way: Way) -> Result<(), Error> {
-    let (others, why) = match way {
-        Way::Snapshot => (BLUE_GREEN_FIELDS, "is for the state machine encrypt-blue-green; leave it out here"),
-        Way::BlueGreen => (
-            SNAPSHOT_FIELDS,
-            "is for the state machine encrypt-instance: a blue/green deployment takes no snapshot of yours, loses no \
-             write, and gives the name by its switchover; leave it out here",
-        ),
+    const FOR_BLUE_GREEN: &str = "is for the state machine encrypt-blue-green; leave it out here";
+    const FOR_ONLINE: &str = "is for the state machine encrypt-online; leave it out here";
+    let others: &[(&[&str], &str)] = match way {
+        Way::Snapshot => &[(BLUE_GREEN_FIELDS, FOR_BLUE_GREEN), (ONLINE_FIELDS, FOR_ONLINE)],
+        Way::BlueGreen => &[
+            (
+                SNAPSHOT_FIELDS,
+                "is for the state machine encrypt-instance: a blue/green deployment takes no snapshot of yours, loses \
+                 no write, and gives the name by its switchover; leave it out here",
+            ),
+            (ONLINE_FIELDS, FOR_ONLINE),
+        ],
+        Way::Online => &[
+            (BLUE_GREEN_FIELDS, FOR_BLUE_GREEN),
+            (
+                NOT_ONLINE_FIELDS,
+                "is for the state machine encrypt-instance: replication loses no write, fences the source by itself \
+                 and always gives the name; leave it out here",
+            ),
+        ],
     };
-    match others.iter().find(|field| present(fields, field).is_some()) {
-        Some(field) => Err(invalid(*field, why)),
-        None => Ok(()),
+    for (names, why) in others {
+        if let Some(field) = names.iter().find(|field| present(fields, field).is_some()) {
+            return Err(invalid(*field, *why));
+        }
+    }
+    Ok(())
+}
+
+fn secret(fields: &Map<String, Value>, way: Way) -> Result<Option<String>, Error> {
+    const FIELD: &str = "database_secret_arn";
+    if way != Way::Online {
+        return Ok(None);
+    }
+    let Some(arn) = text(fields, FIELD)? else {
+        return Err(invalid(
+            FIELD,
+            "is missing; it names the secret with \"username\" and \"password\" by which the databases are replicated",
+        ));
+    };
+    let parts: Vec<&str> = arn.split(':').collect();
+    match parts.as_slice() {
+        ["arn", _, "secretsmanager", _, _, "secret", name] if arn.len() <= 512 => {
+            // What the functions may read.
+            if name.starts_with("rds-encrypt/") {
+                return Ok(Some(arn.to_owned()));
+            }
+            Err(invalid(
+                FIELD,
+                "the secret's name does not begin with rds-encrypt/, by which the functions may read it",
+            ))
+        }
+        _ => Err(invalid(
+            FIELD,
+            format!("`{}` is not the ARN of a secret (arn:aws:secretsmanager:…:secret:…)", shortened(arn)),
+        )),
     }
 }
 
-fn switchover_timeout(fields: &Map<String, Value>) -> Result<u64, Error> {
-    const FIELD: &str = "switchover_timeout_seconds";
-    let Some(value) = present(fields, FIELD) else { return Ok(SWITCHOVER_TIMEOUT_SECONDS_DEFAULT) };
-    value.as_u64().filter(|seconds| SWITCHOVER_TIMEOUT_SECONDS.contains(seconds)).ok_or_else(|| {
-        invalid(
-            FIELD,
-            format!(
-                "must be a whole number of seconds from {} to {}",
-                SWITCHOVER_TIMEOUT_SECONDS.start(),
-                SWITCHOVER_TIMEOUT_SECONDS.end()
-            ),
-        )
+fn whole_seconds(
+    fields: &Map<String, Value>,
+    name: &str,
+    default: u64,
+    legal: std::ops::RangeInclusive<u64>,
+) -> Result<u64, Error> {
+    let Some(value) = present(fields, name) else { return Ok(default) };
+    value.as_u64().filter(|seconds| legal.contains(seconds)).ok_or_else(|| {
+        invalid(name, format!("must be a whole number of seconds from {} to {}", legal.start(), legal.end()))
     })
 }
 
@@ -204,14 +281,14 @@ fn security_group(fields: &Map<String, Value>, name: &str) -> Result<Option<Stri
     Ok(Some(group.to_owned()))
 }
 
-fn execution_arn(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
-    let Some(arn) = text(fields, "resume")? else { return Ok(None) };
+fn execution_arn(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
+    let Some(arn) = text(fields, name)? else { return Ok(None) };
     let parts: Vec<&str> = arn.split(':').collect();
     match parts.as_slice() {
-        ["arn", _, "states", _, _, "execution", _, name] if !name.is_empty() && arn.len() <= 512 => {
+        ["arn", _, "states", _, _, "execution", _, id] if !id.is_empty() && arn.len() <= 512 => {
             Ok(Some(arn.to_owned()))
         }
-        _ => Err(invalid("resume", format!("`{}` is not the ARN of an execution (arn:aws:states:…)", shortened(arn)))),
+        _ => Err(invalid(name, format!("`{}` is not the ARN of an execution (arn:aws:states:…)", shortened(arn)))),
     }
 }
 

@@ -21,6 +21,7 @@ mod executions;
 mod input;
 mod key;
 mod look_ups;
+mod online;
 mod own_accord;
 mod references;
 mod refusals;
@@ -164,6 +165,7 @@ pub struct State {
 pub enum OfWay {
     Snapshot(Box<OfSnapshot>),
     BlueGreen(Box<OfBlueGreen>),
+    Online(Box<OfOnline>),
 }
 
 #[derive(Debug, Serialize)]
@@ -178,6 +180,20 @@ pub struct OfSnapshot {
     pub fenced: Option<()>,
     pub source_renamed: Option<()>,
     pub target_renamed: Option<()>,
+}
+
+/// The same as of the way by snapshot, which a nested execution goes, and what replication adds.
+#[derive(Debug, Serialize)]
+pub struct OfOnline {
+    #[serde(flatten)]
+    pub snapshot: OfSnapshot,
+    /// For the nested execution of encrypt-instance.
+    pub nested_input: Value,
+    pub preflight: Option<()>,
+    pub published: Option<()>,
+    pub seeded: Option<()>,
+    pub cut_over: Option<()>,
+    pub opened: Option<()>,
 }
 
 #[derive(Debug, Serialize)]
@@ -211,7 +227,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
             let mut input = Input::parse(&input, way)?;
             input.kms_key_id.get_or_insert(default_kms_key_id);
             let state = match way {
-                Way::Snapshot => plan(context, &input, &execution, &started_at, state).await?,
+                Way::Snapshot | Way::Online => plan(context, &input, way, &execution, &started_at, state).await?,
                 Way::BlueGreen => Box::pin(deployment::plan(context, &input, &execution, state)).await?,
             };
             Ok(Response::Plan(Box::new(state)))
@@ -226,6 +242,7 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
 async fn plan(
     context: &Context,
     input: &Input,
+    way: Way,
     execution: &str,
     started_at: &str,
     previous: PreviousLook,
@@ -264,7 +281,7 @@ async fn plan(
         }),
         false => None,
     };
-    let of_way = OfWay::Snapshot(Box::new(OfSnapshot {
+    let snapshot = OfSnapshot {
         names,
         writes_before,
         no_encrypted_snapshot: Look::default(),
@@ -274,7 +291,19 @@ async fn plan(
         fenced: None,
         source_renamed: None,
         target_renamed: None,
-    }));
+    };
+    let of_way = match way {
+        Way::Online => OfWay::Online(Box::new(OfOnline {
+            snapshot,
+            nested_input: online::nested_input(&instance_id, &key, options, execution),
+            preflight: None,
+            published: None,
+            seeded: None,
+            cut_over: None,
+            opened: None,
+        })),
+        _ => OfWay::Snapshot(Box::new(snapshot)),
+    };
     let planned = PlannedState { instance_id, owner, key, tags, settings, warnings, plan, looked_at, of_way };
     Ok(planned.state(&source, options))
 }
@@ -299,6 +328,7 @@ impl PlannedState {
             way: match of_way {
                 OfWay::Snapshot(_) => Way::Snapshot,
                 OfWay::BlueGreen(_) => Way::BlueGreen,
+                OfWay::Online(_) => Way::Online,
             },
             phase: "preparing",
             availability_zone: source.availability_zone().map(str::to_owned),
@@ -355,6 +385,9 @@ async fn check(
     let Input { options, resume, .. } = input;
     let is_cutover = options.cutover == Cutover::Rename;
     refusals::instance(source)?;
+    if options.is_replicated() {
+        online::refuse(source)?;
+    }
     let key = key::usable(context, input.kms_key_id.as_deref().unwrap_or_default()).await?;
     let mut warnings = vec![];
     warnings.extend(blue_green::refuse(context, source, options.cutover, None).await?);
@@ -366,7 +399,10 @@ async fn check(
     let others = if is_cutover || resume.is_some() { Others::of(context, execution).await? } else { Others::default() };
     let names = Names::derive(instance_id, input.target_instance_id.as_ref());
     let owner = Owner {
-        execution: resume::owner(context, execution, resume.as_deref(), &others).await?,
+        execution: match &options.on_behalf_of {
+            Some(parent) => online::running(context, parent).await?,
+            None => resume::owner(context, execution, resume.as_deref(), &others).await?,
+        },
         source_resource_id: source.dbi_resource_id().unwrap_or_default().to_owned(),
     };
     if is_cutover {

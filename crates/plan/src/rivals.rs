@@ -41,7 +41,9 @@ pub(crate) async fn undo(context: &Context, source: &DbInstance, others: &Others
 /// Read loosely: the other may have been started under another version of the input's rules.
 fn cuts_over(input: &Value, source: &DbInstance) -> bool {
     let text = |field| input.get(field).and_then(Value::as_str);
-    if text("cutover") != Some("rename") || is_plan_only(input) {
+    // One that replicates always does.
+    let is_cutover = text("cutover") == Some("rename") || text("database_secret_arn").is_some();
+    if !is_cutover || is_plan_only(input) {
         return false;
     }
     match text("instance_id").map(InstanceReference::parse) {

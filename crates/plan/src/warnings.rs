@@ -86,12 +86,18 @@ pub(crate) fn of_cutover(source: &DbInstance, options: &Options) -> Vec<String> 
          renames, each of which reboots, take minutes, and the new DNS name can take 10 minutes more to be known \
          everywhere. Clients must connect anew."
     )];
+    if options.is_replicated() {
+        warnings.push(format!(
+            "Until the cutover `{id}` keeps its log until the target has taken it: a target that stops taking it fills \
+             the storage of `{id}`. No write is lost; clients' sessions are ended when the cutover begins."
+        ));
+    }
     if options.accept_lost_writes {
         warnings.push(format!(
             "ACCEPTED: what is written to `{id}` between the snapshot (snapshot_database_time) and the cutover is lost."
         ));
     }
-    if options.isolation_security_group_id.is_none() {
+    if options.isolation_security_group_id.is_none() && !options.is_replicated() {
         warnings.push(format!(
             "Without isolation_security_group_id, a client that holds the old address can still write to the old \
              instance after the cutover, and nobody will see it on `{id}`."

@@ -77,6 +77,9 @@ pub(crate) enum OfWay {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct OfSnapshot {
+    /// Of the machine: a nested execution goes the way by snapshot for one of encrypt-online.
+    #[serde(default)]
+    pub(crate) way: Way,
     pub(crate) no_encrypted_snapshot_id: SnapshotId,
     pub(crate) encrypted_snapshot_id: SnapshotId,
     pub(crate) encrypted_instance_id: InstanceId,
@@ -128,7 +131,7 @@ impl Document {
         let mut document: Self = decode(state.clone())?;
         if state.get("owner").is_some() {
             let of_way = match document.way {
-                Way::Snapshot => OfWay::Snapshot(Box::new(decode(state.clone())?)),
+                Way::Snapshot | Way::Online => OfWay::Snapshot(Box::new(decode(state.clone())?)),
                 Way::BlueGreen => OfWay::BlueGreen(Box::new(decode(state.clone())?)),
             };
             document.planned = Some((decode(state.clone())?, of_way));

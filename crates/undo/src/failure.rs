@@ -64,6 +64,8 @@ fn first_error(document: &Document) -> (String, String) {
     let Some(caught) = &document.error else {
         return ("StepFailed".to_owned(), "The state holds no error.".to_owned());
     };
+    let of_nested = nested(caught);
+    let caught = of_nested.as_ref().unwrap_or(caught);
     let error = public_name(&caught.error);
     // A time-out comes without a cause.
     let original = Some(caught.error.clone()).filter(|original| *original != error);
@@ -73,6 +75,17 @@ fn first_error(document: &Document) -> (String, String) {
         cause.push('.');
     }
     (error, cause)
+}
+
+/// What a nested execution failed of: Step Functions hands over the whole of DescribeExecution as text [A70].
+fn nested(caught: &Caught) -> Option<Caught> {
+    let described: Value = serde_json::from_str(&caught.cause).ok()?;
+    let arn = described.get("ExecutionArn")?.as_str()?;
+    let text = |field| described.get(field).and_then(Value::as_str).map(str::to_owned);
+    let status = text("Status")?;
+    // One that was stopped or outlived its time has neither.
+    let cause = text("Cause").unwrap_or_else(|| format!("the nested execution {arn} ended as {status}"));
+    Some(Caught { error: text("Error").unwrap_or_else(|| "StepFailed".to_owned()), cause })
 }
 
 /// Step Functions refuses a Fail state's error name that begins with `States.`.

@@ -3,6 +3,7 @@
 use aws_sdk_rds::types::DbInstance;
 use workflow::Error;
 use workflow::describe::{find_by_resource_id, pending_identifier};
+use workflow::online::DatabaseTask;
 use workflow::options::Cutover;
 use workflow::protect;
 use workflow::status::{self, Class};
@@ -10,7 +11,7 @@ use workflow::turn::HIDDEN_SECONDS_MAX;
 
 use crate::document::OfSnapshot;
 use crate::steps::{Forward, Step};
-use crate::{DEADLINE_SECONDS, Undo};
+use crate::{DEADLINE_SECONDS, Progress, Undo};
 
 impl Undo<'_, OfSnapshot> {
     /// Goes on with a step, and says whether it is over.
@@ -19,6 +20,7 @@ impl Undo<'_, OfSnapshot> {
             return Ok(true);
         }
         let over = match forward {
+            Forward::OpenTarget => matches!(self.ask_database(DatabaseTask::OpenTarget), Progress::Over),
             Forward::Protect => self.protect_target().await?,
             Forward::CleanUp => self.clean_up().await?,
             Forward::DeleteDeployment => true,

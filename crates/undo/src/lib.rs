@@ -11,6 +11,7 @@
 //! deleted, never the source.
 
 mod blue_green;
+mod databases;
 mod document;
 mod failure;
 mod forward;
@@ -26,7 +27,8 @@ use serde_json::Value;
 use workflow::Error;
 use workflow::finish::Finished;
 use workflow::members::Each;
-use workflow::options::{OnFailure, Way};
+use workflow::online::{DatabaseTask, Undone};
+use workflow::options::OnFailure;
 use workflow::protect::{DENIED_SECONDS, Protection};
 use workflow::turn::{CONFIRM_SECONDS, LATE_CALL_SECONDS, STEADY_LOOKS};
 use workflow::wait::{self, Wait};
@@ -72,6 +74,8 @@ pub struct Response {
     /// Of the members of a deployment.
     pub members_protected: Option<Each<Protection>>,
     pub finished: Option<Finished>,
+    /// What is asked of the step that logs in, and its answer.
+    pub database: Option<Undone>,
     /// The DbiResourceIds of what goes with a deployment.
     pub greens: Vec<String>,
     /// Everything was gone at the last look already.
@@ -159,18 +163,16 @@ impl Looks for Undo<'_, OfSnapshot> {
             self.response.past_commit_point = true;
         }
         if !self.response.past_commit_point {
-            if self.phase == Phase::Cutover {
-                for step in steps(Way::Snapshot).rev() {
-                    if !self.take_back_of_source(step).await? {
-                        return Ok(false);
-                    }
+            for step in steps(self.way.way).rev() {
+                if !self.take_back_of_source(step).await? {
+                    return Ok(false);
                 }
             }
             if !self.response.past_commit_point {
                 return self.take_back_what_was_made().await;
             }
         }
-        for step in steps(Way::Snapshot) {
+        for step in steps(self.way.way) {
             if let Compensation::GoOn(forward) = step.compensation
                 && !self.go_on(step, forward).await?
             {
@@ -192,6 +194,8 @@ impl Undo<'_, OfSnapshot> {
             return Ok(true);
         }
         let progress = match step.compensation {
+            Compensation::OpenDatabases => self.ask_database(DatabaseTask::OpenSource),
+            _ if self.phase != Phase::Cutover => return Ok(true),
             Compensation::AskTarget => self.ask_target().await?,
             Compensation::NameSource => self.name_source().await?,
             Compensation::OpenSource => self.open_source().await?,

@@ -24,6 +24,10 @@ pub enum Compensation {
     AskTarget,
     /// Asks whether RDS has switched over, once no switchover is in progress any more: the name leads to green.
     AskName,
+    /// Opens the source's databases and takes replication off them, by a login.
+    OpenDatabases,
+    /// As the way by snapshot does, whose machine it is.
+    Nested,
     /// Past the commit point nothing is taken back: it is done again until it is done.
     GoOn(Forward),
 }
@@ -39,6 +43,8 @@ pub enum Made {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Forward {
+    /// The target's databases stand alone, and the old source loses its slots, by a login.
+    OpenTarget,
     Protect,
     CleanUp,
     /// Without any instance.
@@ -61,6 +67,15 @@ pub const STEPS: &[Step] = &[
     blue_green("SwitchOver", Compensation::AskName),
     blue_green("ProtectTarget", Compensation::GoOn(Forward::Protect)),
     blue_green("DeleteDeployment", Compensation::GoOn(Forward::DeleteDeployment)),
+    // The source is unfenced before anything is taken off it.
+    online("PublishSource", Compensation::OpenDatabases),
+    online("EncryptInstance", Compensation::Nested),
+    online("CutOver", Compensation::OpenDatabases),
+    online("RenameSource", Compensation::NameSource),
+    online("RenameTarget", Compensation::AskTarget),
+    online("OpenTarget", Compensation::GoOn(Forward::OpenTarget)),
+    online("ProtectTarget", Compensation::GoOn(Forward::Protect)),
+    online("CleanUp", Compensation::GoOn(Forward::CleanUp)),
 ];
 
 const fn snapshot(state: &'static str, compensation: Compensation) -> Step {
@@ -69,6 +84,10 @@ const fn snapshot(state: &'static str, compensation: Compensation) -> Step {
 
 const fn blue_green(state: &'static str, compensation: Compensation) -> Step {
     Step { way: Way::BlueGreen, state, compensation }
+}
+
+const fn online(state: &'static str, compensation: Compensation) -> Step {
+    Step { way: Way::Online, state, compensation }
 }
 
 /// Those of one way.

@@ -81,6 +81,24 @@ pub enum Error {
     /// Clients still write to the source although the input says that they stopped.
     #[error("{0}")]
     WritesNotStopped(String),
+    /// The database does not meet what replication needs; each problem is named with its remedy.
+    #[error("{0}")]
+    DatabaseNotUsable(String),
+    /// A database cannot be connected to, or a statement found no time or lock: it may later.
+    #[error("{0}")]
+    DatabaseUnavailable(String),
+    /// PostgreSQL refused a login or a statement.
+    #[error("{0}")]
+    DatabaseRefused(String),
+    /// Somebody changed tables, triggers or functions while the source was replicated.
+    #[error("{0}")]
+    SchemaChanged(String),
+    /// The start was not found, the subscription stopped, or a slot was lost.
+    #[error("{0}")]
+    ReplicationFailed(String),
+    /// Rows of source and target differ.
+    #[error("{0}")]
+    DataDiffers(String),
     /// The target is proven and stays, but what should have been deleted was not.
     #[error("{0}")]
     CleanUpFailed(String),
@@ -122,6 +140,7 @@ impl Error {
                 | Self::QuotaExceeded(_)
                 | Self::InvalidInstanceState(_)
                 | Self::InvalidSnapshotState(_)
+                | Self::DatabaseUnavailable(_)
         )
     }
 

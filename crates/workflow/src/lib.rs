@@ -16,6 +16,7 @@ pub mod ids;
 pub mod look;
 pub mod members;
 pub mod metrics;
+pub mod online;
 pub mod options;
 pub mod owner;
 pub mod protect;

@@ -28,6 +28,19 @@ pub struct Options {
     pub approval_timeout_seconds: u64,
     /// What RDS is given for a switchover before it takes it back.
     pub switchover_timeout_seconds: u64,
+    /// The execution of encrypt-online that started this one, and goes on with what it makes.
+    pub on_behalf_of: Option<String>,
+    /// The login by which the databases are replicated.
+    pub database_secret_arn: Option<String>,
+    /// From the fence to the switch; past it the source is opened again.
+    pub max_downtime_seconds: u64,
+}
+
+impl Options {
+    /// The target follows the source until the cutover, so that no write is lost.
+    pub fn is_replicated(&self) -> bool {
+        self.database_secret_arn.is_some() || self.on_behalf_of.is_some()
+    }
 }
 
 /// How an execution encrypts: each way has a state machine of its own.
@@ -39,6 +52,8 @@ pub enum Way {
     Snapshot,
     /// `encrypt-blue-green`
     BlueGreen,
+    /// `encrypt-online`
+    Online,
 }
 
 /// Whether the target takes the source's name.

@@ -16,7 +16,7 @@ async fn plan_deployment(account: Account, input: Value) -> Result<State, Error>
 fn of_blue_green(state: State) -> OfBlueGreen {
     match state.of_way {
         OfWay::BlueGreen(of_blue_green) => *of_blue_green,
-        OfWay::Snapshot(other) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -491,7 +491,7 @@ impl State {
     fn of_snapshot(self) -> OfSnapshot {
         match self.of_way {
             OfWay::Snapshot(of_snapshot) => *of_snapshot,
-            OfWay::BlueGreen(other) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 }

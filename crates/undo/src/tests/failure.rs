@@ -1,6 +1,7 @@
 //! What is said of a failure, and what is read of a state.
 
 use super::*;
+use workflow::options::Way;
 
 #[tokio::test]
 async fn a_failure_has_a_name_that_step_functions_takes_and_a_cause_in_plain_words() {
@@ -14,6 +15,18 @@ async fn a_failure_has_a_name_that_step_functions_takes_and_a_cause_in_plain_wor
         ("States.Timeout", "", "StepTimedOut", "States.Timeout."),
         ("States.Timeout", "after 90 s", "StepTimedOut", "States.Timeout: after 90 s."),
         ("Sandbox.Timedout", "after 60 s", "StepTimedOut", "Sandbox.Timedout: after 60 s."),
+        (
+            "States.TaskFailed",
+            r#"{"ExecutionArn":"arn","Status":"FAILED","Error":"SnapshotFailed","Cause":"it is."}"#,
+            "SnapshotFailed",
+            "it is.",
+        ),
+        (
+            "States.TaskFailed",
+            r#"{"ExecutionArn":"arn","Status":"ABORTED"}"#,
+            "StepFailed",
+            "the nested execution arn ended as ABORTED.",
+        ),
         ("States.DataLimitExceeded", "256 KiB", "StepFailed", "States.DataLimitExceeded: 256 KiB."),
     ] {
         let caught = json!({"Error": error, "Cause": cause});

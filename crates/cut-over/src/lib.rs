@@ -1,0 +1,194 @@
+//! The outage, in one invocation: fence, end the sessions, marker, drain, proof that nothing came after, sequences,
+//! and the comparison of all rows. What does not work out in time opens the source again.
+//!
+//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: a fence that an earlier
+//! invocation left is taken away first, and the answer is to wait.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use postgres::compare::{self, Compared};
+use postgres::names::{Database, MAINTENANCE, Names, literal};
+use postgres::{Access, Server, Servers, Session, catalog, failed, fence, replication};
+use serde::{Deserialize, Serialize};
+use workflow::Error;
+use workflow::wait::Wait;
+
+/// From the fence to the answer: the function itself ends after 60 seconds.
+const FENCED_SECONDS_MAX: u64 = 30;
+/// A source that cannot be drained is not fenced for ever again.
+const ATTEMPTS_MAX: u32 = 5;
+const BETWEEN_ATTEMPTS_SECONDS: u64 = 60;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub source_resource_id: String,
+    pub target_resource_id: String,
+    pub access: Access,
+    pub execution: String,
+    pub databases: Vec<Database>,
+    pub max_downtime_seconds: u64,
+    /// `None` at the first attempt.
+    pub previous: Option<Response>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// The target has everything, and nobody writes to the source any more.
+    pub ready: bool,
+    pub attempts: u32,
+    /// Why the last attempt opened the source again.
+    pub reason: Option<String>,
+    /// Seconds since 1970 at which the fence went up, with milliseconds.
+    pub fenced_at: f64,
+    /// From the fence to this answer.
+    pub milliseconds: u64,
+    /// For the renames: for how long nobody has been able to write.
+    pub outage_seconds: u64,
+    /// Sessions of clients that were ended.
+    pub sessions_ended: u64,
+    pub sequences: usize,
+    pub compared: Compared,
+    pub wait: Wait,
+}
+
+pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+    let previous = request.previous.clone().unwrap_or_default();
+    let attempts = previous.attempts + 1;
+    let mut response = Response { attempts, wait: previous.wait.clone(), ..Response::default() };
+    let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let target = servers.get(&request.target_resource_id, &request.access).await?;
+    let maintenance = source.open(MAINTENANCE).await?;
+    let opened = fence::open(&maintenance, &request.databases).await?;
+    let failure = if opened.is_empty() {
+        match attempt(&source, &target, &maintenance, &request, &mut response).await {
+            Ok(()) => return Ok(response),
+            Err(error) => {
+                reopen(&maintenance, &request).await?;
+                error
+            }
+        }
+    } else {
+        Error::DatabaseUnavailable("an earlier attempt ended in the middle; the source was opened again".to_owned())
+    };
+    if !failure.is_passing() {
+        return Err(failure);
+    }
+    if attempts >= ATTEMPTS_MAX {
+        return Err(Error::WaitTimedOut(format!(
+            "the source could not be drained in {ATTEMPTS_MAX} attempts; each time it was opened again: {failure}"
+        )));
+    }
+    let wait = Wait { wait_seconds: BETWEEN_ATTEMPTS_SECONDS, ..previous.wait };
+    Ok(Response { attempts, reason: Some(failure.to_string()), wait, ..Response::default() })
+}
+
+/// A fence must not outlive the invocation that gave up.
+async fn reopen(maintenance: &Session, request: &Request) -> Result<(), Error> {
+    fence::open(maintenance, &request.databases).await.map(|_| ())
+}
+
+/// Both sides of a database, connected before the fence, which lets nobody in.
+struct Pair<'a> {
+    database: &'a Database,
+    source: Session,
+    target: Session,
+}
+
+async fn attempt(
+    source: &Server,
+    target: &Server,
+    maintenance: &Session,
+    request: &Request,
+    response: &mut Response,
+) -> Result<(), Error> {
+    let names = Names::of(&request.execution);
+    let mut pairs = vec![];
+    for database in &request.databases {
+        let (source, target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
+        for (session, side) in [(&source, "the source"), (&target, "the target")] {
+            let found = catalog::schema_hash(session).await?;
+            catalog::unchanged(&database.name, &database.schema_hash, &found, side)?;
+        }
+        replication::lag(&source, &target, database, &names).await?;
+        pairs.push(Pair { database, source, target });
+    }
+    let mut ours = vec![];
+    for pair in &pairs {
+        ours.push(fence::process_id(&pair.source).await?);
+    }
+
+    let begun = Instant::now();
+    let until = begun + Duration::from_secs(FENCED_SECONDS_MAX.min(request.max_downtime_seconds));
+    response.fenced_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    fence::close(maintenance, &request.databases).await?;
+    response.sessions_ended = fence::clear(maintenance, &request.databases, &ours, until).await?;
+    let left = until.saturating_duration_since(Instant::now());
+    tokio::time::timeout(left, finish(&pairs, &names, request, response)).await.map_err(|_| {
+        Error::DatabaseUnavailable(format!(
+            "the target was not level, or not compared, {} s after the fence",
+            until.duration_since(begun).as_secs()
+        ))
+    })??;
+    response.ready = true;
+    response.milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+    response.outage_seconds = begun.elapsed().as_secs() + 1;
+    Ok(())
+}
+
+async fn finish(pairs: &[Pair<'_>], names: &Names, request: &Request, response: &mut Response) -> Result<(), Error> {
+    let id = format!("{} {}", request.execution, response.fenced_at);
+    for pair in pairs {
+        let place = replication::mark(&pair.source, names, &id).await?;
+        while !replication::is_marked(&pair.target, names, &id).await? {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        replication::pause(&pair.target, names).await?;
+        let behind = replication::changes_behind(&pair.source, pair.database, names, place).await?;
+        if behind > 0 {
+            return Err(Error::DatabaseUnavailable(format!(
+                "database `{}`: {behind} changes came behind the fence",
+                pair.database.name
+            )));
+        }
+        response.sequences += set_sequences(pair).await?;
+        let compared = compare::whole(&pair.database.name, &pair.source, &pair.target).await?;
+        response.compared.tables += compared.tables;
+        response.compared.rows += compared.rows;
+    }
+    Ok(())
+}
+
+/// Sequences are not replicated: each of the target, identity columns' included, gets what the source's has.
+async fn set_sequences(pair: &Pair<'_>) -> Result<usize, Error> {
+    let what = || failed(format!("carry the sequences of database `{}`", pair.database.name));
+    let rows = pair
+        .source
+        .query(
+            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind = 'S' AND c.relpersistence = 'p' ORDER BY 1",
+            &[],
+        )
+        .await
+        .map_err(what())?;
+    let sequences: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if sequences.is_empty() {
+        return Ok(0);
+    }
+    let reads: Vec<String> = sequences
+        .iter()
+        .map(|sequence| format!("SELECT {}::text, last_value, is_called FROM {sequence}", literal(sequence)))
+        .collect();
+    let values = pair.source.query(&reads.join(" UNION ALL "), &[]).await.map_err(what())?;
+    let writes: String = values
+        .iter()
+        .map(|row| {
+            let (sequence, value, is_called): (String, i64, bool) = (row.get(0), row.get(1), row.get(2));
+            format!("SELECT setval({}, {value}, {is_called});", literal(&sequence))
+        })
+        .collect();
+    pair.target.batch_execute(&writes).await.map_err(what())?;
+    Ok(sequences.len())
+}

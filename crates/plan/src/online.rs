@@ -1,0 +1,49 @@
+//! The way online: an execution of encrypt-instance makes the target on behalf of one of encrypt-online, which lets it
+//! follow the source and gives it the name.
+
+use aws_sdk_rds::types::DbInstance;
+use aws_sdk_sfn::types::ExecutionStatus;
+use serde_json::{Value, json};
+use workflow::Error;
+use workflow::error::invalid;
+use workflow::ids::InstanceId;
+use workflow::options::Options;
+
+use crate::executions::describe;
+use crate::{Context, key};
+
+/// PostgreSQL is what was tried.
+pub(crate) fn refuse(source: &DbInstance) -> Result<(), Error> {
+    let engine = source.engine().unwrap_or_default();
+    if engine != "postgres" {
+        return Err(Error::DatabaseNotUsable(format!(
+            "encrypt-online replicates PostgreSQL, and `{}` is of the engine {engine}: use encrypt-blue-green (MySQL, \
+             MariaDB) or encrypt-instance",
+            source.db_instance_identifier().unwrap_or_default()
+        )));
+    }
+    Ok(())
+}
+
+/// What the nested execution is told; it plans the same names by itself.
+pub(crate) fn nested_input(id: &InstanceId, key: &key::Key, options: &Options, execution: &str) -> Value {
+    json!({
+        "instance_id": id,
+        "kms_key_id": key.arn,
+        "on_behalf_of": execution,
+        "snapshots": options.snapshots,
+        "on_failure": options.on_failure,
+        "max_wait_minutes": options.max_wait_seconds as f64 / 60.0,
+        "accept_stale_replicas": options.accept_stale_replicas,
+        "wait_for_initialization": options.wait_for_initialization,
+    })
+}
+
+/// The execution on whose behalf this one works, if it really waits for it.
+pub(crate) async fn running(context: &Context, parent: &str) -> Result<String, Error> {
+    let found = describe(context, parent).await?;
+    if found.is_some_and(|execution| *execution.status() == ExecutionStatus::Running) {
+        return Ok(parent.to_owned());
+    }
+    Err(invalid("on_behalf_of", format!("no execution {parent} is running; it is set by encrypt-online alone")))
+}

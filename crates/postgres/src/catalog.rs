@@ -1,0 +1,286 @@
+//! What is in a server: its databases, their tables, and what replication cannot carry.
+
+use workflow::Error;
+
+use crate::names::{MAINTENANCE, Names, quoted};
+use crate::{Session, failed};
+
+/// No rows of anybody's are in these: RDS keeps `rdsadmin` to itself.
+const OWN_DATABASES: [&str; 2] = ["rdsadmin", MAINTENANCE];
+/// Before it, who is not a superuser needs other rights, which nobody tried.
+const VERSION_MIN: i32 = 160_000;
+/// `{}` stands for the schema of the marker, which is ours.
+const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname !~ '^rds_encrypt_'";
+
+/// A server's problems, each with its remedy; none of it depends on a database.
+pub async fn problems_of_server(session: &Session, databases: usize) -> Result<Vec<String>, Error> {
+    let row = session
+        .query_one(
+            "SELECT current_setting('server_version_num')::int,
+                    current_setting('wal_level'),
+                    current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots),
+                    current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_replication),
+                    current_setting('max_logical_replication_workers')::bigint,
+                    current_setting('max_slot_wal_keep_size'),
+                    (SELECT count(*) FROM pg_prepared_xacts),
+                    (SELECT rolreplication OR EXISTS (SELECT FROM pg_roles g WHERE g.rolname = 'rds_replication'
+                        AND pg_has_role(g.oid, 'USAGE')) FROM pg_roles WHERE rolname = current_user),
+                    (SELECT bool_and(pg_has_role(oid, 'USAGE')) FROM pg_roles
+                        WHERE rolname IN ('pg_create_subscription', 'pg_signal_backend')),
+                    (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user),
+                    coalesce(current_setting('idle_replication_slot_timeout', true), '0'),
+                    (SELECT count(*) FROM pg_subscription),
+                    current_user",
+            &[],
+        )
+        .await
+        .map_err(failed("read the server's settings"))?;
+    let (version, user): (i32, String) = (row.get(0), row.get(12));
+    let needed = databases as i64;
+    let mut problems = vec![];
+    let mut check = |fails: bool, problem: String| {
+        if fails {
+            problems.push(problem);
+        }
+    };
+    check(
+        version < VERSION_MIN,
+        format!("PostgreSQL {} is older than 16, with which it was not tried", version / 10_000),
+    );
+    check(
+        row.get::<_, &str>(1) != "logical",
+        "wal_level is not `logical`: set rds.logical_replication = 1 in the DB parameter group and reboot".to_owned(),
+    );
+    for (column, setting) in [(2, "max_replication_slots"), (3, "max_wal_senders")] {
+        let free: i64 = row.get(column);
+        check(free < needed, format!("{setting}: {free} are free, and {databases} databases need one each: raise it"));
+    }
+    let workers: i64 = row.get(4);
+    check(
+        workers < needed,
+        format!("max_logical_replication_workers is {workers}, and {databases} databases need one each: raise it"),
+    );
+    check(
+        row.get::<_, &str>(5) != "-1",
+        format!("max_slot_wal_keep_size is {}: a slot could be lost on the way; set it to -1", row.get::<_, &str>(5)),
+    );
+    let prepared: i64 = row.get(6);
+    check(prepared > 0, format!("{prepared} prepared transactions, which no fence ends: commit or roll them back"));
+    check(!row.get::<_, bool>(7), format!("no replication: GRANT rds_replication TO {}", quoted(&user)));
+    check(
+        !row.get::<_, bool>(8),
+        format!(
+            "no right to subscribe or to end sessions: GRANT pg_create_subscription, pg_signal_backend TO {}",
+            quoted(&user)
+        ),
+    );
+    check(!row.get::<_, bool>(9), format!("no right to make a role: ALTER ROLE {} CREATEROLE", quoted(&user)));
+    check(
+        row.get::<_, &str>(10) != "0",
+        "idle_replication_slot_timeout is set: a slot could be lost on the way; set it to 0".to_owned(),
+    );
+    let subscriptions: i64 = row.get(11);
+    check(
+        subscriptions > 0,
+        format!(
+            "{subscriptions} subscriptions: what they apply passes the fence, and the copy would take their changes, too; drop them"
+        ),
+    );
+    Ok(problems)
+}
+
+/// Name, OID and connection limit of the databases that hold data, in the order of their OIDs.
+pub async fn databases(session: &Session) -> Result<Vec<(String, u32, i32)>, Error> {
+    let rows = session
+        .query(
+            "SELECT datname::text, oid, datconnlimit FROM pg_database
+             WHERE datallowconn AND NOT datistemplate AND datname <> ALL ($1) ORDER BY oid",
+            &[&OWN_DATABASES.as_slice()],
+        )
+        .await
+        .map_err(failed("list the databases"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+}
+
+/// Of the database where we log in to fence the others: it must hold no data, since it stays open.
+pub async fn problems_of_maintenance(session: &Session) -> Result<Vec<String>, Error> {
+    let tables = names(session, &format!("c.relkind IN ('r', 'p', 'm') AND {USER_SCHEMA}")).await?;
+    Ok(match tables.as_slice() {
+        [] => vec![],
+        tables => vec![format!(
+            "database `{MAINTENANCE}`: {} would not be replicated, since that database stays open: move them to another",
+            listed(tables)
+        )],
+    })
+}
+
+/// A database's problems, each with its remedy.
+pub async fn problems_of_database(session: &Session, database: &str) -> Result<Vec<String>, Error> {
+    let own = session
+        .query_one(
+            "SELECT pg_has_role(datdba, 'USAGE'), current_user::text,
+                    (SELECT count(*) FROM pg_largeobject_metadata),
+                    (SELECT string_agg(extname, ', ') FROM pg_extension WHERE extname IN ('pg_cron', 'aws_s3', 'timescaledb'))
+             FROM pg_database WHERE datname = current_database()",
+            &[],
+        )
+        .await
+        .map_err(failed("read the database"))?;
+    let user = quoted(&own.get::<_, String>(1));
+    let mut problems = vec![];
+    if !own.get::<_, bool>(0) {
+        problems.push(format!("{user} is not its owner: ALTER DATABASE {} OWNER TO {user}", quoted(database)));
+    }
+    let large_objects: i64 = own.get(2);
+    if large_objects > 0 {
+        problems.push(format!("{large_objects} large objects, which logical replication does not carry: move them to bytea, or encrypt another way"));
+    }
+    if let Some(extensions) = own.get::<_, Option<&str>>(3) {
+        problems.push(format!("the extensions {extensions} write by themselves on the copy, too: drop them for the time being, or encrypt another way"));
+    }
+    let kinds = [
+        (
+            "c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
+                AND (i.indisprimary AND c.relreplident = 'd' OR i.indisreplident))",
+            "have no primary key, so that their updates would fail once they are published: add one, or ALTER TABLE … REPLICA IDENTITY FULL",
+        ),
+        (
+            "c.relkind IN ('r', 'p') AND c.relpersistence = 'u'",
+            "are unlogged, so that a copy has none of their rows: ALTER TABLE … SET LOGGED",
+        ),
+        (
+            "c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE')",
+            "belong to roles that the login is no member of: GRANT the role to it",
+        ),
+        (
+            "c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R'))",
+            "have triggers ENABLE ALWAYS or REPLICA, which fire a second time on the copy: ALTER TABLE … ENABLE TRIGGER",
+        ),
+        (
+            "c.relkind = 'f'",
+            "are foreign tables; what a trigger writes to them is not replicated: drop them for the time being",
+        ),
+    ];
+    for (condition, problem) in kinds {
+        let found = names(session, &format!("{condition} AND {USER_SCHEMA}")).await?;
+        if !found.is_empty() {
+            problems.push(format!("{} {problem}", listed(&found)));
+        }
+    }
+    Ok(problems.into_iter().map(|problem| format!("database `{database}`: {problem}")).collect())
+}
+
+/// What a human should know, and what stops nothing.
+pub async fn warnings_of_database(session: &Session, database: &str) -> Result<Vec<String>, Error> {
+    let views = names(session, &format!("c.relkind = 'm' AND {USER_SCHEMA}")).await?;
+    let old = session
+        .query_one(
+            "SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0)::bigint FROM pg_stat_activity
+             WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+            &[],
+        )
+        .await
+        .map_err(failed("look for long transactions"))?
+        .get::<_, i64>(0);
+    let mut warnings = vec![];
+    if !views.is_empty() {
+        warnings
+            .push(format!("database `{database}`: {} are as of the snapshot afterwards: refresh them", listed(&views)));
+    }
+    if old > 60 {
+        warnings.push(format!(
+            "database `{database}`: a transaction is open for {old} s; replication begins after its end"
+        ));
+    }
+    Ok(warnings)
+}
+
+/// The tables that are published, those with partitions by themselves, as SQL takes them.
+pub async fn tables(session: &Session) -> Result<Vec<String>, Error> {
+    names(
+        session,
+        &format!("c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p' AND {USER_SCHEMA}"),
+    )
+    .await
+}
+
+/// The tables that hold rows: partitions, and not what they are partitions of.
+pub async fn tables_with_rows(session: &Session) -> Result<Vec<String>, Error> {
+    names(session, &format!("c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA}")).await
+}
+
+async fn names(session: &Session, condition: &str) -> Result<Vec<String>, Error> {
+    let statement = format!(
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE {condition} AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+            AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
+    );
+    let rows = session.query(&statement, &[]).await.map_err(failed("list the tables"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// A hash of everything that DDL can change and replication does not carry.
+pub async fn schema_hash(session: &Session) -> Result<String, Error> {
+    let statement = format!(
+        "WITH relations AS (
+            SELECT c.*, format('%I.%I', n.nspname, c.relname) AS name
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relpersistence <> 't' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {USER_SCHEMA})
+         SELECT md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE \"C\"), '')) FROM (
+            SELECT format('relation %s %s %s %s %s %s', name, relkind, relpersistence, relreplident, relispartition,
+                CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END) AS line FROM relations
+            UNION ALL
+            SELECT format('column %s %s %s %s %s %s %s %s', name, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+                a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid))
+            FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            UNION ALL
+            SELECT format('constraint %s %s %s %s', name, k.conname, pg_get_constraintdef(k.oid), k.convalidated)
+            FROM relations r JOIN pg_constraint k ON k.conrelid = r.oid
+            UNION ALL
+            SELECT format('index %s %s', pg_get_indexdef(i.indexrelid), i.indisvalid)
+            FROM relations r JOIN pg_index i ON i.indrelid = r.oid
+            UNION ALL
+            SELECT format('trigger %s %s', pg_get_triggerdef(t.oid), t.tgenabled)
+            FROM relations r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+            UNION ALL
+            SELECT format('sequence %s %s %s %s %s %s %s', name, s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcycle)
+            FROM relations r JOIN pg_sequence s ON s.seqrelid = r.oid
+            UNION ALL
+            SELECT format('function %I.%I(%s) %s', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid),
+                md5(coalesce(p.prosrc, '') || coalesce(pg_get_function_result(p.oid), '')))
+            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {USER_SCHEMA}
+            UNION ALL
+            SELECT format('type %I.%I %s', n.nspname, t.typname, (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
+                FROM pg_enum e WHERE e.enumtypid = t.oid))
+            FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype IN ('e', 'd') AND {USER_SCHEMA}
+         ) AS lines"
+    );
+    let row = session.query_one(&statement, &[]).await.map_err(failed("read the schema"))?;
+    Ok(row.get(0))
+}
+
+/// How many databases hold this hash: `Err` names the one that does not.
+pub fn unchanged(database: &str, planned: &str, found: &str, where_: &str) -> Result<(), Error> {
+    if planned == found {
+        return Ok(());
+    }
+    Err(Error::SchemaChanged(format!(
+        "database `{database}`: tables, indexes, triggers, functions or types of {where_} are not as the preflight \
+         found them: somebody changed them, which logical replication does not carry; start again when no DDL runs"
+    )))
+}
+
+/// Of a run's own schema in a database.
+pub fn own_schema(names: &Names) -> String {
+    quoted(names.base())
+}
+
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}

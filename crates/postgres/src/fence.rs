@@ -1,0 +1,89 @@
+//! The fence: nobody but us writes to the source any more, until it is taken away again.
+//!
+//! CONNECTION LIMIT 0 stops everybody who is no superuser, and the sessions that there are get terminated. A
+//! read-only default would lose data: a client that says BEGIN READ WRITE writes on.
+
+use std::time::{Duration, Instant};
+
+use workflow::Error;
+
+use crate::names::{Database, quoted};
+use crate::{Session, failed};
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+const QUIET_LOOKS: u32 = 2;
+
+/// `maintenance` is a session in a database that is not fenced; those of `spared` are ours.
+pub async fn close(maintenance: &Session, databases: &[Database]) -> Result<(), Error> {
+    for database in databases {
+        limit(maintenance, &database.name, 0).await?;
+    }
+    Ok(())
+}
+
+/// Ends clients' sessions until two looks in a row find none.
+pub async fn clear(
+    maintenance: &Session,
+    databases: &[Database],
+    spared: &[i32],
+    until: Instant,
+) -> Result<u64, Error> {
+    let oids: Vec<u32> = databases.iter().map(|database| database.oid).collect();
+    let (mut ended, mut quiet) = (0, 0);
+    while quiet < QUIET_LOOKS {
+        let found = maintenance
+            .query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datid = ANY ($1) AND backend_type = 'client backend' AND pid <> ALL ($2)",
+                &[&oids, &spared],
+            )
+            .await
+            .map_err(failed("end the clients' sessions"))?
+            .len();
+        quiet = if found == 0 { quiet + 1 } else { 0 };
+        ended += found as u64;
+        if Instant::now() > until {
+            return Err(Error::DatabaseUnavailable(format!("{found} sessions of clients do not end")));
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    let prepared = maintenance
+        .query_one("SELECT count(*) FROM pg_prepared_xacts", &[])
+        .await
+        .map_err(failed("look for prepared transactions"))?
+        .get::<_, i64>(0);
+    if prepared > 0 {
+        return Err(Error::DatabaseUnavailable(format!(
+            "{prepared} prepared transactions, which no fence ends: commit or roll them back"
+        )));
+    }
+    Ok(ended)
+}
+
+/// Gives clients what the preflight found, where the fence is. Returns the databases that it opened.
+pub async fn open(maintenance: &Session, databases: &[Database]) -> Result<Vec<String>, Error> {
+    let mut opened = vec![];
+    for database in databases {
+        let found = maintenance
+            .query_opt("SELECT datconnlimit FROM pg_database WHERE oid = $1", &[&database.oid])
+            .await
+            .map_err(failed("look for the fence"))?;
+        // A limit that is not 0 is no fence of ours.
+        if found.is_some_and(|row| row.get::<_, i32>(0) == 0) && database.connection_limit != 0 {
+            limit(maintenance, &database.name, database.connection_limit).await?;
+            opened.push(database.name.clone());
+        }
+    }
+    Ok(opened)
+}
+
+async fn limit(maintenance: &Session, database: &str, connections: i32) -> Result<(), Error> {
+    let statement = format!("ALTER DATABASE {} CONNECTION LIMIT {connections}", quoted(database));
+    maintenance.batch_execute(&statement).await.map_err(failed(format!("limit connections to database `{database}`")))
+}
+
+/// The process behind a session.
+pub async fn process_id(session: &Session) -> Result<i32, Error> {
+    let row = session.query_one("SELECT pg_backend_pid()", &[]).await.map_err(failed("ask for the process"))?;
+    Ok(row.get(0))
+}

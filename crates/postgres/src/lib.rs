@@ -1,0 +1,14 @@
+//! What the steps share that log in to a PostgreSQL database of the source or the target.
+//!
+//! AWS calls: RDS DescribeDBInstances (the endpoint of today), Secrets Manager GetSecretValue.
+
+pub mod catalog;
+pub mod compare;
+pub mod fence;
+pub mod names;
+pub mod release;
+pub mod replication;
+mod servers;
+mod tls;
+
+pub use servers::{Access, Login, Server, Servers, Session, failed};

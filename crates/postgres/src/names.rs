@@ -1,0 +1,104 @@
+//! What replication makes in the databases, named by the execution that made it.
+
+use postgres_protocol::password::scram_sha_256;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use hmac::{Hmac, KeyInit, Mac};
+
+/// Where databases are counted and fenced from, and nobody's rows may be.
+pub const MAINTENANCE: &str = "postgres";
+
+/// A database of the source, as the preflight found it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub name: String,
+    pub oid: u32,
+    /// What clients had before the fence; -1 is none.
+    pub connection_limit: i32,
+    /// Of everything but rows.
+    pub schema_hash: String,
+}
+
+/// The names of one execution.
+pub struct Names {
+    base: String,
+}
+
+impl Names {
+    /// `execution`: whose tag the resources of the run bear.
+    pub fn of(execution: &str) -> Self {
+        let hash: String = Sha256::digest(execution).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Self { base: format!("rds_encrypt_{hash}") }
+    }
+
+    /// Of the publication, the subscription, the role, and the schema of the marker.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub fn marker(&self) -> String {
+        format!("{}.marker", self.base)
+    }
+
+    /// Of a replication slot, whose name is the whole server's.
+    pub fn slot(&self, database: &Database) -> String {
+        format!("{}_{}", self.base, database.oid)
+    }
+
+    /// Of the role that the target logs in by. It follows from the login's own, so that it need not be kept.
+    pub fn password(&self, login_password: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(login_password.as_bytes()).expect("HMAC takes keys of any length");
+        mac.update(self.base.as_bytes());
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What the server stores of it, so that no statement, and no log of one, has the password.
+    pub fn verifier(&self, login_password: &str) -> String {
+        scram_sha_256(self.password(login_password).as_bytes())
+    }
+}
+
+/// An identifier, as SQL takes it.
+pub fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// A string, as SQL takes it where no parameter can stand.
+pub fn literal(text: &str) -> String {
+    // E'' whatever standard_conforming_strings says.
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ_by_execution_and_fit_into_postgresqls_limit() {
+        let database = Database { name: "app".into(), oid: u32::MAX, connection_limit: -1, schema_hash: String::new() };
+        let (one, two) = (Names::of("arn:one"), Names::of("arn:two"));
+        assert_ne!(one.slot(&database), two.slot(&database));
+        assert!(one.slot(&database).len() < 64, "{}", one.slot(&database));
+        assert!(
+            one.slot(&database).bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        );
+    }
+
+    #[test]
+    fn the_password_follows_from_the_login_and_the_execution_alone() {
+        let names = Names::of("arn:one");
+        assert_eq!(names.password("secret"), Names::of("arn:one").password("secret"));
+        assert_ne!(names.password("secret"), names.password("other"));
+        assert_ne!(names.password("secret"), Names::of("arn:two").password("secret"));
+        assert!(names.verifier("secret").starts_with("SCRAM-SHA-256$"));
+        assert!(!names.verifier("secret").contains(&names.password("secret")));
+    }
+
+    #[test]
+    fn quoting_survives_every_character() {
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal("it's \\ here"), "E'it''s \\\\ here'");
+    }
+}

@@ -1,0 +1,170 @@
+//! From an instance's DbiResourceId and a secret to a session.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres_rustls::MakeRustlsConnect;
+use workflow::Error;
+use workflow::describe::find_by_resource_id;
+use workflow::error::invalid;
+
+use crate::tls;
+
+/// Told to pg_stat_activity and the server's log.
+const APPLICATION_NAME: &str = "rds-encrypt";
+const CONNECT_SECONDS: u64 = 8;
+/// The text of rows must not depend on what a role or a database was given, since two servers are compared by it;
+/// and no statement of ours may wait for ever.
+const SETTINGS: &str = "-c statement_timeout=40s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s \
+                        -c default_transaction_read_only=off -c TimeZone=UTC -c DateStyle=ISO,YMD \
+                        -c IntervalStyle=postgres -c extra_float_digits=3 -c bytea_output=hex -c search_path=pg_catalog";
+
+/// The clients, made once at the start.
+pub struct Servers {
+    rds: aws_sdk_rds::Client,
+    secrets: aws_sdk_secretsmanager::Client,
+}
+
+/// How the databases are logged in to, as a request has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    pub secret_arn: String,
+    /// Certificates of authorities besides RDS's own, as PEM: the stack's parameter `ExtraDatabaseRoots`.
+    pub extra_roots: String,
+}
+
+/// Who logs in. It has no Debug: it must not reach a log.
+#[derive(Deserialize)]
+pub struct Login {
+    pub username: String,
+    pub password: String,
+}
+
+/// One DB instance, as it is reached now.
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    pub login: Login,
+    /// `DB instance ‹id›`
+    pub what: String,
+    tls: MakeRustlsConnect,
+}
+
+/// A connection that ends with it.
+pub struct Session {
+    client: tokio_postgres::Client,
+    connection: tokio::task::JoinHandle<()>,
+}
+
+impl Servers {
+    pub async fn from_environment() -> Result<Self, lambda_runtime::Error> {
+        let config = workflow::serve::aws_config().await?;
+        Ok(Self { rds: aws_sdk_rds::Client::new(&config), secrets: aws_sdk_secretsmanager::Client::new(&config) })
+    }
+
+    /// `None` if there is no such instance, or a rename hides it.
+    pub async fn find(&self, resource_id: &str, access: &Access) -> Result<Option<Server>, Error> {
+        let Some(instance) = find_by_resource_id(&self.rds, resource_id).await? else { return Ok(None) };
+        let id = instance.db_instance_identifier().unwrap_or_default();
+        let what = format!("DB instance `{id}`");
+        let endpoint = instance.endpoint();
+        let (Some(host), Some(port)) = (
+            endpoint.and_then(|endpoint| endpoint.address()),
+            endpoint.and_then(|endpoint| endpoint.port()).and_then(|port| u16::try_from(port).ok()),
+        ) else {
+            return Err(Error::DatabaseUnavailable(format!("{what} has no endpoint yet")));
+        };
+        let tls = tls::connector(&access.extra_roots)
+            .map_err(|error| invalid("ExtraDatabaseRoots", format!("the stack's parameter is no PEM: {error}")))?;
+        let login = self.login(&access.secret_arn).await?;
+        Ok(Some(Server { host: host.to_owned(), port, login, what, tls }))
+    }
+
+    pub async fn get(&self, resource_id: &str, access: &Access) -> Result<Server, Error> {
+        let found = self.find(resource_id, access).await?;
+        found.ok_or_else(|| Error::DatabaseUnavailable(format!("DB instance {resource_id} is not to be seen")))
+    }
+
+    async fn login(&self, secret_arn: &str) -> Result<Login, Error> {
+        const FIELD: &str = "database_secret_arn";
+        let answer = self.secrets.get_secret_value().secret_id(secret_arn).send().await;
+        let secret = answer.map_err(|error| Error::from_call(format!("read the secret {secret_arn}"), error))?;
+        let text = secret.secret_string().ok_or_else(|| invalid(FIELD, "the secret is binary, not JSON"))?;
+        // The parser's message could quote the secret.
+        serde_json::from_str(text)
+            .map_err(|_| invalid(FIELD, "the secret is not JSON with \"username\" and \"password\""))
+    }
+}
+
+impl Server {
+    pub async fn open(&self, database: &str) -> Result<Session, Error> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(&self.host)
+            .port(self.port)
+            .user(&self.login.username)
+            .password(&self.login.password)
+            .dbname(database)
+            .application_name(APPLICATION_NAME)
+            .ssl_mode(SslMode::Require)
+            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+            .options(SETTINGS);
+        let what = format!("log in to database `{database}` of {} ({}:{})", self.what, self.host, self.port);
+        let connecting = config.connect(self.tls.clone());
+        let (client, connection) = tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS * 2), connecting)
+            .await
+            .map_err(|_| {
+                Error::DatabaseUnavailable(format!(
+                    "{what}: no answer; the functions must reach it (stack parameters SubnetIds and SecurityGroupIds)"
+                ))
+            })?
+            .map_err(failed(&what))?;
+        let connection = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::info!(%error, "a database connection ended");
+            }
+        });
+        Ok(Session { client, connection })
+    }
+}
+
+impl Deref for Session {
+    type Target = tokio_postgres::Client;
+    fn deref(&self) -> &Self::Target {
+        &self.client
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The socket closes with it; the server ends the session then.
+        self.connection.abort();
+    }
+}
+
+/// Names what PostgreSQL, or the way to it, refused. `what` is what was being done, in words.
+pub fn failed(what: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    let what = what.into();
+    move |error| {
+        let Some(said) = error.as_db_error() else {
+            // Source of the text: rustls, or the socket.
+            let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+            let text: String = causes.map(|cause| format!(": {cause}")).collect();
+            return Error::DatabaseUnavailable(format!("{what}: {error}{text}"));
+        };
+        let text = format!("{what}: {} ({})", said.message(), said.code().code());
+        if may_pass(said.code()) { Error::DatabaseUnavailable(text) } else { Error::DatabaseRefused(text) }
+    }
+}
+
+/// Classes of PostgreSQL's error codes (its manual, appendix "PostgreSQL Error Codes"): connections, resources,
+/// interventions of an operator, and a lock or an object that is in use.
+fn may_pass(code: &SqlState) -> bool {
+    let class = &code.code()[..2];
+    matches!(class, "08" | "53" | "57" | "40")
+        || [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::OBJECT_IN_USE].contains(&code)
+}

@@ -1,0 +1,58 @@
+//! Logs in to the source and refuses what logical replication could not carry, before anything is created.
+//!
+//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Of the databases it only reads.
+
+use postgres::names::{Database, MAINTENANCE};
+use postgres::{Access, Servers, catalog};
+use serde::{Deserialize, Serialize};
+use workflow::Error;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub source_resource_id: String,
+    pub access: Access,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    /// What is replicated.
+    pub databases: Vec<Database>,
+    pub tables: usize,
+    pub warnings: Vec<String>,
+}
+
+pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+    let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let maintenance = source.open(MAINTENANCE).await?;
+    let found = catalog::databases(&maintenance).await?;
+    let mut problems = catalog::problems_of_server(&maintenance, found.len()).await?;
+    problems.extend(catalog::problems_of_maintenance(&maintenance).await?);
+    if found.is_empty() {
+        problems.push("there is no database but `postgres`, so nothing to replicate: use encrypt-instance".to_owned());
+    }
+    let (mut databases, mut tables, mut warnings) = (vec![], 0, vec![]);
+    for (name, oid, connection_limit) in found {
+        if connection_limit == 0 {
+            problems.push(format!(
+                "database `{name}`: its CONNECTION LIMIT is 0, so that nobody can write to it: a fence that somebody \
+                 left? ALTER DATABASE … CONNECTION LIMIT -1, or drop the database"
+            ));
+            continue;
+        }
+        let session = source.open(&name).await?;
+        problems.extend(catalog::problems_of_database(&session, &name).await?);
+        warnings.extend(catalog::warnings_of_database(&session, &name).await?);
+        tables += catalog::tables(&session).await?.len();
+        let schema_hash = catalog::schema_hash(&session).await?;
+        databases.push(Database { name, oid, connection_limit, schema_hash });
+    }
+    if problems.is_empty() {
+        return Ok(Response { databases, tables, warnings });
+    }
+    Err(Error::DatabaseNotUsable(format!(
+        "{} cannot be replicated as it is:\n- {}",
+        source.what,
+        problems.join("\n- ")
+    )))
+}

@@ -1,0 +1,39 @@
+//! Makes publication and replication slot in every database of the source, before the snapshot that is to hold them.
+//!
+//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: what is there is kept.
+
+use postgres::names::{Database, MAINTENANCE, Names};
+use postgres::{Access, Servers, catalog, replication};
+use serde::{Deserialize, Serialize};
+use workflow::Error;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub source_resource_id: String,
+    pub access: Access,
+    /// Whose names the objects bear.
+    pub execution: String,
+    pub databases: Vec<Database>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Response {
+    pub slots: Vec<String>,
+}
+
+pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+    let names = Names::of(&request.execution);
+    let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let maintenance = source.open(MAINTENANCE).await?;
+    replication::create_role(&maintenance, &names, &source.login.password).await?;
+    let mut slots = vec![];
+    for database in &request.databases {
+        let session = source.open(&database.name).await?;
+        replication::publish(&session, database, &names).await?;
+        let found = catalog::schema_hash(&session).await?;
+        catalog::unchanged(&database.name, &database.schema_hash, &found, "the source")?;
+        slots.push(names.slot(database));
+    }
+    Ok(Response { slots })
+}

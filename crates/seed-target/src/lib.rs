@@ -1,0 +1,71 @@
+//! Lets the target go on from exactly where its snapshot ends, and looks until it is close behind the source.
+//!
+//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: it goes on with what is
+//! missing.
+
+use postgres::names::{Database, Names};
+use postgres::{Access, Servers, catalog, replication};
+use serde::{Deserialize, Serialize};
+use workflow::Error;
+use workflow::wait::{self, Wait};
+
+/// The target applies so much in well under a second.
+const CLOSE_BYTES: i64 = 1 << 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub source_resource_id: String,
+    pub target_resource_id: String,
+    pub access: Access,
+    pub execution: String,
+    pub databases: Vec<Database>,
+    /// `None` at the first look.
+    pub previous: Option<Response>,
+    pub max_wait_seconds: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    pub ready: bool,
+    /// Of each database, where it went on: `app at 0/3A1F2C8 after 12 transactions of the slot`
+    pub starts: Vec<String>,
+    /// Of the database that is furthest behind.
+    pub lag_bytes: i64,
+    pub wait: Wait,
+}
+
+pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+    let names = Names::of(&request.execution);
+    let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let target = servers.get(&request.target_resource_id, &request.access).await?;
+    let previous = request.previous.unwrap_or_default();
+    let mut response = Response { ready: false, lag_bytes: 0, ..previous };
+    for database in &request.databases {
+        let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
+        for (session, side) in [(&at_source, "the source"), (&at_target, "the target")] {
+            let found = catalog::schema_hash(session).await?;
+            catalog::unchanged(&database.name, &database.schema_hash, &found, side)?;
+        }
+        if let Some(seeded) = replication::seed(&source, &at_source, &at_target, database, &names).await? {
+            response.starts.push(format!(
+                "{} at {} after {} transactions of the slot",
+                database.name, seeded.start, seeded.commits
+            ));
+        }
+        let lag = replication::lag(&at_source, &at_target, database, &names).await?;
+        response.lag_bytes = response.lag_bytes.max(lag);
+    }
+    response.ready = response.lag_bytes <= CLOSE_BYTES;
+    if !response.ready {
+        response.wait = wait::next(Some(&response.wait), None, request.max_wait_seconds).map_err(|_| {
+            Error::WaitTimedOut(format!(
+                "the target is still {} bytes of log behind after {} s: it applies slower than the source writes; \
+                 choose a larger class or a quieter time",
+                response.lag_bytes, request.max_wait_seconds
+            ))
+        })?;
+    }
+    Ok(response)
+}

@@ -1,0 +1,90 @@
+//! The part of the undo that needs a login: opens the source and takes replication off it, or, past the commit point,
+//! lets the target stand alone. The undo asks for it and reads its answer; nothing here fails, but says why not yet.
+//!
+//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: what is gone is gone.
+
+use postgres::names::{Database, MAINTENANCE, Names};
+use postgres::{Access, Servers, release};
+use serde::Deserialize;
+use workflow::Error;
+use workflow::online::{DatabaseTask, Undone};
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    pub state: State,
+    /// The stack's parameter `ExtraDatabaseRoots`.
+    pub extra_roots: String,
+}
+
+/// What it reads of the state, also of one that an earlier version wrote.
+#[derive(Debug, Deserialize)]
+pub struct State {
+    pub owner: workflow::owner::Owner,
+    pub options: Options,
+    /// `None` before the preflight: then there is nothing of ours.
+    #[serde(default)]
+    pub preflight: Option<Preflight>,
+    #[serde(default)]
+    pub target: Option<Target>,
+    pub undo: Asked,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Options {
+    pub database_secret_arn: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Preflight {
+    pub databases: Vec<Database>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Target {
+    #[serde(default)]
+    pub resource_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    pub database: Undone,
+}
+
+pub async fn handle(servers: &Servers, request: Request) -> Result<Undone, Error> {
+    let asked = request.state.undo.database.clone();
+    Ok(match run(servers, request).await {
+        Ok(notes) => Undone { ready: true, problem: None, notes, ..asked },
+        Err(error) => Undone { ready: false, problem: Some(error.to_string()), ..asked },
+    })
+}
+
+async fn run(servers: &Servers, request: Request) -> Result<Vec<String>, Error> {
+    let Request { state, extra_roots } = request;
+    let (Some(preflight), Some(secret_arn)) = (&state.preflight, state.options.database_secret_arn) else {
+        return Ok(vec![]);
+    };
+    let access = &Access { secret_arn, extra_roots };
+    let names = Names::of(&state.owner.execution);
+    let databases = &preflight.databases;
+    let source = servers.get(&state.owner.source_resource_id, access);
+    match state.undo.database.task {
+        DatabaseTask::OpenSource => {
+            let opened = release::source(&source.await?, databases, &names).await?;
+            Ok(opened
+                .into_iter()
+                .map(|database| format!("database `{database}` of the source is open again"))
+                .collect())
+        }
+        DatabaseTask::OpenTarget => {
+            let target = state.target.as_ref().and_then(|target| target.resource_id.as_deref()).unwrap_or_default();
+            let server = servers.get(target, access).await?;
+            let maintenance = server.open(MAINTENANCE).await?;
+            release::target(&server, &maintenance, databases, &names).await?;
+            // Somebody may have deleted the old instance already.
+            if let Some(old) = servers.find(&state.owner.source_resource_id, access).await? {
+                release::old_source(&old, databases, &names).await?;
+            }
+            Ok(vec![])
+        }
+    }
+}
