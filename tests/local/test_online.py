@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -29,6 +30,7 @@ from test_services import TIME_SCALE, PostgresTest, tearDownModule  # noqa: F401
 if TYPE_CHECKING:
     from rds.records import Fields
 
+LOAD = Path(__file__).parent / "load.py"
 # A client's first message: protocol 3.0 and whom it wants to be.
 STARTUP = b"\0\3\0\0user\0master\0database\0test\0\0"
 # The server's answer to it: a request for SASL (PostgreSQL, "Message Formats": AuthenticationSASL).
@@ -308,6 +310,93 @@ class VolumeSnapshots(OnlineTest):
             self.sql(f"copy-of-{source}", "insert into item values (2)")
             self.assertEqual(self.sql(f"copy-of-{source}", "select count(*) from pg_replication_slots"), "0")
         self.assertEqual(self.sql("orders", "select count(*) from pg_replication_slots where active"), "1")
+
+
+class ApplicationLoad(OnlineTest):
+    """What the load does not find out, no end-to-end test would."""
+
+    def load(self, verb: str, *options: str) -> subprocess.Popen[str]:
+        at = self.instance("orders")["Endpoint"]
+        place = ("--host", at["Address"], "--port", str(at["Port"]))
+        process = subprocess.Popen(
+            [sys.executable, LOAD, verb, *place, *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PGPASSWORD": "seeded-password"},
+        )
+        self.addCleanup(process.kill)
+        return process
+
+    def outcome(self, process: subprocess.Popen[str]) -> Any:
+        """Once it is told to end."""
+        told, _ = process.communicate(timeout=60)
+        return json.loads(told)
+
+    def start(self) -> subprocess.Popen[str]:
+        self.assertEqual(self.load("prepare", "--user", "master").wait(60), 0)
+        process = self.load("run")
+        assert process.stdout
+        self.assertEqual(process.stdout.readline(), "writing\n")
+        return process
+
+    def test_it_holds_through_a_cut(self) -> None:
+        self.seed_orders()
+        process = self.start()
+        self.rds.reboot_db_instance(DBInstanceIdentifier="orders")
+        self.instance_statuses("orders", "rebooting")
+        self.instance_statuses("orders")
+        written = "select count(*) from ledger"
+        before = int(self.sql("orders", written))
+        # Into the second database, too.
+        self.wait_for(lambda: int(self.sql("orders", written)) > before + 400)
+        outcome = self.outcome(process)
+        self.assertEqual(process.returncode, 0, outcome)
+        self.assertTrue(outcome["holds"])
+        self.assertEqual((outcome["lost"], outcome["twice"], outcome["broken"], outcome["errors"]), (0, 0, {}, {}))
+        self.assertGreaterEqual(outcome["reconnects"], 1)
+        self.assertEqual(set(outcome["gap_milliseconds"]), {"test", "bills"})
+        self.assertGreater(outcome["gap_milliseconds"]["bills"], 0)
+
+    def test_what_is_wrong_is_told(self) -> None:
+        self.seed_orders()
+        process = self.start()
+        self.wait_for(lambda: int(self.sql("orders", "select count(*) from ledger")) > 20)
+        for statement in (
+            "delete from ledger where (session, number) = (2, 1)",
+            "insert into ledger (session, number) values (4, 1)",
+            "insert into entry (account, amount) values (1, 1000000)",
+            "delete from audit where entry = 1",
+            "update stock.document set body = body || 'x' where id = 1",
+            """insert into stock."Order Line" (id, "Price") values (10000000, 1)""",
+        ):
+            self.sql("orders", statement)
+        outcome = self.outcome(process)
+        self.assertEqual(process.returncode, 1)
+        self.assertEqual((outcome["lost"], outcome["twice"]), (1, 1))
+        self.assertEqual(
+            outcome["broken"],
+            {
+                f"test: {what}": 1
+                for what in (
+                    "accounts whose balance is not what their entries say",
+                    "entries that are not in the audit once",
+                    "large values that are damaged",
+                    "entries too many or too few",
+                    "sequences that would give a value again",
+                )
+            },
+        )
+        self.assertFalse(outcome["holds"])
+
+    def test_a_write_that_is_refused_is_told_by_its_sqlstate(self) -> None:
+        self.seed_orders()
+        process = self.start()
+        self.sql("orders", "alter sequence ledger_id_seq restart")
+        self.wait_for(lambda: int(self.sql("orders", "select last_value from ledger_id_seq")) > 3)
+        outcome = self.outcome(process)
+        self.assertGreater(outcome["errors"].get("23505", 0), 0, outcome)
+        self.assertGreaterEqual(outcome["in_doubt"], outcome["errors"]["23505"])
 
 
 class Secrets(unittest.TestCase):

@@ -308,8 +308,8 @@ class PostgresStorage(Streaming):
             self._as_user("tee", "-a", template / "postgresql.conf", sent=settings)
             granted = "pg_monitor, pg_signal_backend, pg_checkpoint, pg_create_subscription"
             roles = f"CREATE ROLE rds_superuser IN ROLE {granted};\n"
-            # RDS User Guide, "Understanding the rds_superuser role": it grants rds_replication. The last is what DMS needs
-            # to keep triggers quiet.
+            # RDS User Guide, "Understanding the rds_superuser role": it grants rds_replication. The last is for DMS,
+            # which keeps triggers quiet.
             roles += "CREATE ROLE rds_replication;\n"
             roles += "GRANT rds_replication TO rds_superuser WITH ADMIN OPTION;\n"
             roles += "GRANT SET ON PARAMETER session_replication_role TO rds_superuser;\n"
