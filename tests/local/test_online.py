@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import urllib.request
 from pathlib import Path
@@ -252,6 +253,60 @@ class MasterUser(OnlineTest):
 
     def run_at(self, connection: str, statement: str) -> None:
         subprocess.run([PSQL, connection, "-qc", statement], check=True, capture_output=True)
+
+
+class Troubles(OnlineTest):
+    def setUp(self) -> None:
+        super().setUp()
+        for name in ("orders", "target"):
+            self.seed_orders(name)
+            self.sql(name, "create table item (id int primary key)")
+        self.sql("orders", "create publication items for table item")
+        at = self.instance("orders")["Endpoint"]
+        connection = f"host={at['Address']} port={at['Port']} user=master password=seeded-password dbname=test"
+        self.sql("target", f"create subscription items connection '{connection}' publication items")
+        self.write(1)
+        self.wait_for(lambda: self.items() == "1")
+
+    def write(self, number: int) -> None:
+        self.sql("orders", f"insert into item values ({number})")
+
+    def items(self) -> Any:
+        return self.sql("target", "select string_agg(id::text, ',' order by id) from item")
+
+    def befall(self, identifier: str, **what: Any) -> Any:
+        return self.control("POST", f"instances/{identifier}/replication", what)
+
+    def test_a_cut_ends_nothing(self) -> None:
+        self.assertEqual(self.befall("orders", terminate_walsenders=True), {"terminated": 1})
+        self.write(2)
+        self.wait_for(lambda: self.items() == "1,2")
+
+    def test_a_subscription_that_is_held_gets_nowhere_until_it_is_released(self) -> None:
+        self.befall("target", hold_apply={"database": "test", "table": "item"})
+        self.write(2)
+        time.sleep(1)
+        self.assertEqual(self.items(), "1")
+        self.befall("target", release_apply=True)
+        self.wait_for(lambda: self.items() == "1,2")
+        with self.assertRaisesRegex(AssertionError, "does not exist"):
+            self.befall("target", hold_apply={"database": "test", "table": "absent"})
+        # What is held does not outlive its instance.
+        self.befall("target", hold_apply={"database": "test", "table": "item"})
+        self.control("DELETE", "instances/target")
+
+    def test_a_slot_is_dropped_under_its_reader(self) -> None:
+        self.befall("orders", drop_slot="items")
+        self.assertEqual(self.sql("orders", "select count(*) from pg_replication_slots"), "0")
+        with self.assertRaises(AssertionError):
+            self.befall("orders", drop_slot="items")
+
+    def test_a_copy_can_come_without_slots(self) -> None:
+        self.control("PATCH", "settings", {"copies_keep_slots": False})
+        self.available_snapshot(source="orders")
+        self.restored("copy", DBParameterGroupName="of-orders")
+        self.assertEqual(self.sql("copy", "select count(*) from pg_replication_slots"), "0")
+        self.assertEqual(self.sql("orders", "select count(*) from pg_replication_slots"), "1")
 
 
 class VolumeSnapshots(OnlineTest):

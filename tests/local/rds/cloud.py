@@ -72,6 +72,8 @@ class Cloud:
         self.undeletable_statuses = list(DEFAULT_UNDELETABLE_STATUSES)
         # "If the snapshot is being copied, the copy operation is terminated" (API model): failed or gone.
         self.copy_of_deleted_source = "failed"
+        # Whether a restored copy of PostgreSQL has logical replication slots [A94].
+        self.copies_keep_slots = True
         self.publish_metrics = True
         # "You can have up to 20 DB snapshot copies in progress at a time" (RDS User Guide, "Copying a DB snapshot").
         self.copies_at_a_time = 20

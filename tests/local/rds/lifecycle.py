@@ -156,7 +156,7 @@ def create_instance(hand: Script[Instance]) -> None:
 def restore_instance(hand: Script[Instance], snapshot: Snapshot) -> None:
     """creating → backing-up (where backups are on) → available"""
     with hand.during("restore"):
-        hand.cloud.storage_of(hand.record).restore(snapshot, hand.record)
+        hand.cloud.storage_of(hand.record).restore(snapshot, hand.record, hand.cloud.copies_keep_slots)
     hand.record.initialize_start = hand.cloud.clock.now()
     _first_available(hand, "restore_backup", "RDS-EVENT-0043", "Restored from snapshot " + snapshot.identifier)
 
