@@ -347,6 +347,33 @@ class VolumeSnapshots(OnlineTest):
         for session, number in counted.items():
             self.assertGreaterEqual(found[session], number)
 
+    def test_a_restored_copy_knows_up_to_where_it_has_recovered(self) -> None:
+        self.seed_orders()
+        self.sql("orders", "create table item (id int primary key); create publication items for table item")
+        self.sql("orders", "select pg_create_logical_replication_slot('items', 'pgoutput')")
+        self.sql("orders", "insert into item values (1)")
+        self.available_snapshot(source="orders")
+        self.sql("orders", "insert into item values (2)")
+        self.restored_like_orders()
+        seed = "select rds_tools.logical_seed_lsn()"
+        for name in ("orders", "target"):
+            self.assertIsNone(self.sql(name, seed, check=False), "an extension of RDS's has to be created")
+            self.sql(name, "create extension rds_tools")
+        self.assertEqual(self.sql("orders", seed), "")
+        position = self.sql("target", seed)
+        self.rds.reboot_db_instance(DBInstanceIdentifier="target")
+        self.instance_statuses("target", "rebooting")
+        self.instance_statuses("target")
+        self.assertEqual(self.sql("target", seed), position)
+        # From there on, the source's slot tells what the copy lacks, and nothing else.
+        self.sql("orders", f"select pg_replication_slot_advance('items', '{position}')")
+        self.sql("target", "select pg_drop_replication_slot('items')")
+        at = self.instance("orders")["Endpoint"]
+        connection = f"host={at['Address']} port={at['Port']} user=master password=seeded-password dbname=test"
+        options = "copy_data = false, create_slot = false, disable_on_error = true"
+        self.sql("target", f"create subscription items connection '{connection}' publication items with ({options})")
+        self.wait_for(lambda: self.sql("target", "select string_agg(id::text, ',') from item") == "1,2")
+
     def test_no_process_stays_frozen(self) -> None:
         self.seed_orders()
         self.available_snapshot(source="orders")

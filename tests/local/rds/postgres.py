@@ -63,6 +63,17 @@ TAKEN_PARAMETERS = {
     "max_wal_senders",
     "max_worker_processes",
 }
+# An extension of RDS's own (RDS User Guide, "rds_tools functions reference"), of which one function is here: up to where
+# the copy of a snapshot has recovered [A96].
+SEED = "rds.logical_seed_lsn"
+EXTENSION = {
+    "rds_tools.control": "default_version = '1.0'\nschema = rds_tools\nrelocatable = false\ntrusted = true\n",
+    "rds_tools--1.0.sql": f"""
+        GRANT USAGE ON SCHEMA rds_tools TO PUBLIC;
+        CREATE FUNCTION rds_tools.logical_seed_lsn() RETURNS pg_lsn LANGUAGE sql STABLE
+            RETURN nullif(current_setting('{SEED}', true), '')::pg_lsn;
+    """,
+}
 # What of a server's folder is the running server's own, or makes a standby of it.
 NOT_OF_A_COPY = ("postmaster.pid", "postmaster.opts", "standby.signal")
 # Runs the servers' clean-up even when this process is killed: it waits for the end of its input.
@@ -102,6 +113,9 @@ class PostgresStorage(Streaming, Troubles):
         )
         directory.mkdir(parents=True, exist_ok=True)
         self._binaries = self._prepare_binaries()
+        (directory / "share" / "extension").mkdir(parents=True, exist_ok=True)
+        for file, content in EXTENSION.items():
+            (directory / "share" / "extension" / file).write_text(content)
         self._keeper = subprocess.Popen(
             [sys.executable, "-Sc", KEEPER], stdin=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -174,10 +188,16 @@ class PostgresStorage(Streaming, Troubles):
             for slot in (self._directory / instance.data_name / "pg_replslot").iterdir():
                 shutil.rmtree(slot)
         self.start(instance)
-        # Its replicas, for whom these are, stay the source's.
+        # Told until the next restart only, so it is kept.
+        position = self._sql(instance, "SELECT pg_last_wal_replay_lsn()")
         self._sql(
             instance,
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical'",
+            f"""
+            ALTER SYSTEM SET {SEED} = {text(position)};
+            SELECT pg_reload_conf();
+            -- Those of its replicas, who stay the source's.
+            SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical';
+            """,
         )
 
     def start(self, instance: Instance) -> None:
@@ -214,6 +234,7 @@ class PostgresStorage(Streaming, Troubles):
         values = {name: value for name, value in given.items() if name in TAKEN_PARAMETERS} | {
             "wal_level": "logical" if is_logical else "replica",
             LOGICAL_REPLICATION: "on" if is_logical else "off",
+            "extension_control_path": f"$system:{self._directory / 'share'}",
         }
         return [word for name, value in values.items() for word in ("-c", f"{name}={value}")]
 
