@@ -85,7 +85,11 @@ class Screen:
         self.line(self.bold(text))
 
     def command(self, words: Sequence[object]) -> None:
-        self.line(self.faint("$ ") + shlex.join(map(str, words)))
+        # Of a word with line breaks, a certificate, the first line says enough.
+        first_lines = [
+            line if not rest else f"{line}…" for line, _, rest in (str(word).partition("\n") for word in words)
+        ]
+        self.line(self.faint("$ ") + shlex.join(first_lines))
 
     def move(self, text: str) -> None:
         """Replaces the moving line; only a terminal has one."""

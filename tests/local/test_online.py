@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ import threading
 import time
 import unittest
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -394,8 +396,8 @@ class VolumeSnapshots(OnlineTest):
         self.assertEqual(self.sql("orders", "select count(*) from pg_replication_slots where active"), "1")
 
 
-class ApplicationLoad(OnlineTest):
-    """What the load does not find out, no end-to-end test would."""
+class LoadTest(OnlineTest):
+    """With an application's load on orders."""
 
     def load(self, verb: str, *options: str) -> subprocess.Popen[str]:
         at = self.instance("orders")["Endpoint"]
@@ -421,6 +423,10 @@ class ApplicationLoad(OnlineTest):
         assert process.stdout
         self.assertEqual(process.stdout.readline(), "writing\n")
         return process
+
+
+class ApplicationLoad(LoadTest):
+    """What the load does not find out, no end-to-end test would."""
 
     def test_it_holds_through_a_cut(self) -> None:
         self.seed_orders()
@@ -479,6 +485,98 @@ class ApplicationLoad(OnlineTest):
         outcome = self.outcome(process)
         self.assertGreater(outcome["errors"].get("23505", 0), 0, outcome)
         self.assertGreaterEqual(outcome["in_doubt"], outcome["errors"]["23505"])
+
+
+class WholeWay(LoadTest):
+    """The moves of the way by replication, by hand and in short, under the load: the cloud carries them."""
+
+    DATABASES = ("test", "bills")
+
+    def session(self, identifier: str, database: str) -> Callable[[str], str]:
+        """Asks for one value at a time, in one session: while nobody else is let in, it is the only way."""
+        endpoint = self.instance(identifier)["Endpoint"]
+        place = f"host={endpoint['Address']} port={endpoint['Port']} user=master dbname={database} connect_timeout=5"
+        process = subprocess.Popen(
+            [PSQL, "-qAtX", place],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PGPASSWORD": "seeded-password"},
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.stdin.close)  # type: ignore[union-attr]
+
+        def ask(statement: str) -> str:
+            assert process.stdin and process.stdout
+            process.stdin.write(f"{statement};\n\\echo end\n")
+            process.stdin.flush()
+            lines: list[str] = []
+            while (line := process.stdout.readline()) not in ("end\n", ""):
+                lines.append(line.strip())
+            self.assertNotIn("ERROR", " ".join(lines), statement)
+            return (lines or [""])[-1]
+
+        return ask
+
+    def test_an_application_is_moved_to_the_copy(self) -> None:
+        self.seed_orders()
+        endpoint = self.instance("orders")["Endpoint"]
+        place = f"host={endpoint['Address']} port={endpoint['Port']}"
+        load = self.start()
+
+        tables = 'ledger, account, entry, audit, stock.document, stock."Order Line"'
+        source = {database: self.session("orders", database) for database in self.DATABASES}
+        for database, ask in source.items():
+            ask(f"create publication moved for table {tables}")
+            ask(f"select pg_create_logical_replication_slot('moved_{database}', 'pgoutput')")
+        self.available_snapshot(source="orders")
+        self.restored_like_orders()
+        target = {database: self.session("target", database) for database in self.DATABASES}
+        options = "copy_data = false, create_slot = false, disable_on_error = true"
+        for database, ask in target.items():
+            ask("create extension rds_tools")
+            seed = ask("select rds_tools.logical_seed_lsn()")
+            source[database](f"select pg_replication_slot_advance('moved_{database}', '{seed}')")
+            ask(f"select pg_drop_replication_slot('moved_{database}')")
+            connection = f"{place} user=master password=seeded-password dbname={database}"
+            ask(
+                f"create subscription moved connection '{connection}' publication moved "
+                f"with ({options}, slot_name = 'moved_{database}')"
+            )
+        written = source["test"]("select pg_current_wal_flush_lsn()")
+        self.wait_for(lambda: self.is_drained(source["test"], written))
+
+        for database, ask in source.items():
+            ask(f"alter database {database} connection limit 0")
+        ends = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where usename = 'application'"
+        self.wait_for(lambda: source["test"](ends) == "0")
+        written = source["test"]("select pg_current_wal_flush_lsn()")
+        self.wait_for(lambda: self.is_drained(source["test"], written))
+        for database, ask in target.items():
+            for statement in ("disable", "set (slot_name = none)"):
+                ask(f"alter subscription moved {statement}")
+            ask("drop subscription moved")
+            for sequence in ("ledger_id_seq", "entry_id_seq", "audit_id_seq", 'stock."Order Line_id_seq"'):
+                last = source[database](f"select last_value from {sequence}")
+                ask(f"select setval('{sequence}', {last})")
+
+        for old, new in (("orders", "orders-old"), ("target", "orders")):
+            self.rds.modify_db_instance(DBInstanceIdentifier=old, NewDBInstanceIdentifier=new, ApplyImmediately=True)
+            self.wait_for(functools.partial(self.is_found, new))
+            self.instance_statuses(new, "rebooting")
+            self.instance_statuses(new)
+        self.assertEqual(self.instance("orders")["Endpoint"], endpoint)
+        rows = int(self.sql("orders", "select count(*) from ledger"))
+        self.wait_for(lambda: int(self.sql("orders", "select count(*) from ledger")) > rows + 50)
+        told, _ = load.communicate(timeout=60)
+        outcome = json.loads(told)
+        self.assertTrue(outcome["holds"], outcome)
+        self.assertEqual(outcome["errors"], {})
+
+    def is_drained(self, ask: Callable[[str], str], written: str) -> bool:
+        behind = "select count(*) from pg_replication_slots where slot_type = 'logical' and confirmed_flush_lsn < "
+        return ask(f"{behind}'{written}'") == "0"
 
 
 class Secrets(unittest.TestCase):

@@ -63,8 +63,8 @@ TAKEN_PARAMETERS = {
     "max_wal_senders",
     "max_worker_processes",
 }
-# An extension of RDS's own (RDS User Guide, "rds_tools functions reference"), of which one function is here: up to where
-# the copy of a snapshot has recovered [A96].
+# An extension of RDS's own (RDS User Guide, "rds_tools functions reference"), of which one function is here: up to
+# where the copy of a snapshot has recovered [A96].
 SEED = "rds.logical_seed_lsn"
 EXTENSION = {
     "rds_tools.control": "default_version = '1.0'\nschema = rds_tools\nrelocatable = false\ntrusted = true\n",
@@ -171,13 +171,15 @@ class PostgresStorage(Streaming, Troubles):
 
     def admit_replication(self, instance: Instance) -> None:
         """Who is in rds_replication may replicate: RDS's own server sees to it, this one wants the attribute."""
-        self._sql(
-            instance,
-            """
-            SELECT format('ALTER ROLE %I REPLICATION', rolname) FROM pg_roles
-            WHERE NOT rolsuper AND NOT rolreplication AND rolcanlogin AND pg_has_role(oid, 'rds_replication', 'member')
-            \\gexec""",
-        )
+        # A server that is going away tells the client itself.
+        with contextlib.suppress(RuntimeError):
+            self._sql(
+                instance,
+                """
+                SELECT format('ALTER ROLE %I REPLICATION', rolname) FROM pg_roles
+                WHERE NOT rolsuper AND NOT rolreplication AND rolcanlogin
+                  AND pg_has_role(oid, 'rds_replication', 'member') \\gexec""",
+            )
 
     def copy(self, source: Snapshot, target: Snapshot) -> None:
         self._copy_directory(source.data_name, target.data_name)
