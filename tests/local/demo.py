@@ -86,10 +86,8 @@ class Screen:
 
     def command(self, words: Sequence[object]) -> None:
         # Of a word with line breaks, a certificate, the first line says enough.
-        first_lines = [
-            line if not rest else f"{line}…" for line, _, rest in (str(word).partition("\n") for word in words)
-        ]
-        self.line(self.faint("$ ") + shlex.join(first_lines))
+        parts = (str(word).partition("\n") for word in words)
+        self.line(self.faint("$ ") + shlex.join(f"{first}…" if rest else first for first, _, rest in parts))
 
     def move(self, text: str) -> None:
         """Replaces the moving line; only a terminal has one."""
