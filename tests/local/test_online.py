@@ -590,7 +590,7 @@ class Secrets(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        context = running_cloud(TIME_SCALE, "files")
+        context = running_cloud(TIME_SCALE)
         cls.cloud = context.__enter__()
         cls.addClassCleanup(context.__exit__, None, None, None)
         owner = cls.client()
@@ -651,6 +651,29 @@ class Secrets(unittest.TestCase):
         self.assertEqual(self.denied("locked"), "Access to KMS is not allowed")
         self.give(allow("secretsmanager:GetSecretValue"), allow("kms:Decrypt", key))
         self.step.get_secret_value(SecretId="locked")
+
+    def test_a_password_that_rds_manages_is_in_its_secret(self) -> None:
+        rds = self.cloud.session().client("rds", endpoint_url=self.cloud.services_endpoint)
+        rds.create_db_instance(
+            DBInstanceIdentifier="managed",
+            Engine="postgres",
+            DBInstanceClass="db.t3.micro",
+            AllocatedStorage=20,
+            MasterUsername="boss",
+            ManageMasterUserPassword=True,
+        )
+        rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier="managed", WaiterConfig={"Delay": 1})
+        instance = rds.describe_db_instances(DBInstanceIdentifier="managed")["DBInstances"][0]
+        secret, at = instance["MasterUserSecret"], instance["Endpoint"]
+        self.give(allow("secretsmanager:GetSecretValue", f"{secret['SecretArn']}*"))
+        kept = json.loads(self.step.get_secret_value(SecretId=secret["SecretArn"])["SecretString"])
+        done = subprocess.run(
+            [PSQL, "-h", at["Address"], "-p", str(at["Port"]), "-U", kept["username"], "-Atc", "select 1", "postgres"],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PGPASSWORD": kept["password"]},
+        )
+        self.assertEqual((kept["username"], done.stdout), ("boss", "1\n"), done.stderr)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ class Cloud:
         self.throttle = Throttle(self.clock)
         # Where events go besides: to EventBridge, if there is one.
         self.send: Callable[[dict[str, Any]], None] = lambda _event: None
+        # Where managed master passwords are kept, likewise: by the secret's name, its key, the user and the password.
+        self.keep_secret: Callable[[str, str | None, str, str], None] = lambda *_: None
         self.reset_settings()
 
     def reset_settings(self) -> None:
