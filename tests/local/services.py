@@ -38,6 +38,7 @@ import stepfunctions
 from cbor import CborBridge
 from events import Events
 from iam.guard import Guard
+from managed_secrets import ManagedSecrets
 from rds import metrics, operations
 from rds.calls import Calls
 from rds.cloud import Cloud
@@ -67,6 +68,7 @@ def main() -> None:
     cloud = Cloud(arguments.time_scale, arguments.data_dir, arguments.storage, arguments.region)
     if arguments.lambda_endpoint:
         cloud.send = Events(arguments.lambda_endpoint, arguments.cloud_id, cloud.account_id, cloud.region).send
+        cloud.keep_secret = ManagedSecrets(arguments.lambda_endpoint, cloud.account_id, cloud.region).keep
     operations.install(cloud)
     kms.install()
     metrics.publish(cloud)

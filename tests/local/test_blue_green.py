@@ -757,7 +757,7 @@ class RealServers(Deployments, PostgresTest):  # type: ignore[misc]
         self.sql("orders", "create table written (id int)")
         self.play(long_write_seconds=50)
         with self.ledger() as ledger:
-            client = ledger.connect()
+            client = ledger.connect("test")
             assert client and client.stdin
             client.stdin.write("BEGIN; INSERT INTO written VALUES (1);\n")
             time.sleep(0.5)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
 import ssl
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 import unittest
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +33,7 @@ from test_services import TIME_SCALE, PostgresTest, tearDownModule  # noqa: F401
 if TYPE_CHECKING:
     from rds.records import Fields
 
+LOAD = Path(__file__).parent / "load.py"
 # A client's first message: protocol 3.0 and whom it wants to be.
 STARTUP = b"\0\3\0\0user\0master\0database\0test\0\0"
 # The server's answer to it: a request for SASL (PostgreSQL, "Message Formats": AuthenticationSASL).
@@ -252,6 +257,60 @@ class MasterUser(OnlineTest):
         subprocess.run([PSQL, connection, "-qc", statement], check=True, capture_output=True)
 
 
+class Troubles(OnlineTest):
+    def setUp(self) -> None:
+        super().setUp()
+        for name in ("orders", "target"):
+            self.seed_orders(name)
+            self.sql(name, "create table item (id int primary key)")
+        self.sql("orders", "create publication items for table item")
+        at = self.instance("orders")["Endpoint"]
+        connection = f"host={at['Address']} port={at['Port']} user=master password=seeded-password dbname=test"
+        self.sql("target", f"create subscription items connection '{connection}' publication items")
+        self.write(1)
+        self.wait_for(lambda: self.items() == "1")
+
+    def write(self, number: int) -> None:
+        self.sql("orders", f"insert into item values ({number})")
+
+    def items(self) -> Any:
+        return self.sql("target", "select string_agg(id::text, ',' order by id) from item")
+
+    def befall(self, identifier: str, **what: Any) -> Any:
+        return self.control("POST", f"instances/{identifier}/replication", what)
+
+    def test_a_cut_ends_nothing(self) -> None:
+        self.assertEqual(self.befall("orders", terminate_walsenders=True), {"terminated": 1})
+        self.write(2)
+        self.wait_for(lambda: self.items() == "1,2")
+
+    def test_a_subscription_that_is_held_gets_nowhere_until_it_is_released(self) -> None:
+        self.befall("target", hold_apply={"database": "test", "table": "item"})
+        self.write(2)
+        time.sleep(1)
+        self.assertEqual(self.items(), "1")
+        self.befall("target", release_apply=True)
+        self.wait_for(lambda: self.items() == "1,2")
+        with self.assertRaisesRegex(AssertionError, "does not exist"):
+            self.befall("target", hold_apply={"database": "test", "table": "absent"})
+        # What is held does not outlive its instance.
+        self.befall("target", hold_apply={"database": "test", "table": "item"})
+        self.control("DELETE", "instances/target")
+
+    def test_a_slot_is_dropped_under_its_reader(self) -> None:
+        self.befall("orders", drop_slot="items")
+        self.assertEqual(self.sql("orders", "select count(*) from pg_replication_slots"), "0")
+        with self.assertRaises(AssertionError):
+            self.befall("orders", drop_slot="items")
+
+    def test_a_copy_can_come_without_slots(self) -> None:
+        self.control("PATCH", "settings", {"copies_keep_slots": False})
+        self.available_snapshot(source="orders")
+        self.restored("copy", DBParameterGroupName="of-orders")
+        self.assertEqual(self.sql("copy", "select count(*) from pg_replication_slots"), "0")
+        self.assertEqual(self.sql("orders", "select count(*) from pg_replication_slots"), "1")
+
+
 class VolumeSnapshots(OnlineTest):
     """A snapshot is of the volume: what the server had in files at one moment."""
 
@@ -290,6 +349,33 @@ class VolumeSnapshots(OnlineTest):
         for session, number in counted.items():
             self.assertGreaterEqual(found[session], number)
 
+    def test_a_restored_copy_knows_up_to_where_it_has_recovered(self) -> None:
+        self.seed_orders()
+        self.sql("orders", "create table item (id int primary key); create publication items for table item")
+        self.sql("orders", "select pg_create_logical_replication_slot('items', 'pgoutput')")
+        self.sql("orders", "insert into item values (1)")
+        self.available_snapshot(source="orders")
+        self.sql("orders", "insert into item values (2)")
+        self.restored_like_orders()
+        seed = "select rds_tools.logical_seed_lsn()"
+        for name in ("orders", "target"):
+            self.assertIsNone(self.sql(name, seed, check=False), "an extension of RDS's has to be created")
+            self.sql(name, "create extension rds_tools")
+        self.assertEqual(self.sql("orders", seed), "")
+        position = self.sql("target", seed)
+        self.rds.reboot_db_instance(DBInstanceIdentifier="target")
+        self.instance_statuses("target", "rebooting")
+        self.instance_statuses("target")
+        self.assertEqual(self.sql("target", seed), position)
+        # From there on, the source's slot tells what the copy lacks, and nothing else.
+        self.sql("orders", f"select pg_replication_slot_advance('items', '{position}')")
+        self.sql("target", "select pg_drop_replication_slot('items')")
+        at = self.instance("orders")["Endpoint"]
+        connection = f"host={at['Address']} port={at['Port']} user=master password=seeded-password dbname=test"
+        options = "copy_data = false, create_slot = false, disable_on_error = true"
+        self.sql("target", f"create subscription items connection '{connection}' publication items with ({options})")
+        self.wait_for(lambda: self.sql("target", "select string_agg(id::text, ',') from item") == "1,2")
+
     def test_no_process_stays_frozen(self) -> None:
         self.seed_orders()
         self.available_snapshot(source="orders")
@@ -310,6 +396,189 @@ class VolumeSnapshots(OnlineTest):
         self.assertEqual(self.sql("orders", "select count(*) from pg_replication_slots where active"), "1")
 
 
+class LoadTest(OnlineTest):
+    """With an application's load on orders."""
+
+    def load(self, verb: str, *options: str) -> subprocess.Popen[str]:
+        at = self.instance("orders")["Endpoint"]
+        place = ("--host", at["Address"], "--port", str(at["Port"]))
+        process = subprocess.Popen(
+            [sys.executable, LOAD, verb, *place, *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PGPASSWORD": "seeded-password"},
+        )
+        self.addCleanup(process.kill)
+        return process
+
+    def outcome(self, process: subprocess.Popen[str]) -> Any:
+        """Once it is told to end."""
+        told, _ = process.communicate(timeout=60)
+        return json.loads(told)
+
+    def start(self) -> subprocess.Popen[str]:
+        self.assertEqual(self.load("prepare", "--user", "master").wait(60), 0)
+        process = self.load("run")
+        assert process.stdout
+        self.assertEqual(process.stdout.readline(), "writing\n")
+        return process
+
+
+class ApplicationLoad(LoadTest):
+    """What the load does not find out, no end-to-end test would."""
+
+    def test_it_holds_through_a_cut(self) -> None:
+        self.seed_orders()
+        process = self.start()
+        self.rds.reboot_db_instance(DBInstanceIdentifier="orders")
+        self.instance_statuses("orders", "rebooting")
+        self.instance_statuses("orders")
+        written = "select count(*) from ledger"
+        before = int(self.sql("orders", written))
+        # Into the second database, too.
+        self.wait_for(lambda: int(self.sql("orders", written)) > before + 400)
+        outcome = self.outcome(process)
+        self.assertEqual(process.returncode, 0, outcome)
+        self.assertTrue(outcome["holds"])
+        self.assertEqual((outcome["lost"], outcome["twice"], outcome["broken"], outcome["errors"]), (0, 0, {}, {}))
+        self.assertGreaterEqual(outcome["reconnects"], 1)
+        self.assertEqual(set(outcome["gap_milliseconds"]), {"test", "bills"})
+        self.assertGreater(outcome["gap_milliseconds"]["bills"], 0)
+
+    def test_what_is_wrong_is_told(self) -> None:
+        self.seed_orders()
+        process = self.start()
+        self.wait_for(lambda: int(self.sql("orders", "select count(*) from ledger")) > 20)
+        for statement in (
+            "delete from ledger where (session, number) = (2, 1)",
+            "insert into ledger (session, number) values (4, 1)",
+            "insert into entry (account, amount) values (1, 1000000)",
+            "delete from audit where entry = 1",
+            "update stock.document set body = body || 'x' where id = 1",
+            """insert into stock."Order Line" (id, "Price") values (10000000, 1)""",
+        ):
+            self.sql("orders", statement)
+        outcome = self.outcome(process)
+        self.assertEqual(process.returncode, 1)
+        self.assertEqual((outcome["lost"], outcome["twice"]), (1, 1))
+        self.assertEqual(
+            outcome["broken"],
+            {
+                f"test: {what}": 1
+                for what in (
+                    "accounts whose balance is not what their entries say",
+                    "entries that are not in the audit once",
+                    "large values that are damaged",
+                    "entries too many or too few",
+                    "sequences that would give a value again",
+                )
+            },
+        )
+        self.assertFalse(outcome["holds"])
+
+    def test_a_write_that_is_refused_is_told_by_its_sqlstate(self) -> None:
+        self.seed_orders()
+        process = self.start()
+        self.sql("orders", "alter sequence ledger_id_seq restart")
+        self.wait_for(lambda: int(self.sql("orders", "select last_value from ledger_id_seq")) > 3)
+        outcome = self.outcome(process)
+        self.assertGreater(outcome["errors"].get("23505", 0), 0, outcome)
+        self.assertGreaterEqual(outcome["in_doubt"], outcome["errors"]["23505"])
+
+
+class WholeWay(LoadTest):
+    """The moves of the way by replication, by hand and in short, under the load: the cloud carries them."""
+
+    DATABASES = ("test", "bills")
+
+    def session(self, identifier: str, database: str) -> Callable[[str], str]:
+        """Asks for one value at a time, in one session: while nobody else is let in, it is the only way."""
+        endpoint = self.instance(identifier)["Endpoint"]
+        place = f"host={endpoint['Address']} port={endpoint['Port']} user=master dbname={database} connect_timeout=5"
+        process = subprocess.Popen(
+            [PSQL, "-qAtX", place],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PGPASSWORD": "seeded-password"},
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.stdin.close)  # type: ignore[union-attr]
+
+        def ask(statement: str) -> str:
+            assert process.stdin and process.stdout
+            process.stdin.write(f"{statement};\n\\echo end\n")
+            process.stdin.flush()
+            lines: list[str] = []
+            while (line := process.stdout.readline()) not in ("end\n", ""):
+                lines.append(line.strip())
+            self.assertNotIn("ERROR", " ".join(lines), statement)
+            return (lines or [""])[-1]
+
+        return ask
+
+    def test_an_application_is_moved_to_the_copy(self) -> None:
+        self.seed_orders()
+        endpoint = self.instance("orders")["Endpoint"]
+        place = f"host={endpoint['Address']} port={endpoint['Port']}"
+        load = self.start()
+
+        tables = 'ledger, account, entry, audit, stock.document, stock."Order Line"'
+        source = {database: self.session("orders", database) for database in self.DATABASES}
+        for database, ask in source.items():
+            ask(f"create publication moved for table {tables}")
+            ask(f"select pg_create_logical_replication_slot('moved_{database}', 'pgoutput')")
+        self.available_snapshot(source="orders")
+        self.restored_like_orders()
+        target = {database: self.session("target", database) for database in self.DATABASES}
+        options = "copy_data = false, create_slot = false, disable_on_error = true"
+        for database, ask in target.items():
+            ask("create extension rds_tools")
+            seed = ask("select rds_tools.logical_seed_lsn()")
+            source[database](f"select pg_replication_slot_advance('moved_{database}', '{seed}')")
+            ask(f"select pg_drop_replication_slot('moved_{database}')")
+            connection = f"{place} user=master password=seeded-password dbname={database}"
+            ask(
+                f"create subscription moved connection '{connection}' publication moved "
+                f"with ({options}, slot_name = 'moved_{database}')"
+            )
+        written = source["test"]("select pg_current_wal_flush_lsn()")
+        self.wait_for(lambda: self.is_drained(source["test"], written))
+
+        for database, ask in source.items():
+            ask(f"alter database {database} connection limit 0")
+        ends = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where usename = 'application'"
+        self.wait_for(lambda: source["test"](ends) == "0")
+        written = source["test"]("select pg_current_wal_flush_lsn()")
+        self.wait_for(lambda: self.is_drained(source["test"], written))
+        for database, ask in target.items():
+            for statement in ("disable", "set (slot_name = none)"):
+                ask(f"alter subscription moved {statement}")
+            ask("drop subscription moved")
+            for sequence in ("ledger_id_seq", "entry_id_seq", "audit_id_seq", 'stock."Order Line_id_seq"'):
+                last = source[database](f"select last_value from {sequence}")
+                ask(f"select setval('{sequence}', {last})")
+
+        for old, new in (("orders", "orders-old"), ("target", "orders")):
+            self.rds.modify_db_instance(DBInstanceIdentifier=old, NewDBInstanceIdentifier=new, ApplyImmediately=True)
+            self.wait_for(functools.partial(self.is_found, new))
+            self.instance_statuses(new, "rebooting")
+            self.instance_statuses(new)
+        self.assertEqual(self.instance("orders")["Endpoint"], endpoint)
+        rows = int(self.sql("orders", "select count(*) from ledger"))
+        self.wait_for(lambda: int(self.sql("orders", "select count(*) from ledger")) > rows + 50)
+        told, _ = load.communicate(timeout=60)
+        outcome = json.loads(told)
+        self.assertTrue(outcome["holds"], outcome)
+        self.assertEqual(outcome["errors"], {})
+
+    def is_drained(self, ask: Callable[[str], str], written: str) -> bool:
+        behind = "select count(*) from pg_replication_slots where slot_type = 'logical' and confirmed_flush_lsn < "
+        return ask(f"{behind}'{written}'") == "0"
+
+
 class Secrets(unittest.TestCase):
     """A function reads only what its role lets it read."""
 
@@ -321,7 +590,7 @@ class Secrets(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        context = running_cloud(TIME_SCALE, "files")
+        context = running_cloud(TIME_SCALE)
         cls.cloud = context.__enter__()
         cls.addClassCleanup(context.__exit__, None, None, None)
         owner = cls.client()
@@ -382,6 +651,29 @@ class Secrets(unittest.TestCase):
         self.assertEqual(self.denied("locked"), "Access to KMS is not allowed")
         self.give(allow("secretsmanager:GetSecretValue"), allow("kms:Decrypt", key))
         self.step.get_secret_value(SecretId="locked")
+
+    def test_a_password_that_rds_manages_is_in_its_secret(self) -> None:
+        rds = self.cloud.session().client("rds", endpoint_url=self.cloud.services_endpoint)
+        rds.create_db_instance(
+            DBInstanceIdentifier="managed",
+            Engine="postgres",
+            DBInstanceClass="db.t3.micro",
+            AllocatedStorage=20,
+            MasterUsername="boss",
+            ManageMasterUserPassword=True,
+        )
+        rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier="managed", WaiterConfig={"Delay": 1})
+        instance = rds.describe_db_instances(DBInstanceIdentifier="managed")["DBInstances"][0]
+        secret, at = instance["MasterUserSecret"], instance["Endpoint"]
+        self.give(allow("secretsmanager:GetSecretValue", f"{secret['SecretArn']}*"))
+        kept = json.loads(self.step.get_secret_value(SecretId=secret["SecretArn"])["SecretString"])
+        done = subprocess.run(
+            [PSQL, "-h", at["Address"], "-p", str(at["Port"]), "-U", kept["username"], "-Atc", "select 1", "postgres"],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PGPASSWORD": kept["password"]},
+        )
+        self.assertEqual((kept["username"], done.stdout), ("boss", "1\n"), done.stderr)
 
 
 if __name__ == "__main__":

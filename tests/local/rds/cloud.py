@@ -64,6 +64,8 @@ class Cloud:
         self.throttle = Throttle(self.clock)
         # Where events go besides: to EventBridge, if there is one.
         self.send: Callable[[dict[str, Any]], None] = lambda _event: None
+        # Where managed master passwords are kept, likewise: by the secret's name, its key, the user and the password.
+        self.keep_secret: Callable[[str, str | None, str, str], None] = lambda *_: None
         self.reset_settings()
 
     def reset_settings(self) -> None:
@@ -72,6 +74,8 @@ class Cloud:
         self.undeletable_statuses = list(DEFAULT_UNDELETABLE_STATUSES)
         # "If the snapshot is being copied, the copy operation is terminated" (API model): failed or gone.
         self.copy_of_deleted_source = "failed"
+        # Whether a restored copy of PostgreSQL has logical replication slots [A94].
+        self.copies_keep_slots = True
         self.publish_metrics = True
         # "You can have up to 20 DB snapshot copies in progress at a time" (RDS User Guide, "Copying a DB snapshot").
         self.copies_at_a_time = 20

@@ -8,6 +8,7 @@ PATCH  /local/settings                   changes some: time_scale; durations (AW
                                          lifecycle.py); progress_shape (linear, stalled, stuck, falling, absent);
                                          quotas (DBInstances, ManualSnapshots, AllocatedStorage);
                                          undeletable_statuses; copy_of_deleted_source (failed or gone);
+                                         copies_keep_slots (false: a restore of PostgreSQL has no replication slots);
                                          publish_metrics (a datapoint a minute); copies_at_a_time;
                                          api_rate ({"burst", "per_second"} of calls of RDS; null for no limit);
                                          retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
@@ -27,6 +28,10 @@ PATCH  /local/instances/<id>             sets {"fields", "connections", "free_st
                                          set here stays until a request changes it; the others are for CloudWatch
 DELETE /local/instances/<id>             takes it away at once
 PUT    /local/instances/<id>/data        {"data": text}: a client's write to a file-backed instance
+POST   /local/instances/<id>/replication what befalls a PostgreSQL server's: {"drop_slot": name} drops it, whoever
+                                         reads it; {"terminate_walsenders": true} cuts all who do; {"hold_apply":
+                                         {"database", "table"}} lets no subscription write into the table until
+                                         {"release_apply": true}
 POST   /local/instances/<id>/maintenance applies what waits for the maintenance window
 DELETE /local/metrics                    forgets CloudWatch's datapoints
 GET    /local/faults                     the rules, with how many calls they met and befell
@@ -240,6 +245,22 @@ class Control:
         seeds.open_maintenance_window(operations.outside_request(self.cloud), instance)
         return self._show(instance)
 
+    def _post_record_replication(self, kind: type[Record], identifier: str, body: dict[str, Any]) -> Fields:
+        instance = self._record(kind, identifier)
+        postgres = self.cloud.postgres
+        if postgres is None or self.cloud.storage_of(instance) is not postgres:
+            raise BadRequest(f"{identifier} has no PostgreSQL server")
+        _check_keys(body, {"drop_slot", "terminate_walsenders", "hold_apply", "release_apply"}, "key")
+        if "drop_slot" in body:
+            postgres.drop_slot(instance, body["drop_slot"])
+        if "terminate_walsenders" in body:
+            return {"terminated": postgres.terminate_walsenders(instance)}
+        if "hold_apply" in body:
+            postgres.hold_apply(instance, **body["hold_apply"])
+        if "release_apply" in body:
+            postgres.release_apply(instance)
+        return {}
+
     def _record(self, kind: type[Record], identifier: str) -> Any:
         record = self.cloud.records.table(kind).get(identifier.lower())
         if record is None:
@@ -328,6 +349,7 @@ CLOUD_SETTINGS = {
     "durations",
     "progress_shape",
     "undeletable_statuses",
+    "copies_keep_slots",
     "copy_of_deleted_source",
     "copies_at_a_time",
     "publish_metrics",

@@ -7,11 +7,14 @@ next script of a record supersedes the one under way, whose thread then ends at 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic
+
+from moto.kms.models import kms_backends
 
 from .records import Instance, R, Record, Snapshot, utc_now
 from .refusals import STORAGE_PARAMETERS
@@ -150,13 +153,15 @@ def create_instance(hand: Script[Instance]) -> None:
     """creating → backing-up (where backups are on) → available"""
     with hand.during("create"):
         hand.cloud.storage_of(hand.record).create(hand.record)
+        keep_master_password(hand.cloud, hand.record)
     _first_available(hand, "create_backup", "RDS-EVENT-0005", "DB instance created")
 
 
 def restore_instance(hand: Script[Instance], snapshot: Snapshot) -> None:
     """creating → backing-up (where backups are on) → available"""
     with hand.during("restore"):
-        hand.cloud.storage_of(hand.record).restore(snapshot, hand.record)
+        hand.cloud.storage_of(hand.record).restore(snapshot, hand.record, hand.cloud.copies_keep_slots)
+        keep_master_password(hand.cloud, hand.record)
     hand.record.initialize_start = hand.cloud.clock.now()
     _first_available(hand, "restore_backup", "RDS-EVENT-0043", "Restored from snapshot " + snapshot.identifier)
 
@@ -228,9 +233,26 @@ def apply_changes(cloud: Cloud, instance: Instance) -> None:
     if "MasterUserPassword" in changes:
         instance.master_password = changes["MasterUserPassword"].value
         cloud.storage_of(instance).set_password(instance, instance.master_password)
+    keep_master_password(cloud, instance)
     if "DBPortNumber" in changes:
         instance.port = changes["DBPortNumber"].value
         cloud.open_endpoint(instance)
+
+
+def keep_master_password(cloud: Cloud, instance: Instance) -> None:
+    """Once for each secret: a password of RDS's own, which nobody finds but there. Rotation is not imitated."""
+    secret = instance.fields.get("MasterUserSecret")
+    if not secret or secret["SecretArn"] == instance.kept_secret:
+        return
+    instance.kept_secret, instance.master_password = secret["SecretArn"], secrets.token_urlsafe()
+    cloud.storage_of(instance).set_password(instance, instance.master_password)
+    key = kms_backends[cloud.account_id][cloud.region].describe_key(secret["KmsKeyId"])
+    cloud.keep_secret(
+        secret["SecretArn"].split(":")[-1],
+        None if key.key_manager == "AWS" else key.arn,
+        instance.fields["MasterUsername"],
+        instance.master_password,
+    )
 
 
 def rename_instance(hand: Script[Instance], old_identifier: str) -> None:

@@ -93,7 +93,7 @@ class LocalRds(BlueGreenRequests):
                     "You can't specify both ManageMasterUserPassword and MasterUserPassword.",
                 )
             instance = self._new_instance(identifier, resource_id, fields, given)
-            instance.master_password = given.get("MasterUserPassword") or "managed-" + resource_id
+            instance.master_password = given.get("MasterUserPassword")
         lifecycle.lead(self.cloud, instance, lifecycle.create_instance)
         return self._one(instance)
 

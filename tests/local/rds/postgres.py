@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .network import descendants, is_running
+from .sql import name, text
 from .streaming import Streaming
+from .troubles import Troubles
 
 if TYPE_CHECKING:
     from .records import Instance, Record, Snapshot
@@ -61,6 +63,17 @@ TAKEN_PARAMETERS = {
     "max_wal_senders",
     "max_worker_processes",
 }
+# An extension of RDS's own (RDS User Guide, "rds_tools functions reference"), of which one function is here: up to
+# where the copy of a snapshot has recovered [A96].
+SEED = "rds.logical_seed_lsn"
+EXTENSION = {
+    "rds_tools.control": "default_version = '1.0'\nschema = rds_tools\nrelocatable = false\ntrusted = true\n",
+    "rds_tools--1.0.sql": f"""
+        GRANT USAGE ON SCHEMA rds_tools TO PUBLIC;
+        CREATE FUNCTION rds_tools.logical_seed_lsn() RETURNS pg_lsn LANGUAGE sql STABLE
+            RETURN nullif(current_setting('{SEED}', true), '')::pg_lsn;
+    """,
+}
 # What of a server's folder is the running server's own, or makes a standby of it.
 NOT_OF_A_COPY = ("postmaster.pid", "postmaster.opts", "standby.signal")
 # Runs the servers' clean-up even when this process is killed: it waits for the end of its input.
@@ -80,11 +93,12 @@ for process_id in servers:
 """
 
 
-class PostgresStorage(Streaming):
+class PostgresStorage(Streaming, Troubles):
     """The servers of one cloud, their data directories and the copies of these that are snapshots."""
 
     def __init__(self, directory: Path, parameters: Callable[[Instance], dict[str, str]]) -> None:
         """`parameters`: those that the instance's parameter group sets."""
+        Troubles.__init__(self)
         self._directory = directory
         self._parameters = parameters
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
@@ -99,6 +113,9 @@ class PostgresStorage(Streaming):
         )
         directory.mkdir(parents=True, exist_ok=True)
         self._binaries = self._prepare_binaries()
+        (directory / "share" / "extension").mkdir(parents=True, exist_ok=True)
+        for file, content in EXTENSION.items():
+            (directory / "share" / "extension" / file).write_text(content)
         self._keeper = subprocess.Popen(
             [sys.executable, "-Sc", KEEPER], stdin=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -118,19 +135,19 @@ class PostgresStorage(Streaming):
         self._sql(
             instance,
             # On RDS NOREPLICATION: there, rds_superuser makes slots without it.
-            f"CREATE ROLE {_name(master)} LOGIN CREATEDB CREATEROLE REPLICATION PASSWORD {_text(password)} "
+            f"CREATE ROLE {name(master)} LOGIN CREATEDB CREATEROLE REPLICATION PASSWORD {text(password)} "
             "IN ROLE rds_superuser",
         )
-        self._sql(instance, f"ALTER DATABASE postgres OWNER TO {_name(master)}")
+        self._sql(instance, f"ALTER DATABASE postgres OWNER TO {name(master)}")
         if database:
-            self._sql(instance, f"CREATE DATABASE {_name(database)} OWNER {_name(master)}")
+            self._sql(instance, f"CREATE DATABASE {name(database)} OWNER {name(master)}")
 
     def snapshot(self, instance: Instance, snapshot: Snapshot) -> None:
         """As of the volumes: with the log and the replication slots, which a base backup leaves out [A94]."""
         with self._freezing, self._frozen(instance):
             self._copy_directory(instance.data_name, snapshot.data_name)
-        for name in NOT_OF_A_COPY:
-            (self._directory / snapshot.data_name / name).unlink(missing_ok=True)
+        for file in NOT_OF_A_COPY:
+            (self._directory / snapshot.data_name / file).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _frozen(self, instance: Instance) -> Iterator[None]:
@@ -154,24 +171,35 @@ class PostgresStorage(Streaming):
 
     def admit_replication(self, instance: Instance) -> None:
         """Who is in rds_replication may replicate: RDS's own server sees to it, this one wants the attribute."""
-        self._sql(
-            instance,
-            """
-            SELECT format('ALTER ROLE %I REPLICATION', rolname) FROM pg_roles
-            WHERE NOT rolsuper AND NOT rolreplication AND rolcanlogin AND pg_has_role(oid, 'rds_replication', 'member')
-            \\gexec""",
-        )
+        # A server that is going away tells the client itself.
+        with contextlib.suppress(RuntimeError):
+            self._sql(
+                instance,
+                """
+                SELECT format('ALTER ROLE %I REPLICATION', rolname) FROM pg_roles
+                WHERE NOT rolsuper AND NOT rolreplication AND rolcanlogin
+                  AND pg_has_role(oid, 'rds_replication', 'member') \\gexec""",
+            )
 
     def copy(self, source: Snapshot, target: Snapshot) -> None:
         self._copy_directory(source.data_name, target.data_name)
 
-    def restore(self, snapshot: Snapshot, instance: Instance) -> None:
+    def restore(self, snapshot: Snapshot, instance: Instance, keeps_slots: bool = True) -> None:
         self._copy_directory(snapshot.data_name, instance.data_name)
+        if not keeps_slots:
+            for slot in (self._directory / instance.data_name / "pg_replslot").iterdir():
+                shutil.rmtree(slot)
         self.start(instance)
-        # Its replicas, for whom these are, stay the source's.
+        # Told until the next restart only, so it is kept.
+        position = self._sql(instance, "SELECT pg_last_wal_replay_lsn()")
         self._sql(
             instance,
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical'",
+            f"""
+            ALTER SYSTEM SET {SEED} = {text(position)};
+            SELECT pg_reload_conf();
+            -- Those of its replicas, who stay the source's.
+            SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical';
+            """,
         )
 
     def start(self, instance: Instance) -> None:
@@ -208,6 +236,7 @@ class PostgresStorage(Streaming):
         values = {name: value for name, value in given.items() if name in TAKEN_PARAMETERS} | {
             "wal_level": "logical" if is_logical else "replica",
             LOGICAL_REPLICATION: "on" if is_logical else "off",
+            "extension_control_path": f"$system:{self._directory / 'share'}",
         }
         return [word for name, value in values.items() for word in ("-c", f"{name}={value}")]
 
@@ -231,6 +260,9 @@ class PostgresStorage(Streaming):
         return instance.data_name in self._servers
 
     def _end(self, record: Record, number: signal.Signals) -> None:
+        for session in self._holding.pop(record.data_name, []):
+            session.kill()
+            session.wait()
         server = self._servers.pop(record.data_name, None)
         if server:
             server.send_signal(number)
@@ -244,7 +276,7 @@ class PostgresStorage(Streaming):
         raise NotImplementedError("the data is in PostgreSQL: connect to the instance's endpoint")
 
     def set_password(self, instance: Instance, password: str) -> None:
-        self._sql(instance, f"ALTER ROLE {_name(instance.fields['MasterUsername'])} PASSWORD {_text(password)}")
+        self._sql(instance, f"ALTER ROLE {name(instance.fields['MasterUsername'])} PASSWORD {text(password)}")
 
     def socket_path(self, instance: Instance) -> str:
         return str(self._socket_directory(instance) / ".s.PGSQL.5432")
@@ -308,8 +340,8 @@ class PostgresStorage(Streaming):
             self._as_user("tee", "-a", template / "postgresql.conf", sent=settings)
             granted = "pg_monitor, pg_signal_backend, pg_checkpoint, pg_create_subscription"
             roles = f"CREATE ROLE rds_superuser IN ROLE {granted};\n"
-            # RDS User Guide, "Understanding the rds_superuser role": it grants rds_replication. The last is what DMS needs
-            # to keep triggers quiet.
+            # RDS User Guide, "Understanding the rds_superuser role": it grants rds_replication. The last is for DMS,
+            # which keeps triggers quiet.
             roles += "CREATE ROLE rds_replication;\n"
             roles += "GRANT rds_replication TO rds_superuser WITH ADMIN OPTION;\n"
             roles += "GRANT SET ON PARAMETER session_replication_role TO rds_superuser;\n"
@@ -361,7 +393,7 @@ class PostgresStorage(Streaming):
             ADMIN,
         )
 
-    def _sql(self, instance: Instance, statements: str) -> str:
+    def _sql(self, instance: Instance, statements: str, database: str = "postgres") -> str:
         """Runs the statements one after the other; the last value that they answer."""
         done = self._run(
             "psql",
@@ -373,10 +405,33 @@ class PostgresStorage(Streaming):
             "-U",
             ADMIN,
             "-d",
-            "postgres",
+            database,
             sent=statements,
         )
         return (done.stdout.splitlines() or [""])[-1]
+
+    def _session(self, instance: Instance, database: str) -> subprocess.Popen[str]:
+        """A psql that goes on until its input closes."""
+        return subprocess.Popen(
+            [
+                self._binaries / "psql",
+                "-qAtX",
+                "-v",
+                "ON_ERROR_STOP=1",
+                f"host={self._socket_directory(instance)} user={ADMIN} dbname={database}",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd="/",
+            **self._user,
+            env=self._environment,
+        )
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "PGPASSWORD": self._password, "LC_ALL": "C"}
 
     def _run(self, program: str, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         return self._as_user(self._binaries / program, *arguments, **options)
@@ -391,16 +446,8 @@ class PostgresStorage(Streaming):
             text=True,
             cwd="/",
             **self._user,
-            env={"PATH": os.environ["PATH"], "PGPASSWORD": self._password, "LC_ALL": "C"},
+            env=self._environment,
         )
         if check and done.returncode != 0:
             raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr}")
         return done
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -99,6 +99,8 @@ class Instance(Record):
     def __init__(self, fields: Fields) -> None:
         super().__init__(fields)
         self.master_password: str | None = None
+        # The secret in which the password is, where RDS manages it.
+        self.kept_secret: str | None = None
         # Endpoint is absent until the instance is created, so the port has a place of its own.
         self.port: int = fields.get("Endpoint", {}).get("Port") or fields.get("DbInstancePort") or 0
         # While a rename is under way neither name is found; see lifecycle.py.

@@ -64,6 +64,8 @@ def instance(
         record = Instance(seeded | provisioned(seeded))
         record.port = port or record.port or settings.by_engine(settings.ENGINE_PORTS, engine) or 5432
         record.master_password = master_password
+        # Whoever seeds a secret's ARN says by `master_password` what is in it, and keeps it there.
+        record.kept_secret = (fields.get("MasterUserSecret") or {}).get("SecretArn")
         request.records.add(record)
     storage = request.cloud.storage_of(record)
     if source := request.records.instances.get(fields.get("ReadReplicaSourceDBInstanceIdentifier", "")):
