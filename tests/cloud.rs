@@ -472,9 +472,13 @@ impl Cloud {
         vec![program, "-c".to_owned(), CALL.to_owned(), method.to_owned(), url, body.to_string()]
     }
 
+    pub(crate) fn control_url(&self, path: &str) -> String {
+        format!("{}/local/{path}", self.services_endpoint)
+    }
+
     /// Calls the local cloud's control API, which is described in `tests/local/rds/control.py`.
     pub(crate) fn control(&self, method: &str, path: &str, body: Value) -> Value {
-        request(method, &format!("{}/local/{path}", self.services_endpoint), &body)
+        request(method, &self.control_url(path), &body)
     }
 }
 

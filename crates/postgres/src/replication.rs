@@ -84,7 +84,9 @@ pub async fn seed(
     let slot = names.slot(database);
     let what = |what: &str| format!("{what} in database `{}`", database.name);
     let mut seeded = None;
-    if !is_subscribed(target_session, names).await? {
+    if is_subscribed(target_session, names).await? {
+        refuse_stopped(target_session, database, names).await?;
+    } else {
         let start = start(source_session, target_session, database, names).await?;
         source_session
             .execute("SELECT pg_replication_slot_advance($1, $2)", &[&slot, &start.start])
@@ -125,32 +127,34 @@ pub async fn is_subscribed(session: &Session, names: &Names) -> Result<bool, Err
     exists(session, "pg_subscription WHERE subname = $1 AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())", names.base()).await
 }
 
-/// How far the target is behind, in bytes of the source's log.
-pub async fn lag(source: &Session, target: &Session, database: &Database, names: &Names) -> Result<i64, Error> {
+/// Whatever it could not apply it will never apply, so that it must not be enabled again.
+async fn refuse_stopped(target: &Session, database: &Database, names: &Names) -> Result<(), Error> {
     let errors = target
         .query_opt(
             "SELECT s.subenabled, t.apply_error_count FROM pg_subscription s
-             JOIN pg_stat_subscription_stats t ON t.subid = s.oid WHERE s.subname = $1",
+             JOIN pg_stat_subscription_stats t ON t.subid = s.oid
+             WHERE s.subname = $1 AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
             &[&names.base()],
         )
         .await
         .map_err(failed("look at the subscription"))?;
     match errors.map(|row| (row.get::<_, bool>(0), row.get::<_, i64>(1))) {
-        None => {
-            return Err(Error::ReplicationFailed(format!(
-                "database `{}`: the subscription is gone: somebody dropped it",
-                database.name
-            )));
-        }
-        Some((false, 1..)) => {
-            return Err(Error::ReplicationFailed(format!(
-                "database `{}`: the target could not apply a change and stopped (its PostgreSQL log says which): \
+        None => Err(Error::ReplicationFailed(format!(
+            "database `{}`: the subscription is gone: somebody dropped it",
+            database.name
+        ))),
+        Some((false, 1..)) => Err(Error::ReplicationFailed(format!(
+            "database `{}`: the target could not apply a change and stopped (its PostgreSQL log says which): \
                  usually DDL, or a row that somebody wrote on the target; start again",
-                database.name
-            )));
-        }
-        Some(_) => {}
+            database.name
+        ))),
+        Some(_) => Ok(()),
     }
+}
+
+/// How far the target is behind, in bytes of the source's log.
+pub async fn lag(source: &Session, target: &Session, database: &Database, names: &Names) -> Result<i64, Error> {
+    refuse_stopped(target, database, names).await?;
     let row = source
         .query_opt(
             "SELECT (pg_current_wal_lsn() - confirmed_flush_lsn)::bigint, coalesce(wal_status, 'lost') FROM pg_replication_slots
