@@ -46,6 +46,7 @@ insert into planet (name) values
 insert into planet (name) select 'Exoplanet ' || number from generate_series(9, {ROWS}) as number;
 """
 FIRST_ROWS = "select id, name from planet order by id limit 8"
+OPEN_OLD = "ALTER DATABASE test CONNECTION LIMIT -1"
 FINGERPRINT = "select count(*), md5(string_agg(id || '=' || name, ',' order by id)) from planet"
 
 
@@ -128,13 +129,13 @@ class Client(threading.Thread):
 
 class Demo:
     def __init__(
-        self, cloud: Cloud, architecture: str, cutover: str | None, screen: Screen, by_deployment: bool = False
+        self, cloud: Cloud, architecture: str, cutover: str | None, screen: Screen, way: str = "snapshot"
     ) -> None:
         self.cloud = cloud
         self.architecture = architecture
         self.cutover = cutover
-        # By a blue/green deployment, under a load of writes.
-        self.by_deployment = by_deployment
+        # The others than by snapshot run under a load of writes.
+        self.way = way
         self.screen = screen
         self.environment = cloud.process_environment()
         self.environment["PATH"] = f"{TOOLS}{os.pathsep}{self.environment['PATH']}"
@@ -195,7 +196,8 @@ class Demo:
             "--db-name",
             "test",
             "--backup-retention-period",
-            str(int(self.by_deployment)),
+            str(int(self.way == "blue-green")),
+            *(("--db-parameter-group-name", self.logical_replication()) if self.way == "online" else ()),
         )
         while (instance := self.instance(INSTANCE_ID))["DBInstanceStatus"] != "available":
             if self.screen.is_terminal:
@@ -209,14 +211,18 @@ class Demo:
         self.screen.heading("The execution")
         client = self.start_client() if self.cutover else None
         words = shlex.split(self.outputs["StartExecutionCommand"].replace("YOUR-INSTANCE", INSTANCE_ID))
-        if self.by_deployment:
+        if self.way == "blue-green":
             words[words.index("--state-machine-arn") + 1] = self.outputs["BlueGreenStateMachineArn"]
+        if self.way == "online":
+            words[words.index("--state-machine-arn") + 1] = self.outputs["OnlineStateMachineArn"]
+            state_input = json.loads(words[words.index("--input") + 1]) | {"database_secret_arn": self.login()}
+            words[words.index("--input") + 1] = json.dumps(state_input)
         if self.cutover:
             state_input = json.loads(words[words.index("--input") + 1])
             # Not writes_stopped: that wants no connections, and the client goes on reading.
             state_input |= {"cutover": self.cutover, "accept_lost_writes": True}
             words[words.index("--input") + 1] = json.dumps(state_input)
-        ledger = self.ledger() if self.by_deployment else None
+        ledger = self.ledger() if self.way != "snapshot" else None
         with ledger or contextlib.nullcontext():
             execution_arn = json.loads(self.call(*words))["executionArn"]
             begin = time.monotonic()
@@ -235,6 +241,22 @@ class Demo:
                 f"its longest time without an answer was {self.both_clocks(client.outage_seconds)}."
             )
         return description
+
+    def logical_replication(self) -> str:
+        """A parameter group of that kind."""
+        name = "logical-replication"
+        group = ("--db-parameter-group-name", name)
+        family = ("--db-parameter-group-family", "postgres18", "--description", "for encrypt-online")
+        self.call("aws", "rds", "create-db-parameter-group", *group, *family)
+        parameter = "ParameterName=rds.logical_replication,ParameterValue=1,ApplyMethod=pending-reboot"
+        self.call("aws", "rds", "modify-db-parameter-group", *group, "--parameters", parameter)
+        return name
+
+    def login(self) -> str:
+        """The ARN of a secret by which the functions log in."""
+        text = json.dumps({"username": "postgres", "password": PASSWORD})
+        secret = ("--name", f"rds-encrypt/{INSTANCE_ID}", "--secret-string", text)
+        return str(json.loads(self.call("aws", "secretsmanager", "create-secret", *secret))["ARN"])
 
     def ledger(self) -> Ledger:
         endpoint = self.instance(INSTANCE_ID)["Endpoint"]
@@ -267,8 +289,12 @@ class Demo:
         source_id, target_id = INSTANCE_ID, output["encrypted_instance_id"]
         if self.cutover:
             source_id, target_id = output["old_instance"]["id"], INSTANCE_ID
-        if self.by_deployment:
+        if self.way == "blue-green":
             source_id = output["old_instances"][0]["id"]
+        if self.way == "online":
+            source_id, target_id = output["old_instance"]["id"], INSTANCE_ID
+            self.screen.line(f"\nThe old instance lets nobody in; this opens it: {OPEN_OLD}")
+            self.sql(source_id, OPEN_OLD, "postgres")
         ids = [source_id, target_id]
         self.screen.heading("Source and target")
         instances = [self.instance(identifier) for identifier in ids]
@@ -361,12 +387,12 @@ class Demo:
         self.screen.command(words)
         return self.run_program(words)
 
-    def sql(self, instance_id: str, statement: str) -> str:
+    def sql(self, instance_id: str, statement: str, database: str = "test") -> str:
         """The result's rows, a line each, the fields separated by |."""
-        return self.sql_at(self.instance(instance_id)["Endpoint"], statement)
+        return self.sql_at(self.instance(instance_id)["Endpoint"], statement, database)
 
-    def sql_at(self, endpoint: dict[str, Any], statement: str) -> str:
-        words = [PSQL, "-h", endpoint["Address"], "-p", endpoint["Port"], "-U", "postgres", "-d", "test"]
+    def sql_at(self, endpoint: dict[str, Any], statement: str, database: str = "test") -> str:
+        words = [PSQL, "-h", endpoint["Address"], "-p", endpoint["Port"], "-U", "postgres", "-d", database]
         options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
         return self.run_program([*words, *options, "-c", statement]).strip()
 
@@ -436,14 +462,15 @@ def main() -> int:
         "--architecture", choices=("arm64", "x86_64"), required=True, help="what the functions were built for"
     )
     parser.add_argument("--cutover", choices=("rename",), help="also move the source's name to the target")
-    parser.add_argument("--way", choices=("snapshot", "blue-green"), default="snapshot", help="which state machine")
+    parser.add_argument(
+        "--way", choices=("snapshot", "blue-green", "online"), default="snapshot", help="which state machine"
+    )
     parser.add_argument("--time-scale", type=float, default=0.01, help="how much of each AWS wait is really waited")
     arguments = parser.parse_args()
     screen = Screen()
     screen.line(screen.bold("rds-encrypt on a local cloud: no AWS account, nothing leaves this machine"))
     with running_cloud(arguments.time_scale) as cloud:
-        by_deployment = arguments.way == "blue-green"
-        is_proven = Demo(cloud, arguments.architecture, arguments.cutover, screen, by_deployment).run()
+        is_proven = Demo(cloud, arguments.architecture, arguments.cutover, screen, arguments.way).run()
     return 0 if is_proven else 1
 
 

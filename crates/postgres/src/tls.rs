@@ -15,8 +15,14 @@ pub(crate) fn connector(extra_roots: &str) -> Result<MakeRustlsConnect, Box<dyn 
     for certificate in CertificateDer::pem_slice_iter(RDS_ROOTS) {
         roots.add(certificate?)?;
     }
+    // A parameter has its line breaks as \n, which a definition's substitution may or may not have made one.
+    let extra_roots = extra_roots.replace("\\n", "\n");
+    let known = roots.len();
     for certificate in CertificateDer::pem_slice_iter(extra_roots.as_bytes()) {
         roots.add(certificate?)?;
+    }
+    if roots.len() == known && !extra_roots.trim().is_empty() {
+        return Err("it holds no certificate".into());
     }
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -40,6 +46,15 @@ mod tests {
     #[test]
     fn a_parameter_that_is_no_certificate_is_an_error() {
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        connector(broken).map(|_| ()).expect_err("no certificate");
+        for broken in [broken, "no certificate"] {
+            connector(broken).map(|_| ()).expect_err(broken);
+        }
+    }
+
+    #[test]
+    fn line_breaks_may_be_written_as_a_parameter_has_them() {
+        let pem = String::from_utf8_lossy(RDS_ROOTS);
+        let first = pem.split_inclusive("-----END CERTIFICATE-----\n").next().expect("a root").replace('\n', "\\n");
+        connector(&first).expect("a root in one line");
     }
 }
