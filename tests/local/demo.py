@@ -166,8 +166,9 @@ class Demo:
             "--no-progressbar",
             "--stack-name",
             STACK_NAME,
+            "--parameter-overrides",
             f"Architecture={self.architecture}",
-            # In quotes, since it has line breaks.
+            # In quotes, since it has spaces.
             *(f'{name}="{value}"' for name, value in self.cloud.parameters(built_template()).items()),
         )
         stack = self.stacks.describe_stacks(StackName=STACK_NAME)["Stacks"][0]

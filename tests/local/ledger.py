@@ -42,7 +42,8 @@ PAUSE_SECONDS = 0.005
 RECONNECT_SECONDS = 0.01
 CONNECT_TIMEOUT_SECONDS = 2
 # Without a unique constraint: a row that is there twice shall be seen, not refused.
-TABLE = "CREATE TABLE ledger (session int, number int)"
+# With a key of its own, and none of what is written: what is there twice shall be seen.
+TABLE = "CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session int, number int)"
 
 
 @dataclasses.dataclass
@@ -101,7 +102,7 @@ class Ledger:
 
     def statement(self, session: int, number: int) -> str:
         """Writes the number, and answers it once it is committed."""
-        return f"INSERT INTO ledger VALUES ({session}, {number}) RETURNING number"
+        return f"INSERT INTO ledger (session, number) VALUES ({session}, {number}) RETURNING number"
 
     @property
     def acknowledged(self) -> int:

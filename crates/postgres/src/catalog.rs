@@ -142,29 +142,26 @@ pub async fn problems_of_database(session: &Session, database: &str) -> Result<V
         (
             "c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
                 AND (i.indisprimary AND c.relreplident = 'd' OR i.indisreplident))",
-            "have no primary key, so that their updates would fail once they are published: add one, or ALTER TABLE … REPLICA IDENTITY FULL",
+            "without a primary key (updates would fail once it is published): add one, or ALTER TABLE … REPLICA IDENTITY FULL",
         ),
         (
             "c.relkind IN ('r', 'p') AND c.relpersistence = 'u'",
-            "are unlogged, so that a copy has none of their rows: ALTER TABLE … SET LOGGED",
+            "unlogged (a copy has none of the rows): ALTER TABLE … SET LOGGED",
         ),
         (
             "c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE')",
-            "belong to roles that the login is no member of: GRANT the role to it",
+            "owned by a role that the login is no member of: GRANT the role to it",
         ),
         (
             "c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R'))",
-            "have triggers ENABLE ALWAYS or REPLICA, which fire a second time on the copy: ALTER TABLE … ENABLE TRIGGER",
+            "with a trigger ENABLE ALWAYS or REPLICA (it fires a second time on the copy): ALTER TABLE … ENABLE TRIGGER",
         ),
-        (
-            "c.relkind = 'f'",
-            "are foreign tables; what a trigger writes to them is not replicated: drop them for the time being",
-        ),
+        ("c.relkind = 'f'", "foreign (what a trigger writes to it is not replicated): drop it for the time being"),
     ];
     for (condition, problem) in kinds {
         let found = names(session, &format!("{condition} AND {USER_SCHEMA}")).await?;
         if !found.is_empty() {
-            problems.push(format!("{} {problem}", listed(&found)));
+            problems.push(format!("{}, {problem}", listed(&found)));
         }
     }
     Ok(problems.into_iter().map(|problem| format!("database `{database}`: {problem}")).collect())
