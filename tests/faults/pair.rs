@@ -193,7 +193,13 @@ const ADVICE: &[&str] = &[
     "DescribeReplicationTasks",
 ];
 /// Where the plan may not look, and goes on with a warning.
-const SAID: &[&str] = &["DescribeAccountAttributes", "DescribeOrderableDBInstanceOptions", "DescribeIntegrations"];
+const SAID: &[&str] = &[
+    "DescribeAccountAttributes",
+    "DescribeCertificates",
+    "DescribeDBEngineVersions",
+    "DescribeIntegrations",
+    "DescribeOrderableDBInstanceOptions",
+];
 /// The same, of a blue/green deployment: MySQL's and MariaDB's events would forbid it.
 const SAID_OF_A_DEPLOYMENT: &[&str] = &["DescribeDBParameters"];
 /// It has no snapshots of ours: only AWS Backup's are asked for.

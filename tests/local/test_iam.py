@@ -478,5 +478,25 @@ class BlueGreenDeployments(Deployments, RoleTest):
         """[A91]"""
         made = self.made()
         self.switch_over(made)
+        self.set_durations(deployment_delete=100_000)
         self.give(allow("rds:DeleteBlueGreenDeployment", "*", IF_OWNED))
         self.step.delete_blue_green_deployment(BlueGreenDeploymentIdentifier=made)
+        # Nor does a late call ask for more.
+        self.refused(
+            "InvalidBlueGreenDeploymentStateFault",
+            self.step.delete_blue_green_deployment,
+            BlueGreenDeploymentIdentifier=made,
+        )
+
+    def test_refusals_are_forgotten_and_told_again(self) -> None:
+        self.give(allow("rds:DescribeDBInstances"))
+        for _ in range(2):
+            self.denied(
+                "rds:RebootDBInstance", arn("db:orders"), self.step.reboot_db_instance, DBInstanceIdentifier="orders"
+            )
+            self.assertEqual(len(self.role()["refused"]), 1)
+            self.control("DELETE", "refusals")
+            self.assertEqual(
+                self.role(),
+                {"unused": ["statement 0: Action rds:DescribeDBInstances", "statement 0: Resource *"], "refused": []},
+            )

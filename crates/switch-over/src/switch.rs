@@ -53,26 +53,29 @@ pub(crate) async fn look(context: &Context, request: Request) -> Result<Switch, 
         switch.unanswered_until_seconds = waited_seconds + LATE_CALL_SECONDS;
     }
     match status {
-        deployment::AVAILABLE if !switch.requested && waited_seconds < switch.unanswered_until_seconds => {}
-        deployment::AVAILABLE if !switch.requested => {
-            let asked = async {
-                same_as_proven(context, &proven).await?;
-                ask(context, &found, &name, switchover_timeout_seconds).await
-            };
-            match asked.await {
+        deployment::AVAILABLE if !switch.requested => match same_as_proven(context, &proven).await {
+            // A look that fails is tried again, and is the failure if it goes on.
+            Err(error) if error.is_passing() => return Err(error),
+            // The names may be on their way.
+            _ if waited_seconds < switch.unanswered_until_seconds => {}
+            Err(error) => return Err(error),
+            Ok(()) => match ask(context, &found, &name, switchover_timeout_seconds).await {
                 Ok(()) => switch.note_request(),
-                // Out of patience, the refusal is the failure.
-                Err(Error::InvalidDeploymentState(why)) if waited_seconds >= REFUSED_SECONDS_MAX => {
-                    return Err(Error::SwitchoverFailed(why.to_string()));
+                // Out of patience, what was answered last is the failure: under a name that is not tried again, since
+                // the next attempt, which does not know whether this one was heard, would only wait.
+                Err(error) if may_pass(&error) && waited_seconds >= REFUSED_SECONDS_MAX => {
+                    return Err(Error::SwitchoverFailed(format!(
+                        "RDS did not begin the switchover for {waited_seconds} s: {error}"
+                    )));
                 }
                 // An instance is not available at this moment, or one is that has been asked before.
                 Err(Error::InvalidDeploymentState(_)) => {}
-                Err(error) if error.is_passing() && waited_seconds < REFUSED_SECONDS_MAX => {
+                Err(error) if error.is_passing() => {
                     switch.unanswered_until_seconds = waited_seconds + LATE_CALL_SECONDS;
                 }
                 Err(error) => return Err(error),
-            }
-        }
+            },
+        },
         // It has not begun to show, or has been taken back already [A52].
         deployment::AVAILABLE if waited_seconds < switch.requested_at_seconds + SHOWN_SECONDS_MAX => {}
         deployment::SWITCHOVER_IN_PROGRESS => switch.note_request(),
@@ -107,6 +110,10 @@ impl Switch {
             self.requested_at_seconds = self.wait.waited_seconds;
         }
     }
+}
+
+fn may_pass(error: &Error) -> bool {
+    error.is_passing() || matches!(error, Error::InvalidDeploymentState(_))
 }
 
 async fn ask(context: &Context, found: &BlueGreenDeployment, name: &str, timeout_seconds: u64) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use aws_sdk_cloudwatch::types::Datapoint;
 use aws_sdk_rds::Client;
 use aws_sdk_rds::error::ErrorMetadata;
 use aws_sdk_rds::operation::describe_blue_green_deployments::DescribeBlueGreenDeploymentsOutput;
-use aws_sdk_rds::operation::describe_db_instances::DescribeDbInstancesOutput;
+use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
 use aws_sdk_rds::operation::switchover_blue_green_deployment::{
     SwitchoverBlueGreenDeploymentError, SwitchoverBlueGreenDeploymentOutput,
 };
@@ -197,6 +197,36 @@ async fn only_what_was_proven_under_its_name_is_switched_over() {
 }
 
 #[tokio::test]
+async fn a_look_that_fails_is_the_failure_even_while_a_late_call_is_waited_for() {
+    let unseen = || {
+        let (context, _) = Account::default().context();
+        let throttled = mock!(Client::describe_db_instances)
+            .then_error(|| DescribeDBInstancesError::generic(ErrorMetadata::builder().code("Throttling").build()));
+        let deployments = mock!(Client::describe_blue_green_deployments).then_output(|| {
+            let found = BlueGreenDeployment::builder()
+                .blue_green_deployment_name("orders-encrypted")
+                .status("AVAILABLE")
+                .set_tag_list(Some(proven().owner.tags_with(&[])));
+            DescribeBlueGreenDeploymentsOutput::builder().blue_green_deployments(found.build()).build()
+        });
+        Context { rds: mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&deployments, &throttled]), ..context }
+    };
+    for retry_count in [0, 1] {
+        let request = switch::Request {
+            deployment: proven(),
+            switchover_timeout_seconds: 300,
+            retry_count,
+            previous: Some(Switch { wait: waited(1_800), ..Switch::default() }),
+        };
+        assert_eq!(switch::look(&unseen(), request).await.expect_err("throttled").name(), "Throttled");
+    }
+    // What a late call has set off changes the names before the status.
+    let renamed = vec![("db-SOURCE", "orders-old1", "available"), ("db-GREEN", "orders", "available")];
+    let (answer, calls) = Account { instances: renamed, ..Account::default() }.switch(1, None).await;
+    assert_eq!((answer.expect("waits").ready, calls), (false, 0));
+}
+
+#[tokio::test]
 async fn what_has_been_switched_over_is_seen_by_the_name() {
     let switched = vec![("db-SOURCE", "orders-old1", "available"), ("db-GREEN", "orders", "available")];
     let account = Account { status: "SWITCHOVER_COMPLETED", instances: switched, ..Account::default() };
@@ -227,11 +257,16 @@ async fn a_refusal_that_passes_is_waited_out_and_any_other_is_named() {
     let account = Account { switchover: Some("InvalidBlueGreenDeploymentStateFault"), ..Account::default() };
     let (answer, calls) = account.switch(0, None).await;
     assert_eq!((answer.expect("waits").requested, calls), (false, 1));
-    let late = Switch { wait: waited(1_800), ..Switch::default() };
-    assert_eq!(account.switch(0, Some(late)).await.0.expect_err("refused").name(), "SwitchoverFailed");
     let account = Account { switchover: Some("Throttling"), ..Account::default() };
     let answer = account.switch(0, None).await.0.expect("waits");
     assert_eq!((answer.requested, answer.unanswered_until_seconds), (false, 70));
+    let late = Switch { wait: waited(1_800), ..Switch::default() };
+    for code in ["InvalidBlueGreenDeploymentStateFault", "Throttling"] {
+        let account = Account { switchover: Some(code), ..Account::default() };
+        let error = account.switch(0, Some(late.clone())).await.0.expect_err(code);
+        assert_eq!(error.name(), "SwitchoverFailed", "what passes would be tried again, and lose the reason");
+        assert!(error.to_string().contains(code), "{error}");
+    }
     let account = Account { switchover: Some("AccessDenied"), ..Account::default() };
     assert_eq!(account.switch(0, None).await.0.expect_err("denied").name(), "AccessDenied");
 }

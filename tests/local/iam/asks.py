@@ -206,7 +206,9 @@ class Asks:
                 *(self._ask("rds:ModifyDBInstance", source.arn, {}) for source in found.sources),
                 *self._of_green(("rds:ModifyDBInstance", "rds:PromoteReadReplica"), targets),
             ]
-        if call.operation == "DeleteBlueGreenDeployment" and found.status != "SWITCHOVER_COMPLETED":
+        # One that is being deleted keeps what its members came to: what comes late asks for no more than what came.
+        is_over = found.member_statuses[0] == "SWITCHOVER_COMPLETED"
+        if call.operation == "DeleteBlueGreenDeployment" and not is_over:
             action = "rds:DeleteDBInstance" if given.get("DeleteTarget") else "rds:PromoteReadReplica"
             return self._of_green((action,), targets)
         return []

@@ -38,6 +38,11 @@ class Role:
         """Of the first ask that it does not allow."""
         return next(filter(None, map(self._decision, asks)), None)
 
+    def forget_refusals(self) -> None:
+        """So that the next one in vain is told again, even if it is the same."""
+        self.refused.clear()
+        self._decided = {ask: denial for ask, denial in self._decided.items() if denial is None}
+
     def _decision(self, ask: Ask) -> Denial | None:
         if ask not in self._decided:
             self._decided[ask] = self._decide(ask)

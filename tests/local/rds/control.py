@@ -43,6 +43,7 @@ PUT    /local/roles                      what the functions' roles allow: {<AWS_
                                          ARN, "policies": [document, …]}}; whoever is not in it is not judged
 GET    /local/roles                      {<AWS_SDK_UA_APP_ID>: {"unused": what of the role no call has needed,
                                          "refused": what it does not allow, whatever tags there were}}
+DELETE /local/refusals                   forgets what the roles did not allow
 POST   /local/judgement                  whether a role allows {"app_id", "asks": [{"action", "resource",
                                          "context": {…}, "denial": [code, message]}, …]}: {"denial": null or
                                          [code or null, message]}
@@ -307,6 +308,11 @@ class Control:
 
     def _put_roles(self, body: dict[str, Any]) -> Fields:
         self.guard.learn(body)
+        return {}
+
+    def _delete_refusals(self) -> Fields:
+        for role in self.guard.roles.values():
+            role.forget_refusals()
         return {}
 
     def _post_judgement(self, body: dict[str, Any]) -> Fields:
