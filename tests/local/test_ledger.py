@@ -17,10 +17,7 @@ class LedgerTest(PostgresTest):
         self.assertTrue(ledger.compare().holds)
         for statement, counts in (
             ("delete from ledger where session = 1 and number = 1", (1, 0, 0)),
-            (
-                "insert into ledger (session, number) select session, number from ledger where session = 2 and number = 1",
-                (1, 1, 0),
-            ),
+            ("insert into ledger (session, number) values (2, 1)", (1, 1, 0)),
             ("insert into ledger (session, number) values (9, 9)", (1, 1, 1)),
         ):
             self.psql("orders", statement, password="seeded-password")
