@@ -148,7 +148,7 @@ async fn go_by_deployments(cloud: &Cloud) {
     cloud.stop_in(&[]);
 }
 
-/// One that succeeds, with a login under a customer key, and one that is undone.
+/// One that succeeds, with a login under a customer key, one that is undone, and one that is finished from outside.
 async fn go_online(cloud: &Cloud) {
     let key = customer_key(cloud).await;
     for (id, error) in [("online", None), ("online-undone", Some("AccessDenied"))] {
@@ -162,6 +162,12 @@ async fn go_online(cloud: &Cloud) {
             Some(error) => &json!(outcome.failed(error)),
         };
     }
+    // Stopped past the commit point.
+    let (_, input) = seed_replicable(cloud, "online-stopped", Some(&key)).await;
+    cloud.stop_in(&[(cloud.state_machine(), "OpenTarget")]);
+    let stopped = cloud.start_execution(&input.to_string()).await;
+    undo_of(cloud, &stopped).await.succeeded();
+    cloud.stop_in(&[]);
 }
 
 /// Somebody protects the target before it fails.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use workflow::options::OnFailure;
+use workflow::options::{OnFailure, Way};
 use workflow::sweep::still_there;
 
 use crate::Response;
@@ -48,7 +48,7 @@ pub(crate) fn compose(document: &Document, planned: &Planned, response: &Respons
     for note in &response.notes {
         cause.push_str(&format!(" {note}"));
     }
-    let cause = format!("{cause} {}", outcome(planned, response, execution));
+    let cause = format!("{cause} {}", outcome(document.way, planned, response, execution));
     let result = match document.recovery {
         None => "failed",
         Some(_) if !response.whole => "needs you",
@@ -105,7 +105,7 @@ fn plain(cause: &str) -> String {
     message.unwrap_or(cause).trim().to_owned()
 }
 
-fn outcome(planned: &Planned, response: &Response, execution: &str) -> String {
+fn outcome(way: Way, planned: &Planned, response: &Response, execution: &str) -> String {
     let Response { deleted, kept, remaining, .. } = response;
     let left = (!remaining.is_empty()).then(|| format!("NOT deleted: {}", still_there(remaining)));
     if response.stuck.is_some() {
@@ -123,6 +123,8 @@ fn outcome(planned: &Planned, response: &Response, execution: &str) -> String {
     if planned.options.on_failure == OnFailure::Keep {
         return match kept.as_slice() {
             [] => "Nothing of this execution exists.".to_owned(),
+            // Without its slots a target follows its source no more.
+            kept if way == Way::Online => format!("Left as it is, and replicated no more: {}.", kept.join(", ")),
             kept => format!("Left as it is: {}.{}", kept.join(", "), resume(execution)),
         };
     }
