@@ -2,10 +2,25 @@
 
 use workflow::online::{DatabaseTask, Undone};
 
+use crate::document::OfSnapshot;
 use crate::{Progress, Undo};
 
 /// A database that cannot be reached for so long needs a human; what RDS can do goes on.
 const UNREACHABLE_SECONDS_MAX: u64 = 6 * 60 * 60;
+
+impl Undo<'_, OfSnapshot> {
+    /// A step that was given up on can still make a slot, which would fill the source's storage.
+    pub(crate) fn open_databases(&mut self) -> Progress {
+        if self.way.preflight.is_none() {
+            return Progress::Over;
+        }
+        if !self.response.late_calls_are_over {
+            self.response.late_calls_are_over = true;
+            return Progress::Pending;
+        }
+        self.ask_database(DatabaseTask::OpenSource)
+    }
+}
 
 impl<OfWay> Undo<'_, OfWay> {
     /// Asks for the task, or reads what became of it.

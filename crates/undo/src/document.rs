@@ -2,6 +2,7 @@
 //! it does not know are left alone.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use workflow::Error;
 use workflow::deployment::{self, Member};
@@ -91,6 +92,9 @@ pub(crate) struct OfSnapshot {
     pub(crate) target: Target,
     #[serde(default)]
     pub(crate) fenced: Option<Fenced>,
+    /// Of a database, before which nothing is made in it.
+    #[serde(default)]
+    pub(crate) preflight: Option<IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

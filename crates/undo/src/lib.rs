@@ -27,7 +27,7 @@ use serde_json::Value;
 use workflow::Error;
 use workflow::finish::Finished;
 use workflow::members::Each;
-use workflow::online::{DatabaseTask, Undone};
+use workflow::online::Undone;
 use workflow::options::OnFailure;
 use workflow::protect::{DENIED_SECONDS, Protection};
 use workflow::turn::{CONFIRM_SECONDS, LATE_CALL_SECONDS, STEADY_LOOKS};
@@ -194,7 +194,7 @@ impl Undo<'_, OfSnapshot> {
             return Ok(true);
         }
         let progress = match step.compensation {
-            Compensation::OpenDatabases => self.ask_database(DatabaseTask::OpenSource),
+            Compensation::OpenDatabases => self.open_databases(),
             _ if self.phase != Phase::Cutover => return Ok(true),
             Compensation::AskTarget => self.ask_target().await?,
             Compensation::NameSource => self.name_source().await?,
@@ -252,7 +252,10 @@ impl<OfWay> Undo<'_, OfWay> {
             wait::sleep(wait, LATE_CALL_SECONDS, DEADLINE_SECONDS)
         } else if response.steady_looks > 0 {
             wait::sleep(wait, CONFIRM_SECONDS, DEADLINE_SECONDS)
-        } else if self.phase == Phase::Cutover && response.over.is_empty() && response.wait.looks == 0 {
+        } else if (self.phase == Phase::Cutover || response.late_calls_are_over)
+            && response.over.is_empty()
+            && response.wait.looks == 0
+        {
             wait::sleep(wait, LATE_CALL_SECONDS, DEADLINE_SECONDS)
         } else {
             wait::next(wait, None, DEADLINE_SECONDS)

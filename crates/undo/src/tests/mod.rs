@@ -4,6 +4,7 @@ mod blue_green;
 mod failure;
 mod forward;
 mod made;
+mod online;
 mod source;
 
 use std::sync::{Arc, Mutex, MutexGuard};
