@@ -37,6 +37,9 @@ pub struct Request {
     /// `$$.State.EnteredTime`: what the attempts before this one took belongs to the outage.
     pub entered_at: String,
     pub previous: Option<Turn>,
+    /// From the fence to the request of the second rename; without it half an hour.
+    #[serde(default)]
+    pub max_outage_seconds: Option<u64>,
     pub max_wait_seconds: u64,
 }
 
@@ -53,6 +56,7 @@ pub enum Until {
 
 pub async fn handle(client: &Client, request: Request) -> Result<Turn, Error> {
     let mut turn = Turn::after(request.previous.clone());
+    turn.outage_seconds_max = request.max_outage_seconds;
     turn.go_on_with_outage(&request.outage_before, &request.entered_at)?;
     let what = format!("the rename of DB instance {} to `{}` is not done", request.resource_id, request.to_id);
     let steady = match request.turn(client, &mut turn).await {

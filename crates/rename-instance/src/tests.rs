@@ -138,6 +138,7 @@ fn target_takes_the_name(previous: Option<Turn>) -> Request {
         outage_before: vec![None, Some(Outage { outage_seconds: 60 })],
         entered_at: DateTime::from(SystemTime::now()).to_string(),
         previous,
+        max_outage_seconds: None,
         max_wait_seconds: 24 * HOUR_SECONDS,
     }
 }
@@ -314,6 +315,15 @@ async fn an_outage_has_a_bound_whatever_rds_answers() {
             assert!((1_795..=OUTAGE_SECONDS_MAX + 5).contains(&last.outage_seconds), "{last:?}");
         }
     }
+    // The input's bound, where it has one.
+    let bound = |previous| Request { max_outage_seconds: Some(300), ..source_fenced_for(60, previous) };
+    let rds = Rds::with(&both).refusing("InvalidDBInstanceState");
+    let mut last = None;
+    while let Ok(turn) = rename(&rds, bound, last.clone()).await {
+        last = Some(turn);
+    }
+    let seconds = last.expect("went on for a while").outage_seconds;
+    assert!((295..=305).contains(&seconds), "{seconds}");
     // What nobody is shut out by has time.
     let rds = Rds::with(&both).refusing("InvalidDBInstanceState");
     let late = waited(Turn::default(), 2 * OUTAGE_SECONDS_MAX);

@@ -41,6 +41,8 @@ pub struct Turn {
     pub seen_at_seconds: u64,
     /// For how long nobody has been able to reach the source, up to this turn's end; 0 before the outage.
     pub outage_seconds: u64,
+    /// What the input allows, where it says so.
+    pub outage_seconds_max: Option<u64>,
     pub wait: Wait,
 }
 
@@ -126,10 +128,11 @@ impl Turn {
         if !self.is_outage() {
             return self.end(steady, what, deadline_seconds);
         }
-        let left_seconds = OUTAGE_SECONDS_MAX.saturating_sub(self.outage_seconds);
+        let outage_seconds_max = self.outage_seconds_max.unwrap_or(OUTAGE_SECONDS_MAX);
+        let left_seconds = outage_seconds_max.saturating_sub(self.outage_seconds);
         let deadline_seconds = deadline_seconds.min(self.wait.waited_seconds + left_seconds);
         if left_seconds == 0 {
-            return Err(self.too_late(what, OUTAGE_SECONDS_MAX));
+            return Err(self.too_late(what, outage_seconds_max));
         }
         self = self.end(steady, what, deadline_seconds)?;
         if !self.ready {
@@ -231,6 +234,9 @@ mod tests {
         assert_eq!(error.name(), "Throttled");
         assert!((OUTAGE_SECONDS_MAX..=OUTAGE_SECONDS_MAX + 5).contains(&rename.outage_seconds), "{rename:?}");
         assert!(turns > 10, "it went on meanwhile: {turns}");
+        let given = Turn { outage_seconds_max: Some(60), outage_seconds: 60, ..Turn::after(None) };
+        let error = given.end_in_outage(false, "it is not done", 86_400).expect_err("late");
+        assert!(error.to_string().ends_with("after 60 s"), "{error}");
         let error = rename.end_in_outage(true, "it is not done", 86_400).expect_err("late");
         assert_eq!(error.to_string(), "it is not done (status `not to be seen`) after 1800 s");
     }
