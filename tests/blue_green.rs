@@ -1,14 +1,11 @@
 //! The way by a blue/green deployment, end to end, on real PostgreSQL servers and on records of other engines.
 
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
-
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Outcome, Running, Setup, repository};
+use crate::cloud::{Cloud, Outcome, Running, Setup};
 use crate::cutover::undo_of;
-use crate::fixtures::{PASSWORD, family, fault, find, instance, seed, sql};
+use crate::fixtures::{Load, client_program, family, fault, find, instance, seed, sql};
 
 const ROWS: &str = "SELECT count(*), md5(string_agg(id || name, ',' ORDER BY id)) FROM planet";
 
@@ -79,34 +76,16 @@ async fn an_instance_is_encrypted_under_its_own_name_with_all_its_rows() {
 }
 
 /// A load of eight sessions, and the ledger of what they were told (`tests/local/ledger.py`).
-struct Load(Child);
-
-impl Load {
-    fn on(source: &DbInstance) -> Self {
-        let endpoint = source.endpoint().expect("an endpoint");
-        let mut command = Command::new(repository().join(".local/cloud/bin/python"));
-        command.current_dir(repository()).arg("tests/local/ledger.py");
-        command.args(["--host", endpoint.address().expect("an address"), "--database", "postgres"]);
-        command.args(["--port", &endpoint.port().expect("a port").to_string()]);
-        command.args(["--user", source.master_username().expect("a user")]).env("PGPASSWORD", PASSWORD);
-        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the load"))
-    }
-
-    /// Ends it, and compares what was acknowledged with what is there.
-    fn outcome(mut self) -> Value {
-        drop(self.0.stdin.take());
-        let mut text = String::new();
-        self.0.stdout.take().expect("piped").read_to_string(&mut text).expect("read");
-        self.0.wait().expect("ended");
-        serde_json::from_str(&text).expect("the ledger's outcome")
-    }
+fn load_on(source: &DbInstance) -> Load {
+    let user = source.master_username().expect("a user");
+    Load::start(&mut client_program(source, &["tests/local/ledger.py", "--database", "postgres", "--user", user]))
 }
 
 #[tokio::test]
 async fn no_write_is_lost_or_there_twice_under_load() {
     let cloud = Cloud::shared().await.by_blue_green();
     seed_with_backups(&cloud, "tides", json!({"Engine": "postgres"}));
-    let load = Load::on(&instance(&cloud, "tides").await);
+    let load = load_on(&instance(&cloud, "tides").await);
     let outcome = cloud.encrypt(json!({"instance_id": "tides"})).await;
     let ledger = load.outcome();
     outcome.succeeded();
@@ -121,7 +100,7 @@ async fn a_switchover_that_promotes_first_is_found_out_by_the_ledger() {
     let cloud = Cloud::shared().await.by_blue_green();
     seed_with_backups(&cloud, "floods", json!({"Engine": "postgres"}));
     play(&cloud, "floods", json!({"promotes_first": true}));
-    let load = Load::on(&instance(&cloud, "floods").await);
+    let load = load_on(&instance(&cloud, "floods").await);
     cloud.encrypt(json!({"instance_id": "floods"})).await.succeeded();
     let ledger = load.outcome();
     assert_eq!(ledger["holds"], false, "{ledger:#}");

@@ -1,11 +1,13 @@
 //! What the tests put into a local cloud, and how they look at it.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, repository};
 
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
@@ -68,6 +70,40 @@ pub(crate) async fn connect_to(
     let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// A program of the local cloud's, told where an instance is reached and by which password.
+pub(crate) fn client_program(instance: &DbInstance, arguments: &[&str]) -> Command {
+    let endpoint = instance.endpoint().expect("an endpoint");
+    let mut program = Command::new(repository().join(".local/cloud/bin/python"));
+    program.current_dir(repository()).args(arguments).env("PGPASSWORD", PASSWORD);
+    program.args(["--host", endpoint.address().expect("an address")]);
+    program.args(["--port", &endpoint.port().expect("a port").to_string()]);
+    program
+}
+
+/// Clients that write until they are told to end, and then say what they were told and what is there.
+pub(crate) struct Load(Child);
+
+impl Load {
+    pub(crate) fn start(program: &mut Command) -> Self {
+        Self(program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the load"))
+    }
+
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().expect("piped")).read_line(&mut line).expect("read");
+        line
+    }
+
+    /// Ends it, and compares what was acknowledged with what is there.
+    pub(crate) fn outcome(mut self) -> Value {
+        drop(self.0.stdin.take());
+        let mut text = String::new();
+        self.0.stdout.take().expect("piped").read_to_string(&mut text).expect("read");
+        self.0.wait().expect("ended");
+        serde_json::from_str(&text).expect("the ledger's outcome")
+    }
 }
 
 /// Returns while, or shortly after, an execution is in this state.
