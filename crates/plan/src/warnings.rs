@@ -10,18 +10,23 @@ use crate::blue_green::successor_of;
 use crate::refusals::replicas;
 use workflow::estimate::Estimate;
 
-pub(crate) fn of_source(source: &DbInstance) -> Vec<String> {
-    let mut warnings = vec![
-        "The target holds the data as of the snapshot (snapshot_database_time in the output): what is written to the \
-         source afterwards is not in it."
-            .to_owned(),
+pub(crate) fn of_source(source: &DbInstance, options: &Options) -> Vec<String> {
+    let mut warnings = vec![];
+    if !options.is_replicated() {
+        warnings.push(
+            "The target holds the data as of the snapshot (snapshot_database_time in the output): what is written to \
+             the source afterwards is not in it."
+                .to_owned(),
+        );
+    }
+    warnings.extend([
         "A KMS key cannot be changed later: another key means another copy and restore. Losing it means losing the \
          data."
             .to_owned(),
         "First reads on the target are slow: after a restore RDS loads each block from the snapshot when it is first \
          touched. Read the hot tables once before clients come."
             .to_owned(),
-    ];
+    ]);
     let engine = source.engine().unwrap_or_default();
     if source.multi_az() != Some(true) || engine.starts_with("sqlserver") {
         warnings.push(
@@ -30,7 +35,8 @@ pub(crate) fn of_source(source: &DbInstance) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if engine == "postgres" {
+    // A preflight that logs in knows better.
+    if engine == "postgres" && !options.is_replicated() {
         warnings.push(
             "Unlogged tables are empty after a restore, since a snapshot does not hold them; list them with SELECT \
              relname FROM pg_class WHERE relpersistence = 'u'."
@@ -165,11 +171,20 @@ pub(crate) fn plaintext(source: &DbInstance, source_name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Input;
+    use serde_json::{Value, json};
+    use workflow::options::Way;
 
     #[test]
     fn replicas_that_stay_behind_are_named() {
         let source = DbInstance::builder().read_replica_db_instance_identifiers("orders-replica").build();
-        assert!(of_source(&source).join("\n").contains("orders-replica"));
+        let options = |input: Value| Input::parse(&input, Way::Snapshot).expect("legal").options;
+        let warnings = of_source(&source, &options(json!({"instance_id": "a"}))).join("\n");
+        assert!(warnings.contains("orders-replica") && warnings.contains("as of the snapshot"), "{warnings}");
+        // It follows its source.
+        let parent = "arn:aws:states:eu-west-1:123456789012:execution:online:one";
+        let warnings = of_source(&source, &options(json!({"instance_id": "a", "on_behalf_of": parent}))).join("\n");
+        assert!(!warnings.contains("as of the snapshot"), "{warnings}");
         assert!(plaintext(&source, "orders").join("\n").contains("read replicas"));
     }
 }

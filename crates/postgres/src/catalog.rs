@@ -2,15 +2,18 @@
 
 use workflow::Error;
 
-use crate::names::{MAINTENANCE, Names, quoted};
+use crate::names::{Database, MAINTENANCE, quoted};
 use crate::{Session, failed};
 
 /// No rows of anybody's are in these: RDS keeps `rdsadmin` to itself.
 const OWN_DATABASES: [&str; 2] = ["rdsadmin", MAINTENANCE];
 /// Before it, who is not a superuser needs other rights, which nobody tried.
 const VERSION_MIN: i32 = 160_000;
-/// `{}` stands for the schema of the marker, which is ours.
-const USER_SCHEMA: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname !~ '^rds_encrypt_'";
+/// All but the schema of a run's own marker, whose name ends in eight digits (`Names`).
+const USER_SCHEMA: &str =
+    "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname !~ '^rds_encrypt_[0-9a-f]{8}$'";
+/// Of a name of a role or of what it was granted: nothing that a run makes for itself.
+const OWN_ROLE: &str = "rds_encrypt_[0-9a-f]{8}";
 
 /// A server's problems, each with its remedy; none of it depends on a database.
 pub async fn problems_of_server(session: &Session, databases: usize) -> Result<Vec<String>, Error> {
@@ -36,6 +39,11 @@ pub async fn problems_of_server(session: &Session, databases: usize) -> Result<V
         .await
         .map_err(failed("read the server's settings"))?;
     let (version, user): (i32, String) = (row.get(0), row.get(12));
+    // What is asked further on it may not know.
+    if version < VERSION_MIN {
+        let older = format!("PostgreSQL {} is older than 16, with which it was not tried", version / 10_000);
+        return Err(Error::DatabaseNotUsable(older));
+    }
     let needed = databases as i64;
     let mut problems = vec![];
     let mut check = |fails: bool, problem: String| {
@@ -43,10 +51,6 @@ pub async fn problems_of_server(session: &Session, databases: usize) -> Result<V
             problems.push(problem);
         }
     };
-    check(
-        version < VERSION_MIN,
-        format!("PostgreSQL {} is older than 16, with which it was not tried", version / 10_000),
-    );
     check(
         row.get::<_, &str>(1) != "logical",
         "wal_level is not `logical`: set rds.logical_replication = 1 in the DB parameter group and reboot".to_owned(),
@@ -149,7 +153,7 @@ pub async fn problems_of_database(session: &Session, database: &str) -> Result<V
             "unlogged (a copy has none of the rows): ALTER TABLE … SET LOGGED",
         ),
         (
-            "c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE')",
+            "c.relkind IN ('r', 'p') AND NOT (pg_has_role(c.relowner, 'USAGE') AND pg_has_role(c.relowner, 'SET'))",
             "owned by a role that the login is no member of: GRANT the role to it",
         ),
         (
@@ -216,7 +220,8 @@ async fn names(session: &Session, condition: &str) -> Result<Vec<String>, Error>
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// A hash of everything that DDL can change and replication does not carry.
+/// A hash of everything that replication does not carry, but for passwords, which nobody may read, and rows: what DDL
+/// changes, grants, and the roles of the whole server.
 pub async fn schema_hash(session: &Session) -> Result<String, Error> {
     let statement = format!(
         "WITH relations AS (
@@ -224,11 +229,13 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relpersistence <> 't' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {USER_SCHEMA})
          SELECT md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE \"C\"), '')) FROM (
-            SELECT format('relation %s %s %s %s %s %s', name, relkind, relpersistence, relreplident, relispartition,
+            SELECT format('relation %s %s %s %s %s %s %s %s %s %s %s', name, relkind, relpersistence, relreplident,
+                relispartition, relowner::regrole, relacl, reloptions, relrowsecurity, relforcerowsecurity,
                 CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END) AS line FROM relations
             UNION ALL
-            SELECT format('column %s %s %s %s %s %s %s %s', name, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
-                a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid))
+            SELECT format('column %s %s %s %s %s %s %s %s %s', name, a.attnum, a.attname,
+                format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated, a.attacl,
+                pg_get_expr(d.adbin, d.adrelid))
             FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
             LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
             UNION ALL
@@ -244,33 +251,80 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
             SELECT format('sequence %s %s %s %s %s %s %s', name, s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcycle)
             FROM relations r JOIN pg_sequence s ON s.seqrelid = r.oid
             UNION ALL
-            SELECT format('function %I.%I(%s) %s', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid),
+            SELECT format('function %I.%I(%s) %s %s %s %s', n.nspname, p.proname,
+                pg_get_function_identity_arguments(p.oid), p.proowner::regrole, p.proacl, p.prosecdef,
                 md5(coalesce(p.prosrc, '') || coalesce(pg_get_function_result(p.oid), '')))
             FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {USER_SCHEMA}
             UNION ALL
             SELECT format('type %I.%I %s', n.nspname, t.typname, (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
                 FROM pg_enum e WHERE e.enumtypid = t.oid))
             FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype IN ('e', 'd') AND {USER_SCHEMA}
+            UNION ALL
+            SELECT format('policy %s %s %s %s %s %s %s', name, p.polname, p.polcmd, p.polpermissive, p.polroles::regrole[],
+                pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
+            FROM relations r JOIN pg_policy p ON p.polrelid = r.oid
+            UNION ALL
+            SELECT format('rule %s %s', pg_get_ruledef(w.oid), w.ev_enabled)
+            FROM relations r JOIN pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
+            UNION ALL
+            SELECT format('schema %s %s %s', n.nspname, n.nspowner::regrole, n.nspacl) FROM pg_namespace n WHERE {USER_SCHEMA}
+            UNION ALL
+            SELECT format('extension %s %s', extname, extversion) FROM pg_extension
+            UNION ALL
+            SELECT format('event trigger %s %s %s %s', evtname, evtevent, evtenabled, evtfoid::regproc) FROM pg_event_trigger
+            UNION ALL
+            SELECT format('default grant %s %s %s %s', defaclrole::regrole, defaclnamespace::regnamespace, defaclobjtype,
+                defaclacl) FROM pg_default_acl
+            UNION ALL
+            -- A grant to the run's own role makes AWS's or PostgreSQL's implicit ones explicit.
+            SELECT format('database %s %s', d.datdba::regrole, (SELECT string_agg(a::text, ',' ORDER BY a::text COLLATE \"C\")
+                FROM unnest(coalesce(d.datacl, acldefault('d', d.datdba))) AS a WHERE a::text !~ '^{OWN_ROLE}='))
+            FROM pg_database d WHERE d.datname = current_database()
+            UNION ALL
+            SELECT format('setting %s %s %s', s.setdatabase = 0, s.setrole::regrole, s.setconfig) FROM pg_db_role_setting s
+            WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+            UNION ALL
+            SELECT format('role %s %s %s %s %s %s %s %s %s %s', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb,
+                rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil)
+            FROM pg_roles WHERE rolname !~ '^{OWN_ROLE}$'
+            UNION ALL
+            SELECT format('member %s %s %s', roleid::regrole, member::regrole, admin_option) FROM pg_auth_members
+            WHERE roleid::regrole::text !~ '^{OWN_ROLE}$' AND member::regrole::text !~ '^{OWN_ROLE}$'
          ) AS lines"
     );
     let row = session.query_one(&statement, &[]).await.map_err(failed("read the schema"))?;
     Ok(row.get(0))
 }
 
-/// How many databases hold this hash: `Err` names the one that does not.
-pub fn unchanged(database: &str, planned: &str, found: &str, where_: &str) -> Result<(), Error> {
-    if planned == found {
+/// That a database is on this side as the preflight found it.
+pub async fn is_unchanged(session: &Session, database: &Database, side: &str) -> Result<(), Error> {
+    if schema_hash(session).await? == database.schema_hash {
         return Ok(());
     }
     Err(Error::SchemaChanged(format!(
-        "database `{database}`: tables, indexes, triggers, functions or types of {where_} are not as the preflight \
-         found them: somebody changed them, which logical replication does not carry; start again when no DDL runs"
+        "database `{}`: tables, indexes, triggers, functions, grants or roles of {side} are not as the preflight found \
+         them: somebody changed them, which logical replication does not carry; start again when nobody does",
+        database.name
     )))
 }
 
-/// Of a run's own schema in a database.
-pub fn own_schema(names: &Names) -> String {
-    quoted(names.base())
+/// That the server has the databases that are replicated, and no others with data.
+pub async fn has_the_same_databases(maintenance: &Session, planned: &[Database]) -> Result<(), Error> {
+    let found: Vec<(String, u32)> =
+        databases(maintenance).await?.into_iter().map(|(name, oid, _)| (name, oid)).collect();
+    let planned: Vec<(String, u32)> = planned.iter().map(|database| (database.name.clone(), database.oid)).collect();
+    if found != planned {
+        let names = |list: &[(String, u32)]| list.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Error::SchemaChanged(format!(
+            "the source has the databases {} and had {} at the preflight: what is new is not replicated; start again",
+            names(&found),
+            names(&planned)
+        )));
+    }
+    match problems_of_maintenance(maintenance).await?.pop() {
+        Some(problem) => Err(Error::SchemaChanged(format!("since the preflight: {problem}"))),
+        None => Ok(()),
+    }
 }
 
 fn listed(names: &[String]) -> String {

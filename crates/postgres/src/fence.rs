@@ -1,6 +1,7 @@
 //! The fence: nobody but us writes to the source any more, until it is taken away again.
 //!
-//! CONNECTION LIMIT 0 stops everybody who is no superuser, and the sessions that there are get terminated. A
+//! CONNECTION LIMIT 0 stops everybody who is no superuser, and the sessions that there are get terminated. On RDS the
+//! only superuser is its own, whose sessions nobody may end, and who writes no rows of anybody's [A98]. A
 //! read-only default would lose data: a client that says BEGIN READ WRITE writes on.
 
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::{Session, failed};
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 const QUIET_LOOKS: u32 = 2;
 
-/// `maintenance` is a session in a database that is not fenced; those of `spared` are ours.
+/// `maintenance` is a session in a database that is not fenced.
 pub async fn close(maintenance: &Session, databases: &[Database]) -> Result<(), Error> {
     for database in databases {
         limit(maintenance, &database.name, 0).await?;
@@ -21,7 +22,7 @@ pub async fn close(maintenance: &Session, databases: &[Database]) -> Result<(), 
     Ok(())
 }
 
-/// Ends clients' sessions until two looks in a row find none.
+/// Ends clients' sessions until two looks in a row find none. `spared`: the processes of ours.
 pub async fn clear(
     maintenance: &Session,
     databases: &[Database],
@@ -34,7 +35,8 @@ pub async fn clear(
         let found = maintenance
             .query(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE datid = ANY ($1) AND backend_type = 'client backend' AND pid <> ALL ($2)",
+                 WHERE datid = ANY ($1) AND backend_type = 'client backend' AND pid <> ALL ($2)
+                 AND usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper)",
                 &[&oids, &spared],
             )
             .await

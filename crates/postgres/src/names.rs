@@ -1,10 +1,9 @@
 //! What replication makes in the databases, named by the execution that made it.
 
+use hmac::{Hmac, KeyInit, Mac};
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-use hmac::{Hmac, KeyInit, Mac};
 
 /// Where databases are counted and fenced from, and nobody's rows may be.
 pub const MAINTENANCE: &str = "postgres";

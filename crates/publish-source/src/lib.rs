@@ -31,8 +31,7 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     for database in &request.databases {
         let session = source.open(&database.name).await?;
         replication::publish(&session, database, &names).await?;
-        let found = catalog::schema_hash(&session).await?;
-        catalog::unchanged(&database.name, &database.schema_hash, &found, "the source")?;
+        catalog::is_unchanged(&session, database, "the source").await?;
         slots.push(names.slot(database));
     }
     Ok(Response { slots })

@@ -3,7 +3,7 @@
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: it goes on with what is
 //! missing.
 
-use postgres::names::{Database, Names};
+use postgres::names::{Database, MAINTENANCE, Names};
 use postgres::{Access, Servers, catalog, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
@@ -41,13 +41,12 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     let source = servers.get(&request.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let previous = request.previous.unwrap_or_default();
+    catalog::has_the_same_databases(&source.open(MAINTENANCE).await?, &request.databases).await?;
     let mut response = Response { ready: false, lag_bytes: 0, ..previous };
     for database in &request.databases {
         let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
-        for (session, side) in [(&at_source, "the source"), (&at_target, "the target")] {
-            let found = catalog::schema_hash(session).await?;
-            catalog::unchanged(&database.name, &database.schema_hash, &found, side)?;
-        }
+        catalog::is_unchanged(&at_source, database, "the source").await?;
+        catalog::is_unchanged(&at_target, database, "the target").await?;
         if let Some(seeded) = replication::seed(&source, &at_source, &at_target, database, &names).await? {
             response.starts.push(format!(
                 "{} at {} after {} transactions of the slot",
