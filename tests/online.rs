@@ -1,6 +1,7 @@
 //! The way online, end to end, on real PostgreSQL servers.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
@@ -77,6 +78,14 @@ async fn is_open_and_clean(server: &DbInstance) {
 
 async fn database(server: &DbInstance, name: &str) -> tokio_postgres::Client {
     connect_to(server, name).await.expect("connected")
+}
+
+async fn until(holds: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < Duration::from_secs(30), "it never came to hold");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// The source as it was, and nothing of ours.
@@ -240,6 +249,38 @@ async fn a_target_that_does_not_drain_opens_the_source_again_until_it_does() {
     assert_eq!(ledger["holds"], true, "{ledger:#}");
     assert!(ledger["reconnects"].as_u64() > Some(8), "a fence that was taken away lets clients in again: {ledger:#}");
     is_open_and_clean(&instance(&cloud, "dam").await).await;
+}
+
+/// Where nobody writes: what is left is one of the two worlds, open and clean.
+#[tokio::test]
+async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
+    let (cloud, _alone) = alone().await;
+    let before =
+        ["PreflightDatabase", "PublishSource", "EncryptInstance", "SeedTarget", "CutOver", "WaitForSourceName"];
+    let past = ["WaitForTargetName", "CleanUpReplication", "ProtectTarget", "CleanUp"];
+    for (number, state) in before.iter().chain(&past).enumerate() {
+        let id = format!("stop-{number}");
+        let (source, input) = seed_replicable(&cloud, &id, None).await;
+        let rows = "CREATE TABLE fish (id serial PRIMARY KEY); INSERT INTO fish SELECT FROM generate_series(1, 100)";
+        database(&source, "app").await.batch_execute(rows).await.expect("rows");
+        cloud.stop_in(&[(cloud.state_machine(), state)]);
+        let execution = cloud.start_execution(&input.to_string()).await;
+        undo_of(&cloud, &execution).await.succeeded();
+        cloud.stop_in(&[]);
+        if before.contains(state) {
+            // The nested execution, too, ends and undoes what it made.
+            until(async || family(&cloud, &id).await == [format!("instance {id}")]).await;
+            is_as_before(&cloud, &source).await;
+        } else {
+            let target = instance(&cloud, &id).await;
+            assert_eq!(target.storage_encrypted(), Some(true), "stopped in {state}");
+            is_open_and_clean(&target).await;
+            let old = find(&cloud, &format!("{id}-unencrypted")).await.expect("the old instance");
+            let slots =
+                sql(&old).await.query_one("SELECT count(*) FROM pg_replication_slots", &[]).await.expect("slots");
+            assert_eq!(slots.get::<_, i64>(0), 0, "stopped in {state}: the old instance keeps its log");
+        }
+    }
 }
 
 #[tokio::test]
