@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Running, Setup};
+use crate::cloud::{Cloud, Outcome, Running, Setup};
+use crate::fixtures::PASSWORD;
+use crate::online::seed_replicable;
 
 /// The password of the source's master user, which no step needs.
 const MASTER_PASSWORD: &str = "planted-master-password";
@@ -20,7 +22,24 @@ fn seed(cloud: &Cloud, id: &str) {
 /// Everything that Step Functions keeps of an execution.
 async fn record(cloud: &Cloud, input: Value) -> String {
     let outcome = cloud.encrypt(input).await;
-    format!("{outcome:?} {:?}", cloud.history(&outcome.execution).await)
+    kept(cloud, &outcome).await
+}
+
+/// The SDK's Debug hides what an event holds.
+async fn kept(cloud: &Cloud, outcome: &Outcome) -> String {
+    let mut texts = vec![format!("{outcome:?}")];
+    for event in cloud.history(&outcome.execution).await {
+        let held = [
+            event.state_entered_event_details().and_then(|details| details.input()),
+            event.state_exited_event_details().and_then(|details| details.output()),
+            event.task_scheduled_event_details().map(|details| details.parameters()),
+            event.task_succeeded_event_details().and_then(|details| details.output()),
+            event.task_failed_event_details().and_then(|details| details.cause()),
+        ];
+        texts.extend(held.into_iter().flatten().map(str::to_owned));
+    }
+    assert!(texts.len() > 10, "the history holds nothing: {texts:?}");
+    texts.concat()
 }
 
 #[tokio::test]
@@ -44,8 +63,8 @@ async fn no_secret_is_in_state_output_notification_or_log() {
 
     // What each must hold shows that the search is not in vain.
     for (place, text, must_hold) in [
-        ("an execution that succeeded", success, "vault-unencrypted"),
-        ("an execution that failed", failure, "refused-encrypted"),
+        ("an execution that succeeded", success, "security_groups_before"),
+        ("an execution that failed", failure, "final_settings"),
         ("the notifications", mails, "AccessDenied"),
         ("the cause of a mistaken input", mistake, "password"),
         ("the functions' logs", cloud.logs().concat(), "RequestId"),
@@ -54,6 +73,34 @@ async fn no_secret_is_in_state_output_notification_or_log() {
         assert!(text.contains(must_hold), "{place} hold nothing: {text}");
         for secret in [MASTER_PASSWORD, ROWS, MISTAKEN_INPUT] {
             assert!(!text.contains(secret), "{secret} is in {place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_login_is_in_state_output_or_log() {
+    const WRONG: &str = "planted-wrong-password";
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_replicable(&cloud, "lagoon", None).await;
+    let success = cloud.encrypt(input).await;
+    success.succeeded();
+    // By which the target follows its source.
+    let derived = postgres::names::Names::of(&success.execution).password(PASSWORD);
+
+    let (_, mut input) = seed_replicable(&cloud, "atoll", None).await;
+    let user = source.master_username().expect("a user");
+    input["database_secret_arn"] = json!(cloud.login("atoll-wrong", user, WRONG, None));
+    let failure = cloud.encrypt(input).await;
+    assert!(failure.failed("DatabaseRefused").contains("password authentication failed"), "{failure:?}");
+
+    for (place, text, must_hold) in [
+        ("success", kept(&cloud, &success).await, "fenced_at"),
+        ("failure", kept(&cloud, &failure).await, "rds-encrypt/atoll-wrong"),
+        ("the functions' logs", cloud.logs().concat(), "RequestId"),
+    ] {
+        assert!(text.contains(must_hold), "{place} holds nothing: {text}");
+        for secret in [PASSWORD, WRONG, &derived] {
+            assert!(!text.contains(secret), "a password is in {place}");
         }
     }
 }
