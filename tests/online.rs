@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
+use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
@@ -281,6 +282,19 @@ async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
             assert_eq!(slots.get::<_, i64>(0), 0, "stopped in {state}: the old instance keeps its log");
         }
     }
+}
+
+#[tokio::test]
+async fn an_undo_that_is_stopped_before_it_logs_in_is_done_by_hand() {
+    let (cloud, _alone) = alone().await;
+    let (source, input) = seed_replicable(&cloud, "spring", None).await;
+    cloud.stop_in(&[(cloud.state_machine(), "SeedTarget"), (cloud.undo_state_machine(), "UndoDatabase")]);
+    let execution = cloud.start_execution(&input.to_string()).await;
+    let undo = undo_of(&cloud, &execution).await;
+    assert_eq!(undo.status, ExecutionStatus::Aborted, "{undo:#?}");
+    cloud.stop_in(&[]);
+    cloud.undo(&execution).await.succeeded();
+    is_as_before(&cloud, &source).await;
 }
 
 #[tokio::test]

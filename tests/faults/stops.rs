@@ -99,7 +99,9 @@ struct Way {
 
 pub(crate) fn all() -> Vec<Stop> {
     let of = |machine: Machine| machine.states().into_iter().map(move |state| Stop { machine, state });
-    of(Machine::Encrypt).chain(of(Machine::BlueGreen)).chain(of(Machine::Undo)).collect()
+    let all = of(Machine::Encrypt).chain(of(Machine::BlueGreen)).chain(of(Machine::Undo));
+    // Only what has a database is looked after there: `online` stops it.
+    all.filter(|stop| stop.state != "UndoDatabase").collect()
 }
 
 impl Stop {
