@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use serde_norway::Value as Yaml;
+use settings::Refused;
 use strum::VariantNames;
 use workflow::options::Way;
-use workflow::settings::Refused;
 
 /// What both interpreters and AWS name by themselves; see STYLE's first retrier.
 const INFRASTRUCTURE: &[&str] = &[
@@ -490,21 +490,39 @@ fn every_crate_of_a_step_is_a_function_with_a_state_and_names_itself() {
 #[test]
 fn the_plan_may_ask_what_the_table_of_settings_says_that_it_asks() {
     let role = serde_norway::to_string(&resources()["PlanFunction"]["Properties"]["Policies"]).expect("YAML");
-    for field in workflow::settings::TABLE {
+    for field in settings::TABLE {
         if let Refused::Asked { action, .. } = field.refused {
             assert!(role.lines().any(|line| line.ends_with(&format!(" {action}"))), "{}: {action}", field.name);
         }
     }
 }
 
+/// What a crate's manifest names, dependencies among it.
+fn keys_of_manifest(name: &str) -> Vec<String> {
+    let manifest = read(&format!("crates/{name}/Cargo.toml"));
+    manifest.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).map(str::to_owned).collect()
+}
+
 #[test]
 fn a_step_depends_on_no_other_step() {
     let steps = step_crates();
     for step in &steps {
-        let manifest = read(&format!("crates/{step}/Cargo.toml"));
-        let mut keys = manifest.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
-        assert_eq!(keys.find(|key| steps.iter().any(|other| key == other)), None, "{step} depends on another step");
+        let keys = keys_of_manifest(step);
+        assert_eq!(keys.iter().find(|key| steps.contains(key)), None, "{step} depends on another step");
     }
+}
+
+#[test]
+fn a_floor_stands_on_those_below_it_alone() {
+    let floors = [&["waiting"][..], &["workflow"], &["settings", "postgres", "bucket"]];
+    for (number, floor) in floors.iter().enumerate() {
+        let not_below = floors[number..].concat();
+        for name in *floor {
+            let keys = keys_of_manifest(name);
+            assert_eq!(keys.iter().find(|key| not_below.contains(&key.as_str())), None, "{name} stands on it");
+        }
+    }
+    assert!(!keys_of_manifest("waiting").iter().any(|key| key.starts_with("aws-")), "waiting knows AWS");
 }
 
 #[test]

@@ -12,23 +12,22 @@ use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbInstance, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use settings::member::{Member, Members};
+use settings::wanted::{Seen, Sight, Wanted};
+use settings::{Changes, Force, Membership, Settings};
 use workflow::Error;
-use workflow::deployment::{Member, Members, Target};
+use workflow::deployment::Target;
 use workflow::describe::can_be_modified;
 use workflow::ids::InstanceId;
 use workflow::members::{Each, Pass};
 use workflow::owner::{TAGS_MAX, TagPair};
-use workflow::settings::{Changes, Force, Membership, Settings};
 use workflow::status::{self, Class};
-use workflow::wait::{self, Wait};
-use workflow::wanted::{Seen, Sight, Wanted};
+use workflow::steady::SteadyLooks;
+use workflow::wait::Wait;
 
 /// RDS accepts a modification before its status shows it: what was asked for and still differs is
 /// given this long before it counts as refused, which the proof then names.
 const SETTLE_SECONDS: u64 = 600;
-const STEADY_LOOKS: u32 = 2;
-/// Between two looks at an instance with nothing left to do.
-const CONFIRM_SECONDS: u64 = 15;
 /// A parameter group that is not in sync after this many reboots will not be after another.
 const REBOOTS_MAX: u32 = 3;
 
@@ -63,7 +62,7 @@ pub struct Response {
     /// differs anew is.
     pub asked: BTreeMap<String, Value>,
     pub reboots: u32,
-    pub steady_looks: u32,
+    pub steady_looks: SteadyLooks,
     /// The time waited when something was last set.
     pub acted_at_seconds: u64,
     pub seen: Seen,
@@ -114,7 +113,7 @@ async fn apply(client: &Client, request: One) -> Result<Response, Error> {
     let waited_seconds = response.wait.waited_seconds;
     let sight = response.seen.look(client, waited_seconds, wanted, &id, target_resource_id.as_deref()).await?;
     let Some(Sight { target, wanted, .. }) = sight else {
-        response.steady_looks = 0;
+        response.steady_looks.count(false);
         return response.wait_on(&id, &[], max_wait_seconds);
     };
     let status = target.db_instance_status().unwrap_or_default().to_owned();
@@ -129,8 +128,8 @@ async fn apply(client: &Client, request: One) -> Result<Response, Error> {
     }
     let on_the_way = on_the_way(&target);
     let steady = !acted && on_the_way.is_empty() && is_steady(&wanted, &target, &response);
-    response.steady_looks = if steady { response.steady_looks + 1 } else { 0 };
-    if response.steady_looks >= STEADY_LOOKS {
+    response.steady_looks.count(steady);
+    if response.steady_looks.are_enough() {
         response.ready = true;
         return Ok(response);
     }
@@ -140,11 +139,7 @@ async fn apply(client: &Client, request: One) -> Result<Response, Error> {
 impl Response {
     /// Sleeps until the next look, or says what the loop waited for in vain.
     fn wait_on(mut self, id: &InstanceId, on_the_way: &[Membership], max_wait_seconds: u64) -> Result<Self, Error> {
-        let waited = if self.steady_looks > 0 {
-            wait::sleep(Some(&self.wait), CONFIRM_SECONDS, max_wait_seconds)
-        } else {
-            wait::next(Some(&self.wait), None, max_wait_seconds)
-        };
+        let waited = self.steady_looks.wait(&self.wait, None, max_wait_seconds);
         self.wait = waited.map_err(|_| {
             let on_the_way = on_the_way.iter().map(|membership| format!("; {membership}"));
             Error::WaitTimedOut(format!(

@@ -176,7 +176,7 @@ async fn what_differs_is_set_at_once_and_waited_for() {
     let (calls, response) = look(restored(), request(Some(waited(40)))).await;
     assert_eq!(calls, [format!("modify {WINDOW}")], "deletion protection would block the undo");
     assert_eq!(response.applied, ["PreferredMaintenanceWindow"]);
-    assert_eq!((response.ready, response.steady_looks, response.acted_at_seconds), (false, 0, 40));
+    assert_eq!((response.ready, response.steady_looks.0, response.acted_at_seconds), (false, 0, 40));
     assert!(response.wait.wait_seconds > 0);
 }
 
@@ -185,7 +185,7 @@ async fn the_second_look_sets_nothing_and_the_third_confirms_it() {
     let previous = applied(&["PreferredMaintenanceWindow"], 0, 6);
     let (calls, second) = look(settled(), request(Some(previous))).await;
     assert_eq!(calls, NO_CALL);
-    assert_eq!((second.ready, second.steady_looks, second.wait.wait_seconds), (false, 1, 15));
+    assert_eq!((second.ready, second.steady_looks.0, second.wait.wait_seconds), (false, 1, 15));
     let (calls, third) = look(settled(), request(Some(second))).await;
     assert_eq!(calls, NO_CALL);
     assert!(third.ready);
@@ -197,7 +197,7 @@ async fn a_target_that_lacks_nothing_is_looked_at_twice() {
     let (_, first) = look(settled(), request(None)).await;
     assert!(!first.ready);
     let (_, disturbed) = look(settled().db_instance_status("rebooting"), request(Some(first.clone()))).await;
-    assert_eq!(disturbed.steady_looks, 0, "two looks in a row");
+    assert_eq!(disturbed.steady_looks.0, 0, "two looks in a row");
     let (_, second) = look(settled(), request(Some(first))).await;
     assert!(second.ready);
 }
@@ -207,7 +207,7 @@ async fn what_was_asked_for_and_does_not_show_yet_is_not_asked_for_again() {
     let previous = applied(&["PreferredMaintenanceWindow"], 100, 699);
     let (calls, response) = look(restored(), request(Some(previous))).await;
     assert_eq!(calls, NO_CALL);
-    assert_eq!(response.steady_looks, 0, "it is given ten minutes");
+    assert_eq!(response.steady_looks.0, 0, "it is given ten minutes");
 }
 
 #[tokio::test]
@@ -233,10 +233,10 @@ async fn what_changed_at_the_source_since_the_plan_is_set_too() {
     assert_eq!(tagged.applied, ["BackupRetentionPeriod", "tag team=b"]);
     // It does not show yet.
     let (calls, waiting) = look_beside(Some(changed.clone()), target(), request(Some(tagged.clone())), "").await;
-    assert_eq!((calls.len(), waiting.expect("a look").steady_looks), (0, 0));
+    assert_eq!((calls.len(), waiting.expect("a look").steady_looks.0), (0, 0));
     let target = target().tag_list(Tag::builder().key("team").value("b").build());
     let (calls, steady) = look_beside(Some(changed), target, request(Some(tagged)), "").await;
-    assert_eq!((calls.len(), steady.expect("a look").steady_looks), (0, 1));
+    assert_eq!((calls.len(), steady.expect("a look").steady_looks.0), (0, 1));
 }
 
 /// The target has the execution's tag besides.
@@ -302,17 +302,17 @@ async fn a_membership_is_waited_for_until_it_is_in_force() {
     let target = |state| settled().vpc_security_groups(security_group("sg-1", state));
     // However long ago it was asked for.
     let (calls, response) = look(target("adding"), with_wanted(Some(waited(HOUR_SECONDS - 60)))).await;
-    assert_eq!((calls.len(), response.steady_looks), (0, 0));
+    assert_eq!((calls.len(), response.steady_looks.0), (0, 0));
     let (_, refused) = look_refused(target("adding"), with_wanted(Some(waited(HOUR_SECONDS))), "").await;
     let text = refused.expect_err("too long").to_string();
     assert!(text.contains("; VpcSecurityGroups: `sg-1` is adding"), "{text}");
     let leaving = target("active").vpc_security_groups(security_group("sg-default", "removing"));
-    assert_eq!(look(leaving, with_wanted(None)).await.1.steady_looks, 0);
-    assert_eq!(look(target("active"), with_wanted(None)).await.1.steady_looks, 1);
+    assert_eq!(look(leaving, with_wanted(None)).await.1.steady_looks.0, 0);
+    assert_eq!(look(target("active"), with_wanted(None)).await.1.steady_looks.0, 1);
     // What the source is being given is the target's too.
     let joining = source().vpc_security_groups(security_group("sg-1", "adding")).build();
     let (_, response) = look_beside(Some(joining), target("active"), request(None), "").await;
-    assert_eq!(response.expect("a look").steady_looks, 1);
+    assert_eq!(response.expect("a look").steady_looks.0, 1);
 }
 
 #[tokio::test]
@@ -323,9 +323,9 @@ async fn a_membership_that_failed_is_asked_for_once_more_and_left_to_the_proof()
     let (calls, asked) = look(target(), with_role(None)).await;
     assert_eq!(calls, ["add arn:1 for s3Import"]);
     let (calls, waiting) = look(target(), with_role(Some(asked))).await;
-    assert_eq!((calls.len(), waiting.steady_looks), (0, 0));
+    assert_eq!((calls.len(), waiting.steady_looks.0), (0, 0));
     let late = Response { wait: waited(SETTLE_SECONDS).wait, ..waiting };
-    assert_eq!(look(target(), with_role(Some(late))).await.1.steady_looks, 1);
+    assert_eq!(look(target(), with_role(Some(late))).await.1.steady_looks.0, 1);
 }
 
 #[tokio::test]
@@ -335,7 +335,7 @@ async fn the_target_gets_the_sources_groups_when_its_quarantine_ends() {
     let quarantine = Some("sg-quarantine".to_owned());
     let wanted = Wanted { quarantine_security_group_id: quarantine, ..wanted_of(source()) };
     let (calls, response) = look_beside(Some(source().build()), target(), One { wanted, ..request(None) }, "").await;
-    assert_eq!((calls.len(), response.expect("a look").steady_looks), (0, 1));
+    assert_eq!((calls.len(), response.expect("a look").steady_looks.0), (0, 1));
     let (calls, response) = look(target(), One { wanted: wanted_of(source()), ..request(None) }).await;
     assert_eq!((calls.len(), response.applied), (1, vec!["VpcSecurityGroupIds".to_owned()]));
 }
@@ -353,8 +353,9 @@ async fn a_source_that_somebody_renamed_stops_the_run() {
 async fn one_empty_answer_is_no_reason_to_give_up() {
     let nothing = mock!(Client::describe_db_instances).then_output(|| DescribeDbInstancesOutput::builder().build());
     let client = mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&nothing]);
-    let response = apply(&client, request(Some(Response { steady_looks: 1, ..waited(60) }))).await.expect("a look");
-    assert_eq!((response.ready, response.steady_looks), (false, 0));
+    let response =
+        apply(&client, request(Some(Response { steady_looks: SteadyLooks(1), ..waited(60) }))).await.expect("a look");
+    assert_eq!((response.ready, response.steady_looks.0), (false, 0));
     assert!(response.wait.wait_seconds > 0);
     let error = apply(&client, request(Some(waited(300)))).await.expect_err("gone");
     assert_eq!(error.name(), "InstanceNotFound");
@@ -367,18 +368,22 @@ async fn storage_that_is_being_optimized_or_loaded_keeps_nobody_waiting() {
         let (calls, _) = look(restored().db_instance_status(status), request(None)).await;
         assert_eq!(calls, [format!("modify {WINDOW}")]);
         let (_, response) = look(settled().db_instance_status(status), request(None)).await;
-        assert_eq!(response.steady_looks, 1);
+        assert_eq!(response.steady_looks.0, 1);
     }
 }
 
 #[tokio::test]
 async fn a_loop_that_was_over_begins_anew() {
-    let over = Response { ready: true, steady_looks: 2, ..applied(&["PreferredMaintenanceWindow"], 0, HOUR_SECONDS) };
+    let over = Response {
+        ready: true,
+        steady_looks: SteadyLooks(2),
+        ..applied(&["PreferredMaintenanceWindow"], 0, HOUR_SECONDS)
+    };
     let (calls, response) = look(restored(), request(Some(over.clone()))).await;
     assert_eq!(calls, [format!("modify {WINDOW}")], "what was asked for in another loop is asked for again");
     assert_eq!((response.ready, response.acted_at_seconds), (false, 0));
     let (_, response) = look(settled(), request(Some(over))).await;
-    assert_eq!((response.ready, response.steady_looks), (false, 1));
+    assert_eq!((response.ready, response.steady_looks.0), (false, 1));
 }
 
 #[tokio::test]
@@ -386,7 +391,7 @@ async fn what_rds_does_not_do_in_ten_minutes_is_left_to_the_proof() {
     let previous = applied(&["PreferredMaintenanceWindow"], 100, 700);
     let (calls, response) = look(restored(), request(Some(previous))).await;
     assert_eq!(calls, NO_CALL);
-    assert_eq!(response.steady_looks, 1);
+    assert_eq!(response.steady_looks.0, 1);
     let (_, response) = look(restored(), request(Some(response))).await;
     assert!(response.ready);
 }
@@ -400,10 +405,10 @@ async fn a_target_that_cannot_be_modified_now_is_left_alone() {
         restored().db_instance_status("defragmenting"),
         restored().pending_modified_values(pending),
     ] {
-        let once_steady = Response { steady_looks: 1, ..waited(HOUR_SECONDS - 60) };
+        let once_steady = Response { steady_looks: SteadyLooks(1), ..waited(HOUR_SECONDS - 60) };
         let (calls, response) = look(busy, request(Some(once_steady))).await;
         assert_eq!(calls, NO_CALL);
-        assert_eq!((response.ready, response.steady_looks), (false, 0), "{response:?}");
+        assert_eq!((response.ready, response.steady_looks.0), (false, 0), "{response:?}");
     }
 }
 
@@ -419,11 +424,11 @@ async fn roles_are_added_once_the_settings_are_in_place() {
     // It does not show yet.
     let (calls, response) = look(settled().associated_roles(role("arn:1")), with_roles(Some(response))).await;
     assert_eq!(calls, NO_CALL);
-    assert_eq!(response.steady_looks, 0);
+    assert_eq!(response.steady_looks.0, 0);
     let both = settled().associated_roles(role("arn:1")).associated_roles(role("arn:2"));
     let (calls, response) = look(both, with_roles(Some(response))).await;
     assert_eq!(calls, NO_CALL);
-    assert_eq!(response.steady_looks, 1);
+    assert_eq!(response.steady_looks.0, 1);
 }
 
 #[tokio::test]
@@ -458,12 +463,16 @@ async fn a_target_whose_parameters_are_pending_is_rebooted() {
         (3, 700, 0, 1),
     ] {
         let (calls, response) = look(pending(), with_group(Some(rebooted(reboots, seconds)))).await;
-        assert_eq!((calls.len(), response.steady_looks), (calls_made, steady_looks), "{reboots} reboots, {seconds} s");
+        assert_eq!(
+            (calls.len(), response.steady_looks.0),
+            (calls_made, steady_looks),
+            "{reboots} reboots, {seconds} s"
+        );
     }
     let (calls, response) =
         look(settled().db_parameter_groups(parameter_group("in-sync")), with_group(Some(first))).await;
     assert_eq!(calls, NO_CALL);
-    assert_eq!(response.steady_looks, 1);
+    assert_eq!(response.steady_looks.0, 1);
 }
 
 #[tokio::test]
@@ -472,7 +481,7 @@ async fn parameters_that_are_being_applied_are_waited_for() {
     let request = One { wanted, ..request(None) };
     let (calls, response) = look(settled().db_parameter_groups(parameter_group("applying")), request).await;
     assert_eq!(calls, NO_CALL);
-    assert_eq!(response.steady_looks, 0);
+    assert_eq!(response.steady_looks.0, 0);
 }
 
 #[tokio::test]

@@ -8,8 +8,9 @@
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{BlueGreenDeployment, TargetResourceConfiguration};
 use serde::Deserialize;
+use settings::member::Member;
 use workflow::Error;
-use workflow::deployment::{self, Deployed, Member};
+use workflow::deployment::{self, Deployed};
 use workflow::error::invalid;
 use workflow::ids::DeploymentName;
 use workflow::owner::{Owner, TagPair};

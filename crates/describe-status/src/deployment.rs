@@ -4,15 +4,14 @@
 
 use aws_sdk_rds::types::{BlueGreenDeployment, DbInstance};
 use serde::Deserialize;
+use settings::member::Member;
 use workflow::Error;
-use workflow::deployment::{self, Deployed, Member, Target};
+use workflow::deployment::{self, Deployed, Target};
 use workflow::describe::{find_by_resource_id, has_pending_modifications, is_called};
 use workflow::ids::{DeploymentName, InstanceId};
 use workflow::metrics::refuse_low_storage;
 use workflow::owner::Owner;
 use workflow::status::{self, Class};
-use workflow::turn::{CONFIRM_SECONDS, STEADY_LOOKS};
-use workflow::wait;
 
 use crate::{Context, UNSEEN_SECONDS_MAX};
 
@@ -63,11 +62,11 @@ pub(crate) async fn look(context: &Context, request: Request) -> Result<Deployed
         seen.targets = same_as_before(&name, &seen.targets, targets(members, &counterparts)?)?;
         seen.was_whole = true;
         let at_rest = request.at_rest(&mut seen, &counterparts)?;
-        seen.steady_looks = if at_rest { seen.steady_looks + 1 } else { 0 };
+        seen.steady_looks.count(at_rest);
     } else {
-        seen.steady_looks = 0;
+        seen.steady_looks.count(false);
     }
-    if seen.steady_looks >= STEADY_LOOKS {
+    if seen.steady_looks.are_enough() {
         return Ok(Deployed { ready: true, ..seen });
     }
     request.wait_on(seen, &name)
@@ -175,11 +174,7 @@ impl Request {
     }
 
     fn wait_on(&self, seen: Deployed, name: &str) -> Result<Deployed, Error> {
-        let wait = if seen.steady_looks > 0 {
-            wait::sleep(Some(&seen.wait), CONFIRM_SECONDS, self.max_wait_seconds)
-        } else {
-            wait::next(Some(&seen.wait), seen.percent_progress, self.max_wait_seconds)
-        };
+        let wait = seen.steady_looks.wait(&seen.wait, seen.percent_progress, self.max_wait_seconds);
         let wait = wait.map_err(|_| {
             Error::WaitTimedOut(format!(
                 "the {name} is {} ({}) after {} s, the longest that max_wait_minutes allows one wait",
@@ -311,7 +306,7 @@ mod tests {
         ] {
             let again = Account { green: account.green.clone(), ..account };
             let look = Account { green: again.green.clone(), ..again }.look(load, seen(60)).await.expect("a look");
-            assert!(!look.ready && look.steady_looks == 0 && look.wait.wait_seconds > 0, "{look:?}");
+            assert!(!look.ready && look.steady_looks.0 == 0 && look.wait.wait_seconds > 0, "{look:?}");
         }
         let late = Account { status: "PROVISIONING", green: None, ..Account::default() };
         let error = late.look(false, seen(3_600)).await.expect_err("too long");

@@ -16,8 +16,6 @@ use workflow::describe::{find_instance, find_snapshot, has_pending_modifications
 use workflow::ids::{InstanceId, SnapshotId};
 use workflow::look::Look;
 use workflow::status::{self, Class};
-use workflow::turn::{CONFIRM_SECONDS, STEADY_LOOKS};
-use workflow::wait;
 
 /// RDS is eventually consistent: what was just created can be missing from a Describe for a while.
 const UNSEEN_SECONDS_MAX: u64 = 120;
@@ -132,9 +130,10 @@ fn instance_look(
     let loads = wait_for_initialization && instance.storage_operation_status() == Some("Initializing");
     let steady =
         class == Class::Ready && !loads && !has_pending_modifications(instance) && instance.endpoint().is_some();
-    let steady_looks = if steady { previous.steady_looks + 1 } else { 0 };
+    let mut steady_looks = previous.steady_looks;
+    steady_looks.count(steady);
     Ok(Look {
-        ready: steady_looks >= STEADY_LOOKS,
+        ready: steady_looks.are_enough(),
         steady_looks,
         resource_id,
         percent_progress: instance.storage_operation_percent_progress().filter(|_| loads),
@@ -146,11 +145,7 @@ fn or_wait(name: &str, look: Look, previous: &Look, max_wait_seconds: u64) -> Re
     if look.ready {
         return Ok(Look { wait: previous.wait.clone(), ..look });
     }
-    let wait = if look.steady_looks > 0 {
-        wait::sleep(Some(&previous.wait), CONFIRM_SECONDS, max_wait_seconds)
-    } else {
-        wait::next(Some(&previous.wait), look.percent_progress, max_wait_seconds)
-    };
+    let wait = look.steady_looks.wait(&previous.wait, look.percent_progress, max_wait_seconds);
     let wait = wait.map_err(|_| {
         Error::WaitTimedOut(format!(
             "{name} is `{}`{} after {max_wait_seconds} s, the longest that max_wait_minutes allows one wait",
@@ -176,6 +171,7 @@ mod tests {
     use aws_sdk_rds::types::builders::{DbInstanceBuilder, DbSnapshotBuilder};
     use aws_sdk_rds::types::{Endpoint, PendingModifiedValues};
     use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use workflow::steady::SteadyLooks;
     use workflow::wait::Wait;
 
     const HOUR_SECONDS: u64 = 3_600;
@@ -319,7 +315,7 @@ mod tests {
     async fn an_instance_is_ready_when_two_looks_in_a_row_find_it_steady() {
         let first = look_at_instance(Some(instance("available")), of_target(waited(60))).await.expect("a look");
         assert!(!first.ready, "{first:?}");
-        assert_eq!((first.steady_looks, first.wait.wait_seconds), (1, 15));
+        assert_eq!((first.steady_looks.0, first.wait.wait_seconds), (1, 15));
         let second = look_at_instance(Some(instance("available")), first.clone()).await.expect("a look");
         assert!(second.ready);
         assert_eq!(second.wait, first.wait, "no further sleep is granted");
@@ -330,7 +326,7 @@ mod tests {
         let mut look = of_target(waited(60));
         for (status, steady_looks) in [("available", 1), ("rebooting", 0), ("available", 1)] {
             look = look_at_instance(Some(instance(status)), look).await.expect("a look");
-            assert_eq!((look.steady_looks, look.ready), (steady_looks, false), "{status}");
+            assert_eq!((look.steady_looks.0, look.ready), (steady_looks, false), "{status}");
         }
         assert!(look_at_instance(Some(instance("available")), look).await.expect("a look").ready);
     }
@@ -344,14 +340,14 @@ mod tests {
             ("a modification is pending", instance("available").pending_modified_values(pending)),
             ("it has no endpoint yet", instance("available").set_endpoint(None)),
         ] {
-            let once_steady = Look { steady_looks: 1, ..of_target(waited(60)) };
+            let once_steady = Look { steady_looks: SteadyLooks(1), ..of_target(waited(60)) };
             let look = look_at_instance(Some(seen), once_steady).await.expect("a look");
-            assert_eq!((look.steady_looks, look.ready), (0, false), "{why}");
+            assert_eq!((look.steady_looks.0, look.ready), (0, false), "{why}");
             assert!(look.wait.wait_seconds > 0, "{why}");
         }
         // RDS reports an empty element where nothing is pending.
         let nothing_pending = instance("available").pending_modified_values(PendingModifiedValues::builder().build());
-        assert_eq!(look_at_instance(Some(nothing_pending), waited(60)).await.expect("a look").steady_looks, 1);
+        assert_eq!(look_at_instance(Some(nothing_pending), waited(60)).await.expect("a look").steady_looks.0, 1);
     }
 
     #[tokio::test]
@@ -367,7 +363,7 @@ mod tests {
     #[tokio::test]
     async fn another_instance_under_the_name_is_never_ready() {
         let other = instance("available").dbi_resource_id("db-ANOTHER");
-        let steady = Look { steady_looks: 1, ..of_target(waited(60)) };
+        let steady = Look { steady_looks: SteadyLooks(1), ..of_target(waited(60)) };
         let error = look_at_instance(Some(other), steady).await.expect_err("another");
         assert_eq!(error.name(), "InstanceNotFound");
         assert!(error.to_string().contains("db-ANOTHER instead of db-TARGET"), "{error}");
@@ -382,10 +378,10 @@ mod tests {
     #[tokio::test]
     async fn storage_that_still_loads_is_waited_for_by_its_progress() {
         let loading = instance("available").storage_operation_status("Initializing");
-        let once_idle = Look { steady_looks: 1, ..waited(60) };
+        let once_idle = Look { steady_looks: SteadyLooks(1), ..waited(60) };
         let look = look_at_initialization(Some(loading.storage_operation_percent_progress(40)), once_idle).await;
         let look = look.expect("a look");
-        assert_eq!((look.ready, look.steady_looks, look.percent_progress), (false, 0, Some(40)));
+        assert_eq!((look.ready, look.steady_looks.0, look.percent_progress), (false, 0, Some(40)));
         assert!(look.wait.prediction.is_some(), "{look:?}");
     }
 

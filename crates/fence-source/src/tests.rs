@@ -151,10 +151,10 @@ async fn the_fence_is_asked_for_once_and_looked_at_twice() {
 
     rds.put(Some(source("available", &[("sg-1", "removing"), ("sg-2", "removing"), ("sg-fence", "adding")])));
     turn = fence(&rds, Some(turn)).await.expect("under way");
-    assert_eq!((turn.ready, turn.steady_looks), (false, 0), "a group that is being added keeps nobody out");
+    assert_eq!((turn.ready, turn.steady_looks.0), (false, 0), "a group that is being added keeps nobody out");
     rds.put(Some(source("modifying", &[("sg-fence", "active")])));
     turn = fence(&rds, Some(turn)).await.expect("under way");
-    assert_eq!((turn.ready, turn.steady_looks), (false, 0));
+    assert_eq!((turn.ready, turn.steady_looks.0), (false, 0));
 
     rds.put(Some(source("available", &[("sg-fence", "active")])));
     turn = fence(&rds, Some(turn)).await.expect("in force");
@@ -223,7 +223,7 @@ async fn what_was_asked_for_is_asked_for_again_only_if_nothing_came_of_it() {
 async fn a_group_on_its_way_out_counts_as_gone_but_not_yet_as_out() {
     let rds = Rds::with(source("available", &[("sg-1", "removing"), ("sg-fence", "active")]));
     let turn = fence(&rds, None).await.expect("under way");
-    assert_eq!((turn.ready, turn.steady_looks, rds.asked()), (false, 0, 0));
+    assert_eq!((turn.ready, turn.steady_looks.0, rds.asked()), (false, 0, 0));
 }
 
 #[tokio::test]

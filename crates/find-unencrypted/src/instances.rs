@@ -4,11 +4,11 @@
 
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
+use settings::refusals;
 use workflow::Error;
 use workflow::encryption::EncryptionClass;
 use workflow::estimate::Estimate;
 use workflow::owner::{execution_of, source_of};
-use workflow::refusals;
 use workflow::status::{Class, source_class};
 
 use crate::{About, Reason};

@@ -1,14 +1,15 @@
 //! The way by a blue/green deployment: what it asks of an instance, and the state that its steps work from.
 
 use aws_sdk_rds::types::{BlueGreenDeployment, DbInstance};
+use settings::member::Member;
+use settings::wanted::Wanted;
 use workflow::Error;
-use workflow::deployment::{Deployed, Member, find_own};
+use workflow::deployment::{Deployed, find_own};
 use workflow::describe::find_instance;
 use workflow::ids::{DeploymentName, InstanceId};
 use workflow::look::Look;
 use workflow::options::{Cutover, OnFailure, Options};
 use workflow::owner::Owner;
-use workflow::wanted::Wanted;
 
 use crate::executions::Others;
 use crate::input::Input;

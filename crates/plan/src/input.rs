@@ -4,10 +4,13 @@
 //! what to change; nothing has been created yet.
 
 use serde_json::{Map, Value};
+use workflow::arn::Arn;
 use workflow::error::{Error, invalid};
 use workflow::ids::{InstanceId, InstanceReference};
 use workflow::options::{Cutover, OnFailure, Options, Snapshots, Way};
 
+/// Longer than any that AWS gives out.
+const ARN_LENGTH_MAX: usize = 512;
 const MINUTES_PER_WAIT_DEFAULT: f64 = 24.0 * 60.0;
 const MINUTES_PER_WAIT_MAX: f64 = 7.0 * 24.0 * 60.0;
 /// Added by Step Functions when a parent execution starts this one (nested workflows).
@@ -217,23 +220,17 @@ fn secret(fields: &Map<String, Value>, way: Way) -> Result<Option<String>, Error
             "is missing; it names the secret with \"username\" and \"password\" by which the databases are replicated",
         ));
     };
-    let parts: Vec<&str> = arn.split(':').collect();
-    match parts.as_slice() {
-        ["arn", _, "secretsmanager", _, _, "secret", name] if arn.len() <= 512 => {
-            // What the functions may read.
-            if name.starts_with("rds-encrypt/") {
-                return Ok(Some(arn.to_owned()));
-            }
-            Err(invalid(
-                FIELD,
-                "the secret's name does not begin with rds-encrypt/, by which the functions may read it",
-            ))
-        }
-        _ => Err(invalid(
+    let name = named(arn, "secretsmanager", "secret").ok_or_else(|| {
+        let problem = format!("`{}` is not the ARN of a secret (arn:aws:secretsmanager:…:secret:…)", shortened(arn));
+        invalid(FIELD, problem)
+    })?;
+    if !name.starts_with("rds-encrypt/") {
+        return Err(invalid(
             FIELD,
-            format!("`{}` is not the ARN of a secret (arn:aws:secretsmanager:…:secret:…)", shortened(arn)),
-        )),
+            "the secret's name does not begin with rds-encrypt/, by which the functions may read it",
+        ));
     }
+    Ok(Some(arn.to_owned()))
 }
 
 fn whole_seconds(
@@ -283,13 +280,18 @@ fn security_group(fields: &Map<String, Value>, name: &str) -> Result<Option<Stri
 
 fn execution_arn(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
     let Some(arn) = text(fields, name)? else { return Ok(None) };
-    let parts: Vec<&str> = arn.split(':').collect();
-    match parts.as_slice() {
-        ["arn", _, "states", _, _, "execution", _, id] if !id.is_empty() && arn.len() <= 512 => {
-            Ok(Some(arn.to_owned()))
-        }
-        _ => Err(invalid(name, format!("`{}` is not the ARN of an execution (arn:aws:states:…)", shortened(arn)))),
+    let execution = named(arn, "states", "execution").and_then(|execution| execution.split_once(':'));
+    if execution.is_none_or(|(machine, id)| machine.is_empty() || id.is_empty() || id.contains(':')) {
+        let problem = format!("`{}` is not the ARN of an execution (arn:aws:states:…)", shortened(arn));
+        return Err(invalid(name, problem));
     }
+    Ok(Some(arn.to_owned()))
+}
+
+/// What an ARN of that type names, if it is one.
+fn named<'a>(arn: &'a str, service: &str, resource_type: &str) -> Option<&'a str> {
+    let parsed = Arn::parse(arn).filter(|_| arn.len() <= ARN_LENGTH_MAX)?;
+    parsed.name_of(service, resource_type).filter(|name| !name.contains(char::is_whitespace))
 }
 
 /// A field that is absent or `null`, which many templating tools write for "not given".

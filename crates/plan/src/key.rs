@@ -2,6 +2,7 @@
 
 use aws_sdk_kms::types::{KeyManagerType, KeyMetadata, KeySpec, KeyState, KeyUsageType};
 use workflow::Error;
+use workflow::arn::Arn;
 
 use crate::Context;
 
@@ -12,7 +13,7 @@ pub(crate) struct Key {
 }
 
 pub(crate) async fn usable(context: &Context, key_id: &str) -> Result<Key, Error> {
-    if let Some(region) = region_of(key_id).filter(|region| *region != context.region) {
+    if let Some(region) = Arn::parse(key_id).map(|arn| arn.region).filter(|region| *region != context.region) {
         return Err(Error::KeyNotUsable(format!(
             "KMS key {key_id} is in Region {region}, but RDS in {} needs a key of its own Region (kms_key_id)",
             context.region
@@ -50,10 +51,6 @@ pub(crate) async fn metadata(context: &Context, key_id: &str) -> Result<Option<K
         }
         Err(error) => Err(Error::from_call(format!("describe KMS key {key_id}"), error)),
     }
-}
-
-fn region_of(key_id: &str) -> Option<&str> {
-    key_id.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(2))
 }
 
 /// What keeps RDS from encrypting under the key ("Encrypting Amazon RDS resources": a symmetric

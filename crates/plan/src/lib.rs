@@ -40,14 +40,15 @@ use std::time::Duration;
 use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use settings::member::Member;
+use settings::wanted::Wanted;
+use settings::{Row, Settings};
 use workflow::Error;
-use workflow::deployment::{Deployed, Member};
+use workflow::deployment::Deployed;
 use workflow::ids::{DeploymentName, InstanceId, Names};
 use workflow::look::Look;
 use workflow::options::{Cutover, Options, Way};
 use workflow::owner::{Owner, TagPair};
-use workflow::settings::{Row, Settings};
-use workflow::wanted::Wanted;
 use workflow::writes::{self, Writes};
 
 pub use crate::cutover::Planned;

@@ -1,6 +1,7 @@
 //! What cannot work is refused here, each with its own name, before anything is created.
 
 use aws_sdk_rds::types::{AccountQuota, DbInstance};
+pub(crate) use settings::refusals::instance;
 use workflow::Error;
 use workflow::adopt::conflict;
 use workflow::describe::{find_instance, find_snapshot};
@@ -8,7 +9,6 @@ use workflow::error::{CallFailure, invalid};
 use workflow::ids::{InstanceId, Names};
 use workflow::options::Cutover;
 use workflow::owner::{Owner, TAGS_MAX, TagPair};
-pub(crate) use workflow::refusals::instance;
 
 use crate::Context;
 use crate::input::Input;

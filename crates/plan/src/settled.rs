@@ -1,6 +1,6 @@
 //! What RDS would refuse of the source's settings after hours, at the restore or later, is settled here: refused with
 //! the remedy, or noted in the settings so that it is not asked for. The table of settings says which of them ask what
-//! of AWS (`workflow::settings::Refused`); what could not be looked for is said.
+//! of AWS (`settings::Refused`); what could not be looked for is said.
 
 use std::time::SystemTime;
 
@@ -8,8 +8,8 @@ use aws_sdk_kms::types::KeyManagerType;
 use aws_sdk_rds::error::ProvideErrorMetadata;
 use aws_sdk_rds::primitives::DateTime;
 use aws_sdk_rds::types::{DbEngineVersion, DbInstance, LifecycleSupportName, OrderableDbInstanceOption};
+use settings::Settings;
 use workflow::Error;
-use workflow::settings::Settings;
 
 use crate::look_ups::said_unless_passing;
 use crate::{Context, key};

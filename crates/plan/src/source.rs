@@ -2,6 +2,7 @@
 
 use aws_sdk_rds::types::DbInstance;
 use workflow::Error;
+use workflow::arn::Arn;
 use workflow::describe::{find_by_resource_id, find_instance};
 use workflow::error::invalid;
 use workflow::ids::{InstanceId, InstanceReference};
@@ -38,7 +39,7 @@ pub(crate) async fn find(context: &Context, reference: &InstanceReference) -> Re
 /// An ARN of another account can name an instance whose identifier exists here, too.
 fn in_account(instance: &DbInstance, reference: &InstanceReference) -> bool {
     let InstanceReference::Arn { account, .. } = reference else { return true };
-    instance.db_instance_arn().and_then(|arn| arn.split(':').nth(4)) == Some(account)
+    instance.db_instance_arn().and_then(Arn::parse).is_some_and(|arn| arn.account == account)
 }
 
 fn not_found(context: &Context, which: &str) -> Error {

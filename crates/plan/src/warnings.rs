@@ -1,9 +1,9 @@
 //! What does not stop the execution, but what its owner wants to know beforehand.
 
 use aws_sdk_rds::types::DbInstance;
+use settings::Settings;
 use workflow::Error;
 use workflow::options::Options;
-use workflow::settings::Settings;
 
 use crate::Context;
 use crate::blue_green::successor_of;

@@ -6,12 +6,13 @@
 
 use aws_sdk_rds::Client;
 use serde::{Deserialize, Serialize};
+use settings::member::{Member, Members};
+use settings::protect::{self, Protection};
+use settings::wanted::Wanted;
 use workflow::Error;
-use workflow::deployment::{Member, Members, Target};
+use workflow::deployment::Target;
 use workflow::describe::find_by_resource_id;
 use workflow::members::Each;
-use workflow::protect::{self, Protection};
-use workflow::wanted::Wanted;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]

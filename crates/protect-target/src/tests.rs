@@ -9,6 +9,7 @@ use aws_sdk_rds::types::{DbInstance, MasterUserSecret, Tag};
 use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
 use workflow::options::Cutover;
 use workflow::owner::EXECUTION_TAG;
+use workflow::steady::SteadyLooks;
 use workflow::wait::Wait;
 
 use super::*;
@@ -147,7 +148,7 @@ async fn a_target_that_somebody_stopped_is_named_with_the_command() {
 #[tokio::test]
 async fn the_owner_is_told_of_the_new_master_user_secret() {
     let secret = MasterUserSecret::builder().secret_arn("arn:new-secret").build();
-    let steady = Protection { steady_looks: 1, ..after(60, &[]) };
+    let steady = Protection { steady_looks: SteadyLooks(1), ..after(60, &[]) };
     let (_, answer) = look(protected().master_user_secret(secret), Cutover::None, Some(steady), None).await;
     assert!(answer.expect("over").notes[0].ends_with("in a new secret: arn:new-secret"));
 }

@@ -185,15 +185,15 @@ async fn a_rename_is_followed_from_its_request_to_two_steady_looks_at_a_new_endp
 
     rds.put(renamed_target("renaming"));
     turn = rename(&rds, target_takes_the_name, Some(turn)).await.expect("renaming");
-    assert_eq!((turn.ready, turn.steady_looks), (false, 0));
+    assert_eq!((turn.ready, turn.steady_looks.0), (false, 0));
 
     // Available for a moment, and then it reboots.
     rds.put(renamed_target("available"));
     turn = rename(&rds, target_takes_the_name, Some(turn)).await.expect("available");
-    assert_eq!((turn.ready, turn.steady_looks), (false, 1));
+    assert_eq!((turn.ready, turn.steady_looks.0), (false, 1));
     rds.put(renamed_target("rebooting"));
     turn = rename(&rds, target_takes_the_name, Some(turn)).await.expect("rebooting");
-    assert_eq!((turn.ready, turn.steady_looks), (false, 0));
+    assert_eq!((turn.ready, turn.steady_looks.0), (false, 0));
 
     rds.put(renamed_target("available"));
     turn = rename(&rds, target_takes_the_name, Some(turn)).await.expect("available again");
@@ -220,16 +220,16 @@ async fn the_old_endpoint_under_the_new_name_is_not_steady() {
         named.endpoint = address.map(|address| Endpoint::builder().address(address).build());
         rds.put(named);
         let looked = rename(&rds, target_takes_the_name, Some(turn.clone())).await.expect("named");
-        assert_eq!(looked.steady_looks, 0, "{address:?}");
+        assert_eq!(looked.steady_looks.0, 0, "{address:?}");
     }
 }
 
 #[tokio::test]
 async fn other_modifications_and_a_backup_do_not_prolong_the_outage() {
     let rds = Rds::with(&[pending_storage(renamed_target("backing-up"))]);
-    assert_eq!(rename(&rds, target_takes_the_name, None).await.expect("serves").steady_looks, 1);
+    assert_eq!(rename(&rds, target_takes_the_name, None).await.expect("serves").steady_looks.0, 1);
     rds.put(pending_name(renamed_target("available"), "orders-2"));
-    assert_eq!(rename(&rds, target_takes_the_name, None).await.expect("moves on").steady_looks, 0);
+    assert_eq!(rename(&rds, target_takes_the_name, None).await.expect("moves on").steady_looks.0, 0);
 }
 
 #[tokio::test]
@@ -357,9 +357,9 @@ async fn the_old_endpoint_is_the_one_that_the_proof_noted() {
         endpoint_before: Some("orders-encrypted.example".into()),
         ..target_takes_the_name(previous)
     };
-    assert_eq!(rename(&rds, noted, None).await.expect("named").steady_looks, 0);
+    assert_eq!(rename(&rds, noted, None).await.expect("named").steady_looks.0, 0);
     rds.put(renamed_target("available"));
-    assert_eq!(rename(&rds, noted, None).await.expect("steady").steady_looks, 1);
+    assert_eq!(rename(&rds, noted, None).await.expect("steady").steady_looks.0, 1);
 }
 
 #[tokio::test]

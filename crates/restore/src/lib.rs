@@ -10,13 +10,13 @@
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
 use serde::Deserialize;
+use settings::Settings;
 use workflow::Error;
 use workflow::adopt::adopt_instance;
 use workflow::describe::find_snapshot;
 use workflow::ids::{InstanceId, SnapshotId};
 use workflow::look::Look;
 use workflow::owner::{Owner, TagPair};
-use workflow::settings::Settings;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -14,8 +14,9 @@ mod tests;
 
 use aws_sdk_rds::types::BlueGreenDeployment;
 use serde::{Deserialize, Serialize};
+use settings::member::Member;
 use workflow::Error;
-use workflow::deployment::{self, Member, Target};
+use workflow::deployment::{self, Target};
 use workflow::ids::DeploymentName;
 use workflow::owner::Owner;
 

@@ -4,13 +4,14 @@
 //! seen: the name leads to green, and no switchover is in progress.
 
 use aws_sdk_rds::types::{BlueGreenDeployment, DbInstance};
+use settings::member::Member;
+use settings::protect::{self, Protection};
 use workflow::Error;
-use workflow::deployment::{self, Finishing, Member, Target, find_own, named};
+use workflow::deployment::{self, Finishing, Target, find_own, named};
 use workflow::describe::{find_by_resource_id, find_instance};
 use workflow::ids::InstanceId;
 use workflow::members::each;
 use workflow::options::{OnFailure, Way};
-use workflow::protect::{self, Protection};
 use workflow::status::{self, Class, is_being_deleted};
 use workflow::turn::HIDDEN_SECONDS_MAX;
 

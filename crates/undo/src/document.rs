@@ -4,15 +4,16 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use settings::Settings;
+use settings::member::Member;
+use settings::wanted::Wanted;
 use workflow::Error;
-use workflow::deployment::{self, Member};
+use workflow::deployment;
 use workflow::finish::Finishing;
 use workflow::ids::{DeploymentName, InstanceId, SnapshotId};
 use workflow::options::{Cutover, OnFailure, Snapshots, Way};
 use workflow::owner::{Owner, TagPair};
 use workflow::serve::decode;
-use workflow::settings::Settings;
-use workflow::wanted::Wanted;
 
 use crate::Response;
 use crate::failure::Caught;

@@ -1,11 +1,11 @@
 //! Past the commit point: the target gets its last settings, and what the input does not keep is deleted.
 
 use aws_sdk_rds::types::DbInstance;
+use settings::protect;
 use workflow::Error;
 use workflow::describe::{find_by_resource_id, pending_identifier};
 use workflow::online::DatabaseTask;
 use workflow::options::Cutover;
-use workflow::protect;
 use workflow::status::{self, Class};
 use workflow::turn::HIDDEN_SECONDS_MAX;
 

@@ -24,13 +24,15 @@ mod tests;
 use aws_sdk_rds::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use settings::protect::Protection;
 use workflow::Error;
 use workflow::finish::Finished;
 use workflow::members::Each;
 use workflow::online::Undone;
 use workflow::options::OnFailure;
-use workflow::protect::{DENIED_SECONDS, Protection};
-use workflow::turn::{CONFIRM_SECONDS, LATE_CALL_SECONDS, STEADY_LOOKS};
+use workflow::owner::DENIED_SECONDS;
+use workflow::steady::SteadyLooks;
+use workflow::turn::LATE_CALL_SECONDS;
 use workflow::wait::{self, Wait};
 
 use crate::document::{Document, OfSnapshot, OfWay, Phase, Planned};
@@ -66,7 +68,7 @@ pub struct Response {
     pub over: Vec<String>,
     pub past_commit_point: bool,
     /// Of the row at hand: how many looks in a row found nothing to do.
-    pub steady_looks: u32,
+    pub steady_looks: SteadyLooks,
     /// The time waited at the last look that saw the source, and at the last that saw the target at rest.
     pub source_seen_at_seconds: u64,
     pub target_rested_at_seconds: u64,
@@ -202,11 +204,11 @@ impl Undo<'_, OfSnapshot> {
             _ => return Ok(true),
         };
         match progress {
-            Progress::Pending => self.response.steady_looks = 0,
-            Progress::Steady => self.response.steady_looks += 1,
+            Progress::Pending => self.response.steady_looks.count(false),
+            Progress::Steady => self.response.steady_looks.count(true),
             Progress::Over => {}
         }
-        let over = matches!(progress, Progress::Over) || self.response.steady_looks >= STEADY_LOOKS;
+        let over = matches!(progress, Progress::Over) || self.response.steady_looks.are_enough();
         if over {
             self.end(step);
         }
@@ -230,7 +232,7 @@ impl<OfWay> Undo<'_, OfWay> {
 
     fn end(&mut self, step: &Step) {
         self.response.over.push(step.state.to_owned());
-        self.response.steady_looks = 0;
+        self.response.steady_looks = SteadyLooks::default();
     }
 
     fn waited_seconds(&self) -> u64 {
@@ -246,19 +248,15 @@ impl<OfWay> Undo<'_, OfWay> {
     /// How long to sleep before the next look.
     fn wait(self) -> Result<Response, Error> {
         let response = self.response;
-        let wait = Some(&response.wait);
-        let next = if response.gone_before {
-            // Only a look after the last abandoned call proves that nothing is left.
-            wait::sleep(wait, LATE_CALL_SECONDS, DEADLINE_SECONDS)
-        } else if response.steady_looks > 0 {
-            wait::sleep(wait, CONFIRM_SECONDS, DEADLINE_SECONDS)
-        } else if (self.phase == Phase::Cutover || response.late_calls_are_over)
+        let is_first_look = response.steady_looks == SteadyLooks::default()
+            && (self.phase == Phase::Cutover || response.late_calls_are_over)
             && response.over.is_empty()
-            && response.wait.looks == 0
-        {
-            wait::sleep(wait, LATE_CALL_SECONDS, DEADLINE_SECONDS)
+            && response.wait.looks == 0;
+        // Only a look after the last abandoned call proves that nothing is left.
+        let next = if response.gone_before || is_first_look {
+            wait::sleep(Some(&response.wait), LATE_CALL_SECONDS, DEADLINE_SECONDS)
         } else {
-            wait::next(wait, None, DEADLINE_SECONDS)
+            response.steady_looks.wait(&response.wait, None, DEADLINE_SECONDS)
         };
         let wait = next.map_err(|_| {
             Error::WaitTimedOut(format!(

@@ -15,17 +15,18 @@ mod switchover;
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
+use settings::member::{Member, Members};
+use settings::wanted::{Seen, Sight, Wanted};
+use settings::{BACKUPS, Difference, Field, Force, SECURITY_GROUPS, Settings, TABLE, Travels};
 use workflow::Error;
-use workflow::deployment::{Member, Members, Target};
+use workflow::deployment::Target;
 use workflow::describe::has_pending_modifications;
 use workflow::encryption::EncryptionClass;
 use workflow::ids::InstanceId;
 use workflow::members::{Each, Pass};
 use workflow::options::Cutover;
-use workflow::settings::{BACKUPS, Difference, Field, Force, SECURITY_GROUPS, Settings, TABLE, Travels};
 use workflow::status::{self, Class};
 use workflow::wait::{self, Wait};
-use workflow::wanted::{Seen, Sight, Wanted};
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]

@@ -4,8 +4,9 @@
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::BlueGreenDeployment;
 use serde::{Deserialize, Serialize};
+use settings::member::Member;
 use workflow::Error;
-use workflow::deployment::{self, Member, Target};
+use workflow::deployment::{self, Target};
 use workflow::describe::find_by_resource_id;
 use workflow::encryption::EncryptionClass;
 use workflow::error::invalid;

@@ -5,17 +5,15 @@
 //! at the switchover the names move, and blue's tags replace green's, so that green bears none of ours.
 
 use aws_sdk_rds::Client;
-use aws_sdk_rds::types::{BlueGreenDeployment, DbInstance, Filter, SwitchoverDetail};
+use aws_sdk_rds::types::{BlueGreenDeployment, Filter};
 use serde::{Deserialize, Serialize};
 
-use crate::describe::find_instance;
 use crate::error::Error;
 use crate::finish::Finished;
 use crate::ids::{DeploymentName, InstanceId};
-use crate::members::{Each, Pass, each};
 use crate::owner::{Owner, execution_of};
+use crate::steady::SteadyLooks;
 use crate::wait::{self, Wait};
-use crate::wanted::Wanted;
 
 /// The statuses of a deployment (BlueGreenDeployment.Status, API model).
 pub const PROVISIONING: &str = "PROVISIONING";
@@ -25,16 +23,6 @@ pub const SWITCHOVER_COMPLETED: &str = "SWITCHOVER_COMPLETED";
 pub const SWITCHOVER_FAILED: &str = "SWITCHOVER_FAILED";
 pub const INVALID_CONFIGURATION: &str = "INVALID_CONFIGURATION";
 pub const DELETING: &str = "DELETING";
-
-/// An instance of blue, as the plan saw it. The source is the first.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// Of the instance, by which the deployment names it until the switchover. Then it is its counterpart's.
-    pub arn: String,
-    pub kms_key_arn: String,
-    pub wanted: Wanted,
-}
 
 /// A member's two instances, by the names that they have now.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -64,64 +52,8 @@ pub struct Deployed {
     pub targets: Vec<Target>,
     /// Of the storage that still loads.
     pub percent_progress: Option<i32>,
-    pub steady_looks: u32,
+    pub steady_looks: SteadyLooks,
     pub wait: Wait,
-}
-
-/// What a step is told that works on every counterpart, one after the other.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Members<Previous> {
-    /// The source first.
-    pub members: Vec<Member>,
-    /// In the same order.
-    pub targets: Vec<Target>,
-    pub previous: Option<Previous>,
-    pub max_wait_seconds: u64,
-}
-
-impl<Previous> Members<Previous> {
-    /// Goes on with the member at hand.
-    pub async fn each<P: Pass>(
-        &self,
-        previous: Option<Each<P>>,
-        pass: impl AsyncFn(&Member, &Target, Option<P>) -> Result<P, Error>,
-    ) -> Result<Each<P>, Error> {
-        let pairs: Vec<_> = self.members.iter().zip(&self.targets).collect();
-        let pass = async |number: usize, previous| pass(pairs[number].0, pairs[number].1, previous).await;
-        each(pairs.len(), previous, pass).await
-    }
-}
-
-impl Member {
-    /// What its counterpart is to be like, with the source under the name that it has now.
-    pub fn wanted_beside(&self, target: &Target) -> Wanted {
-        Wanted { instance_id: target.source_id.to_string(), ..self.wanted.clone() }
-    }
-
-    /// What the deployment says of it. After the switchover green has the name, and the ARN with it.
-    pub fn details<'a>(&self, deployment: &'a BlueGreenDeployment) -> Option<&'a SwitchoverDetail> {
-        let arn = Some(self.arn.as_str());
-        let details = deployment.switchover_details();
-        let is_switched = |detail: &&SwitchoverDetail| detail.target_member() == arn;
-        details.iter().find(|detail| detail.source_member() == arn).or_else(|| details.iter().find(is_switched))
-    }
-
-    /// Its counterpart, as the deployment names it now; `None` while there is none, or it cannot be seen.
-    pub async fn counterpart(
-        &self,
-        client: &Client,
-        deployment: &BlueGreenDeployment,
-    ) -> Result<Option<DbInstance>, Error> {
-        let detail = self.details(deployment);
-        let Some(id) = detail.and_then(SwitchoverDetail::target_member).and_then(InstanceId::of_arn) else {
-            return Ok(None);
-        };
-        let instance = find_instance(client, &id).await?;
-        // Between the old names and the new ones it can be the source itself.
-        let source = Some(self.wanted.source_resource_id.as_str());
-        Ok(instance.filter(|instance| instance.dbi_resource_id() != source))
-    }
 }
 
 /// The deployment of that name, whoever made it.

@@ -10,6 +10,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::arn::Arn;
+
 const INSTANCE_ID_MAX_LENGTH: usize = 63;
 const SNAPSHOT_ID_MAX_LENGTH: usize = 255;
 const DEPLOYMENT_NAME_MAX_LENGTH: usize = 60;
@@ -61,8 +63,7 @@ identifier!(DeploymentName, DEPLOYMENT_NAME_MAX_LENGTH, "blue/green deployment")
 impl InstanceId {
     /// The name in the ARN of a DB instance.
     pub fn of_arn(arn: &str) -> Option<Self> {
-        let (_, id) = arn.rsplit_once(":db:")?;
-        Self::parse(id).ok()
+        Self::parse(Arn::parse(arn)?.name_of("rds", "db")?).ok()
     }
 }
 
@@ -111,15 +112,14 @@ pub enum InstanceReference {
 impl InstanceReference {
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with("arn:") {
-            let parts: Vec<&str> = text.split(':').collect();
-            return match parts.as_slice() {
-                ["arn", _, "rds", region, account, "db", id] => Ok(Self::Arn {
-                    region: (*region).to_owned(),
-                    account: (*account).to_owned(),
-                    id: InstanceId::parse(id)?,
-                }),
-                _ => Err("is not the ARN of a DB instance (arn:aws:rds:<region>:<account>:db:<identifier>)".to_owned()),
-            };
+            let instance = Arn::parse(text).and_then(|arn| Some((arn, arn.name_of("rds", "db")?)));
+            let (arn, id) =
+                instance.ok_or("is not the ARN of a DB instance (arn:aws:rds:<region>:<account>:db:<identifier>)")?;
+            return Ok(Self::Arn {
+                region: arn.region.to_owned(),
+                account: arn.account.to_owned(),
+                id: InstanceId::parse(id)?,
+            });
         }
         let resource_part = text.strip_prefix("db-").filter(|rest| {
             rest.len() >= 10

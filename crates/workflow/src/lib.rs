@@ -4,6 +4,7 @@
 //! state machine hands it, makes its AWS calls, and returns the few fields that it adds.
 
 pub mod adopt;
+pub mod arn;
 pub mod commit;
 pub mod deployment;
 pub mod describe;
@@ -19,15 +20,12 @@ pub mod metrics;
 pub mod online;
 pub mod options;
 pub mod owner;
-pub mod protect;
-pub mod refusals;
 pub mod rename;
 pub mod serve;
-pub mod settings;
 pub mod status;
+pub mod steady;
 pub mod sweep;
 pub mod turn;
-pub mod wanted;
 pub mod writes;
 
 pub use error::Error;

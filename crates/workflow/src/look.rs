@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::steady::SteadyLooks;
 use crate::wait::Wait;
 
 /// What the last look at a snapshot or an instance saw, and how long to sleep before the next.
@@ -15,8 +16,7 @@ pub struct Look {
     /// The loop is over.
     pub ready: bool,
     pub percent_progress: Option<i32>,
-    /// How many looks in a row, up to this one, found the resource steadily available.
-    pub steady_looks: u32,
+    pub steady_looks: SteadyLooks,
     /// An instance's DbiResourceId: it stays when the name changes.
     pub resource_id: Option<String>,
     /// As of when a snapshot's data is (DBSnapshot.SnapshotDatabaseTime, RFC 3339).

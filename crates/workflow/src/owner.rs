@@ -8,6 +8,10 @@ pub const EXECUTION_TAG: &str = "rds-encrypt:execution";
 /// The DbiResourceId of the instance whose data the resource holds. It stays.
 pub const SOURCE_TAG: &str = "rds-encrypt:source";
 
+/// A condition on a tag counts what the tag was some minutes ago, so that an answer of "denied" about a
+/// resource of ours passes [A12], [A25].
+pub const DENIED_SECONDS: u64 = 900;
+
 /// RDS allows this many tags on a resource ("Tagging Amazon RDS resources", limits).
 pub const TAGS_MAX: usize = 50;
 

@@ -6,8 +6,8 @@ use aws_sdk_rds::types::{DbInstance, DbSnapshot};
 use crate::describe::{find_by_resource_id, find_instance, find_snapshot};
 use crate::error::Error;
 use crate::ids::{InstanceId, SnapshotId};
+use crate::owner::DENIED_SECONDS;
 use crate::owner::Owner;
-use crate::protect::DENIED_SECONDS;
 use crate::status::is_being_deleted;
 
 /// One look's worth of deleting.

@@ -7,17 +7,14 @@ use aws_sdk_rds::primitives::{DateTime, DateTimeFormat as Format};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, invalid};
-use crate::wait::{self, Wait};
+use crate::steady::SteadyLooks;
+use crate::wait::Wait;
 
-/// An instance can say `available` shortly before it reboots, so one look does not prove it.
-pub const STEADY_LOOKS: u32 = 2;
 /// A rename hides an instance for minutes. One that is not seen for this long is gone.
 pub const HIDDEN_SECONDS_MAX: u64 = 900;
 /// A call that Step Functions gave up on can land for as long as its function may run, which is 60 seconds
 /// (template.yaml). After this it cannot any more.
 pub const LATE_CALL_SECONDS: u64 = 70;
-/// Between two looks at an instance that has nothing left to do.
-pub const CONFIRM_SECONDS: u64 = 15;
 /// While the target cannot take the name, the name answers nobody: better to give it, or its clients, back
 /// to the source. Counted from the fence, or the first rename, to the request of the second.
 pub const OUTAGE_SECONDS_MAX: u64 = 1_800;
@@ -36,7 +33,7 @@ pub struct Turn {
     pub security_groups_before: Option<Vec<String>>,
     /// The time waited from which on no abandoned call can land any more.
     pub late_calls_end_at_seconds: u64,
-    pub steady_looks: u32,
+    pub steady_looks: SteadyLooks,
     /// The time waited at the last look that saw the instance.
     pub seen_at_seconds: u64,
     /// For how long nobody has been able to reach the source, up to this turn's end; 0 before the outage.
@@ -108,17 +105,13 @@ impl Turn {
 
     /// Ends the turn: `steady` if nothing is left to do. `what` completes "… after 600 s".
     pub fn end(mut self, steady: bool, what: &str, deadline_seconds: u64) -> Result<Self, Error> {
-        self.steady_looks = if steady { self.steady_looks + 1 } else { 0 };
+        self.steady_looks.count(steady);
         let late_calls_are_over = self.wait.waited_seconds >= self.late_calls_end_at_seconds;
-        self.ready = self.steady_looks >= STEADY_LOOKS && late_calls_are_over;
+        self.ready = self.steady_looks.are_enough() && late_calls_are_over;
         if self.ready {
             return Ok(self);
         }
-        let next = if steady {
-            wait::sleep(Some(&self.wait), CONFIRM_SECONDS, deadline_seconds)
-        } else {
-            wait::next(Some(&self.wait), None, deadline_seconds)
-        };
+        let next = self.steady_looks.wait(&self.wait, None, deadline_seconds);
         self.wait = next.map_err(|_| self.too_late(what, deadline_seconds))?;
         Ok(self)
     }
@@ -165,15 +158,6 @@ mod tests {
     }
 
     #[test]
-    fn two_steady_looks_in_a_row_end_a_loop() {
-        let mut turn = Turn::after(None);
-        for (steady, ready) in [(true, false), (false, false), (true, false), (true, true)] {
-            turn = Turn::after(Some(turn)).end(steady, "it is not done", 600).expect("time is left");
-            assert_eq!(turn.ready, ready, "{turn:?}");
-        }
-    }
-
-    #[test]
     fn a_loop_does_not_end_while_an_abandoned_call_can_land() {
         let mut turn = waited(600);
         turn.expect_late_call();
@@ -187,16 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_look_is_confirmed_soon_and_any_other_waits_its_time() {
-        let confirmed = waited(3_200).end(true, "it is not done", 86_400).expect("time is left");
-        assert_eq!(confirmed.wait.wait_seconds, CONFIRM_SECONDS);
-        let pending = waited(3_200).end(false, "it is not done", 86_400).expect("time is left");
-        assert!(pending.wait.wait_seconds > CONFIRM_SECONDS, "{pending:?}");
-    }
-
-    #[test]
     fn the_end_of_a_loop_forgets_nothing_but_that_it_was_over() {
-        let over = Turn { ready: true, requested: true, steady_looks: 2, ..waited(30) };
+        let over = Turn { ready: true, requested: true, steady_looks: SteadyLooks(2), ..waited(30) };
         assert_eq!(Turn::after(Some(over.clone())), Turn { ready: false, ..over });
     }
 
@@ -210,7 +186,7 @@ mod tests {
         let error = turn.clone().end(true, "it is not done", 600).expect_err("one look is not enough");
         assert_eq!(error.to_string(), "it is not done (status `modifying`) after 600 s");
         // The second steady look needs no more time.
-        let last = Turn { steady_looks: 1, ..turn };
+        let last = Turn { steady_looks: SteadyLooks(1), ..turn };
         assert!(last.end(true, "it is not done", 600).expect("done").ready);
     }
 

@@ -6,8 +6,8 @@ use aws_sdk_rds::types::DbInstance;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::Settings;
 use super::membership::{self, Force, Membership};
+use super::values::Settings;
 
 pub(super) type Restore = RestoreDbInstanceFromDbSnapshotInputBuilder;
 pub(super) type Modify = ModifyDbInstanceInputBuilder;

@@ -30,11 +30,17 @@
 //!
 //! Once the last setting is in place, `backing-up` is as good as `available`.
 
+pub mod member;
+pub mod protect;
+pub mod refusals;
+pub mod wanted;
+
 mod field;
 mod membership;
 mod notes;
 mod rules;
 mod table;
+mod values;
 
 #[cfg(test)]
 mod simulation;
@@ -45,15 +51,17 @@ use std::fmt;
 use aws_sdk_rds::operation::modify_db_instance::builders::ModifyDbInstanceInputBuilder;
 use aws_sdk_rds::operation::restore_db_instance_from_db_snapshot::builders::RestoreDbInstanceFromDbSnapshotInputBuilder;
 use aws_sdk_rds::types::{DbInstance, DbSnapshot};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
+use workflow::options::Cutover;
 
-use crate::options::Cutover;
 use field::equal_in_any_order;
+use values::AWS_MANAGED_KEYS;
 
 pub use field::{Field, Refused, Travels};
 pub use membership::{Force, Membership};
 pub use table::TABLE;
+pub use values::{BACKUPS, SECURITY_GROUPS, Settings};
 
 const BACKUPS_WAIT_FOR_CUTOVER: &str = "Automated backups are switched on after the cutover, which restarts the \
     instance. Until its first backup is done (LatestRestorableTime appears), the encrypted snapshot is the only \
@@ -62,23 +70,12 @@ const BACKUPS_DO_NOT_WAIT: &str = "A SQL Server that is Multi-AZ cannot do witho
     takes its first backup before the cutover, which waits for it: for hours, if the instance is large, in which \
     the target falls further behind the source.";
 
-/// Waits for a cutover; see the module.
-pub const BACKUPS: &str = "BackupRetentionPeriod";
-pub const SECURITY_GROUPS: &str = "VpcSecurityGroupIds";
 const PROTECTION: &str = "DeletionProtection";
 /// What a restored target does not follow: size, kind and performance, which RDS changes together, and the zone.
 const STAYS: &[&str] =
     &["AllocatedStorage", "StorageType", "Iops", "StorageThroughput", "AdditionalStorageVolumes", "AvailabilityZone"];
 /// Keys cannot be changed once they are in use.
 const STAYS_IF_SET: &[&str] = &[rules::INSIGHTS_KEY, rules::SECRET_KEY];
-/// Beside the settings: the keys among them that AWS manages, as the plan has found out.
-const AWS_MANAGED_KEYS: &str = "AwsManagedKeys";
-
-/// The settings of an instance that travel or are compared, by name; what is off may be absent.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(try_from = "BTreeMap<String, Value>")]
-pub struct Settings(BTreeMap<&'static str, Value>);
-
 /// Settings that were not captured by this version of the table.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum InvalidSettings {
@@ -160,29 +157,6 @@ impl Settings {
         let mut keys = self.texts(AWS_MANAGED_KEYS).unwrap_or_default();
         keys.push(key.to_owned());
         self.0.insert(AWS_MANAGED_KEYS, keys.into());
-    }
-
-    /// A value as it was captured.
-    pub fn get(&self, setting: &str) -> Option<&Value> {
-        self.0.get(setting)
-    }
-
-    pub fn text(&self, setting: &str) -> Option<String> {
-        self.get(setting)?.as_str().map(str::to_owned)
-    }
-
-    pub fn number(&self, setting: &str) -> Option<i32> {
-        i32::try_from(self.get(setting)?.as_i64()?).ok()
-    }
-
-    pub fn flag(&self, setting: &str) -> Option<bool> {
-        self.get(setting)?.as_bool()
-    }
-
-    /// A list of texts, in the order in which RDS reported it.
-    pub fn texts(&self, setting: &str) -> Option<Vec<String>> {
-        let values = self.get(setting)?.as_array()?.iter();
-        Some(values.filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     /// The settings that RestoreDBInstanceFromDBSnapshot takes for this snapshot; identifiers and tags are still

@@ -5,21 +5,19 @@ use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbInstance;
 use serde::{Deserialize, Serialize};
 
-use crate::commit;
-use crate::describe::{can_be_modified, has_pending_modifications};
-use crate::error::Error;
-use crate::members::Pass;
-use crate::settings::{Changes, Settings};
-use crate::status::{self, Class};
-use crate::turn::{CONFIRM_SECONDS, STEADY_LOOKS};
-use crate::wait::{self, Wait};
 use crate::wanted::Wanted;
+use crate::{Changes, Settings};
+use workflow::Error;
+use workflow::commit;
+use workflow::describe::{can_be_modified, has_pending_modifications};
+use workflow::members::Pass;
+use workflow::owner::DENIED_SECONDS;
+use workflow::status::{self, Class};
+use workflow::steady::SteadyLooks;
+use workflow::wait::Wait;
 
 /// What was asked for and still differs after this long counts as refused.
 const SETTLE_SECONDS: u64 = 600;
-/// A condition on a tag counts what the tag was some minutes ago, so that an answer of "denied" about a
-/// resource of ours passes [A12], [A25].
-pub const DENIED_SECONDS: u64 = 900;
 
 /// One look of the loop.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -32,7 +30,7 @@ pub struct Protection {
     pub applied: Vec<String>,
     /// The settings as they were wanted when something was last set.
     pub asked: Option<Settings>,
-    pub steady_looks: u32,
+    pub steady_looks: SteadyLooks,
     /// The time waited when something was last set.
     pub acted_at_seconds: u64,
     /// What the owner should know of the target as it is.
@@ -59,8 +57,8 @@ pub async fn look(
         look.acted_at_seconds = look.wait.waited_seconds;
     }
     let steady = !acted && is_steady(target, wanted);
-    look.steady_looks = if steady { look.steady_looks + 1 } else { 0 };
-    if look.steady_looks >= STEADY_LOOKS {
+    look.steady_looks.count(steady);
+    if look.steady_looks.are_enough() {
         return Ok(Protection { ready: true, notes: notes(target), ..look });
     }
     if !acted && !steady && can_be_modified(target) && look.was_long_ago() && commit::is_passed(target) {
@@ -70,11 +68,7 @@ pub async fn look(
             look.applied.join(", ")
         )));
     }
-    let waited = if steady {
-        wait::sleep(Some(&look.wait), CONFIRM_SECONDS, max_wait_seconds)
-    } else {
-        wait::next(Some(&look.wait), None, max_wait_seconds)
-    };
+    let waited = look.steady_looks.wait(&look.wait, None, max_wait_seconds);
     look.wait = waited.map_err(|_| {
         Error::WaitTimedOut(format!(
             "{name} is `{status}` and still applies its last settings ({}) after {max_wait_seconds} s, the longest that \

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::field::Read::{Flag, Json, Number, Records, Text, Texts};
 use super::field::{Field, Modify, Restore, Set};
-use super::{SECURITY_GROUPS, membership, notes, rules};
+use super::values::SECURITY_GROUPS;
+use super::{membership, notes, rules};
 
 const NOT_ORDERABLE: &str = "if it cannot be ordered for the engine version";
 
@@ -492,7 +493,7 @@ mod tests {
 
     #[test]
     fn what_travels_has_a_way_to() {
-        use crate::settings::Travels::{AfterRestore, AtRestore, Last};
+        use crate::Travels::{AfterRestore, AtRestore, Last};
         for field in TABLE {
             match field.travels {
                 AtRestore => assert!(field.restore.is_some(), "{}", field.name),
@@ -505,7 +506,7 @@ mod tests {
 
     #[test]
     fn what_needs_a_human_says_why() {
-        use crate::settings::Travels::CannotTravel;
+        use crate::Travels::CannotTravel;
         for field in TABLE.iter().filter(|field| field.travels == CannotTravel) {
             assert!(!field.remark.is_empty(), "{}", field.name);
         }

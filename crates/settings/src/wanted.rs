@@ -13,13 +13,13 @@ use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbInstance, Tag};
 use serde::{Deserialize, Serialize};
 
-use crate::describe::{find_by_resource_id, find_instance, is_called};
-use crate::error::Error;
-use crate::ids::InstanceId;
-use crate::options::Cutover;
-use crate::owner::{TagPair, user_tags};
-use crate::settings::{BACKUPS, Settings};
-use crate::status::is_being_deleted;
+use crate::{BACKUPS, Settings};
+use workflow::Error;
+use workflow::describe::{find_by_resource_id, find_instance, is_called};
+use workflow::ids::InstanceId;
+use workflow::options::Cutover;
+use workflow::owner::{TagPair, user_tags};
+use workflow::status::is_being_deleted;
 
 /// DescribeDBInstances can leave an instance out of an answer [A39]. One that is not seen for longer is gone.
 const UNSEEN_SECONDS_MAX: u64 = 300;

@@ -2,9 +2,9 @@
 
 use aws_sdk_rds::types::DbInstance;
 
-use crate::Error;
-use crate::encryption::EncryptionClass;
-use crate::settings::Settings;
+use crate::Settings;
+use workflow::Error;
+use workflow::encryption::EncryptionClass;
 
 /// Everything that the source's own description decides.
 pub fn instance(source: &DbInstance) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use aws_sdk_rds::types::{
 };
 use proptest::prelude::*;
 
-use crate::options::Cutover;
+use workflow::options::Cutover;
 
 use super::{BACKUPS, Settings, TABLE, Travels};
 

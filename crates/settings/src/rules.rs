@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::field::{Modify, Restore};
 use super::membership::stays;
-use super::{AWS_MANAGED_KEYS, Settings};
+use super::values::{AWS_MANAGED_KEYS, Settings};
 
 // Engines.
 
