@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
+use workflow::options::Way;
 
 use super::pair::{Kind, rule};
 use super::site::Site;
@@ -33,6 +34,15 @@ const CALLS: &[(&str, &str, u64)] = &[
     ("undo", "DeleteDBInstance", 1),
     ("undo", "DeleteDBSnapshot", 2),
     ("clean-up", "DescribeDBSnapshots", 4),
+    ("create-deployment", "CreateBlueGreenDeployment", 1),
+    ("describe-status", "DescribeBlueGreenDeployments", 6),
+    ("switch-over", "DescribeBlueGreenDeployments", 6),
+    ("switch-over", "SwitchoverBlueGreenDeployment", 1),
+    ("verify", "DescribeBlueGreenDeployments", 2),
+    ("protect-target", "DescribeDBInstances", 4),
+    ("undo", "DescribeBlueGreenDeployments", 4),
+    ("undo", "DeleteBlueGreenDeployment", 2),
+    ("clean-up", "DeleteBlueGreenDeployment", 1),
 ];
 /// Those after which the resources of an execution are as it left them. Not `Slow`: at this pace an
 /// answer that is late by half a second is late by an hour.
@@ -52,6 +62,7 @@ struct Schedule {
 struct Source {
     id: &'static str,
     engine: &'static str,
+    way: Way,
     fields: Value,
     input: Value,
     /// When each of its executions starts, and when it is stopped, if it is.
@@ -117,8 +128,9 @@ impl Schedule {
 
 impl Source {
     fn of(id: &'static str, dice: &mut Dice) -> Self {
+        let way = if dice.percent(40) { Way::BlueGreen } else { Way::Snapshot };
         let mut input = json!({"instance_id": id, "max_wait_minutes": 120});
-        if dice.percent(50) {
+        if way == Way::Snapshot && dice.percent(50) {
             input = merged(input, json!({"cutover": "rename", "accept_lost_writes": true}));
             if dice.percent(50) {
                 input["isolation_security_group_id"] = json!(FENCE);
@@ -127,8 +139,14 @@ impl Source {
                 input["wait_for_initialization"] = json!(true);
             }
         }
+        // A deployment needs backups, and refuses MySQL as it is out of the box, with its events on.
+        let (retention_days, engines) = if way == Way::BlueGreen {
+            (&[1, 35][..], &["mariadb", "postgres"][..])
+        } else {
+            (&[0, 1, 35][..], ENGINES)
+        };
         let fields = json!({
-            "BackupRetentionPeriod": dice.pick(&[0, 1, 35]),
+            "BackupRetentionPeriod": dice.pick(retention_days),
             "DeletionProtection": dice.percent(50),
             "CopyTagsToSnapshot": dice.percent(50),
             "AllocatedStorage": 20 + dice.roll(500),
@@ -140,15 +158,16 @@ impl Source {
             (start, is_stopped.then(|| Duration::from_millis(dice.roll(2000))))
         });
         let executions = executions.collect();
-        Self { id, engine: dice.pick(ENGINES), fields, input, executions }
+        Self { id, engine: dice.pick(engines), way, fields, input, executions }
     }
 
-    fn is_cutover(&self) -> bool {
-        self.input["cutover"].is_string()
-    }
-
-    fn is_fenced(&self) -> bool {
-        self.input["isolation_security_group_id"].is_string()
+    /// What its executions are to end in.
+    fn new_world(&self) -> New {
+        match self.way {
+            Way::BlueGreen => New::Switched,
+            _ if self.input["cutover"].is_null() => New::Twin,
+            _ => New::Renamed { fenced: self.input["isolation_security_group_id"].is_string() },
+        }
     }
 }
 
@@ -180,8 +199,7 @@ async fn play_schedule(site: &Site, schedule: &Schedule) -> Result<Vec<String>, 
     for (source, before) in schedule.sources.iter().zip(&before) {
         let after = World::look(&site.cloud, source.id);
         after.source_survives(before)?;
-        let new = if source.is_cutover() { New::Renamed { fenced: source.is_fenced() } } else { New::Twin };
-        let is_new = after.is_new(before, new, None);
+        let is_new = after.is_new(before, source.new_world(), None);
         let succeeded =
             |(id, outcome): &(&str, Outcome)| *id == source.id && outcome.status == ExecutionStatus::Succeeded;
         if outcomes.iter().any(succeeded) {
@@ -209,7 +227,8 @@ async fn start_all(site: &Site, schedule: &Schedule) -> Vec<(&'static str, Strin
         tokio::time::sleep(moment - now).await;
         now = moment;
         if !is_stop {
-            started.push((source.id, number, site.cloud.start_execution(&source.input.to_string()).await));
+            let cloud = site.cloud_of(source.way);
+            started.push((source.id, number, cloud.start_execution(&source.input.to_string()).await));
             continue;
         }
         let is_it = |(id, other, _): &&(&'static str, usize, String)| (*id, *other) == (source.id, number);

@@ -8,7 +8,7 @@ use workflow::deployment::{Deployed, find_own};
 use workflow::describe::find_instance;
 use workflow::ids::{DeploymentName, InstanceId};
 use workflow::look::Look;
-use workflow::options::{Cutover, OnFailure, Options};
+use workflow::options::{Cutover, OnFailure, Options, Way};
 use workflow::owner::Owner;
 
 use crate::executions::Others;
@@ -282,7 +282,7 @@ async fn advise(context: &Context, source: &DbInstance) -> Vec<String> {
     let (maintenance, logical, references) = tokio::join!(
         advice(context, "pending maintenance", warnings::pending_maintenance(context, source)),
         advice(context, "logical replication (DB parameters)", logical),
-        references::find(context, source, false),
+        references::find(context, source, Way::BlueGreen, Cutover::None),
     );
     // What the first switchover usually calls it.
     let plaintext =

@@ -424,7 +424,7 @@ async fn check(
 async fn advise(context: &Context, source: &DbInstance, options: &Options) -> Vec<String> {
     let references = async {
         if options.cutover == Cutover::Rename || options.plan_only {
-            references::find(context, source, options.cutover == Cutover::None).await
+            references::find(context, source, Way::Snapshot, options.cutover).await
         } else {
             vec![]
         }

@@ -4,14 +4,15 @@
 use aws_sdk_databasemigration::types::{Endpoint, ReplicationTask};
 use aws_sdk_rds::types::{DbInstance, Filter, IntegrationStatus};
 use workflow::Error;
+use workflow::options::{Cutover, Way};
 
 use crate::Context;
 use crate::look_ups::advice;
 
-/// Of a cutover or a switchover zero-ETL integrations were looked for already, since they forbid it.
-pub(crate) async fn find(context: &Context, source: &DbInstance, with_integrations: bool) -> Vec<String> {
+pub(crate) async fn find(context: &Context, source: &DbInstance, way: Way, cutover: Cutover) -> Vec<String> {
     let integrations = async {
-        if !with_integrations {
+        // Of a cutover or a switchover they were looked for already, since they forbid it.
+        if way == Way::BlueGreen || cutover == Cutover::Rename {
             return Ok(vec![]);
         }
         let found = integrations(context, source).await?;
@@ -19,7 +20,7 @@ pub(crate) async fn find(context: &Context, source: &DbInstance, with_integratio
     };
     let (subscriptions, proxies, integrations, alarms, tasks, backups) = tokio::join!(
         advice(context, "RDS event subscriptions", event_subscriptions(context, source)),
-        advice(context, "RDS proxies", proxies(context, source)),
+        advice(context, "RDS proxies", proxies(context, source, way)),
         advice(context, "zero-ETL integrations", integrations),
         advice(context, "CloudWatch alarms", alarms(context, source)),
         advice(context, "AWS DMS endpoints and tasks", replication_tasks(context, source)),
@@ -95,7 +96,7 @@ async fn event_subscriptions(context: &Context, source: &DbInstance) -> Result<V
         .collect())
 }
 
-async fn proxies(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
+async fn proxies(context: &Context, source: &DbInstance, way: Way) -> Result<Vec<String>, Error> {
     let id = source.db_instance_identifier().unwrap_or_default();
     let proxies: Result<Vec<_>, _> = context.rds.describe_db_proxies().into_paginator().items().send().collect().await;
     let proxies = proxies.map_err(|error| Error::from_call("read the RDS proxies", error))?;
@@ -106,10 +107,19 @@ async fn proxies(context: &Context, source: &DbInstance) -> Result<Vec<String>, 
         let targets =
             targets.map_err(|error| Error::from_call(format!("read the targets of RDS proxy `{name}`"), error))?;
         if targets.iter().any(|target| target.rds_resource_id() == Some(id)) {
-            found.push(format!(
-                "The RDS proxy `{name}` sends its clients to this instance. A target group holds one instance: after \
-                 the cutover run aws rds deregister-db-proxy-targets and register-db-proxy-targets for `{name}`."
-            ));
+            found.push(match way {
+                // [A99]
+                Way::BlueGreen => format!(
+                    "The RDS proxy `{name}` sends its clients to this instance, and RDS leads them over at the \
+                     switchover, since it was registered before the deployment is created. Register no further proxy \
+                     until then: its clients would stay with the old instance."
+                ),
+                Way::Snapshot | Way::Online => format!(
+                    "The RDS proxy `{name}` sends its clients to this instance. A target group holds one instance: \
+                     after the cutover run aws rds deregister-db-proxy-targets and register-db-proxy-targets for \
+                     `{name}`."
+                ),
+            });
         }
     }
     Ok(found)

@@ -66,6 +66,24 @@ async fn a_stack_that_may_drift_is_no_obstacle() {
 }
 
 #[tokio::test]
+async fn a_proxy_is_led_over_by_the_switchover_if_it_is_registered_in_time() {
+    let found = vec![
+        mock!(Rds::describe_db_proxies).then_output(|| {
+            DescribeDbProxiesOutput::builder().db_proxies(DbProxy::builder().db_proxy_name("shop").build()).build()
+        }),
+        mock!(Rds::describe_db_proxy_targets).then_output(|| {
+            let target = DbProxyTarget::builder().rds_resource_id("orders").build();
+            DescribeDbProxyTargetsOutput::builder().targets(target).build()
+        }),
+    ];
+    let context = account(plain()).context_with(found);
+    let state = plan_by("blue_green", &context, orders(), json!({})).await.expect("planned");
+    let warning = state.warnings.iter().find(|warning| warning.contains("RDS proxy `shop`")).expect("a warning");
+    assert!(warning.contains("Register no further proxy until then"), "{warning}");
+    assert!(!warning.contains("deregister-db-proxy-targets"), "{warning}");
+}
+
+#[tokio::test]
 async fn an_engine_or_a_version_without_deployments_is_refused() {
     for (engine, version, is_open) in [
         ("postgres", "11.1", true),
