@@ -314,7 +314,8 @@ class Troubles(OnlineTest):
 class VolumeSnapshots(OnlineTest):
     """A snapshot is of the volume: what the server had in files at one moment."""
 
-    def test_a_restored_copy_has_the_replication_slots_and_their_log(self) -> None:
+    def restored_amid_replication(self) -> None:
+        """A copy with the first item, and a slot of the source that has not told of it; the source has a second one."""
         self.seed_orders()
         self.sql("orders", "create table item (id int primary key); create publication items for table item")
         self.sql("orders", "select pg_create_logical_replication_slot('items', 'pgoutput')")
@@ -322,6 +323,9 @@ class VolumeSnapshots(OnlineTest):
         self.available_snapshot(source="orders")
         self.sql("orders", "insert into item values (2)")
         self.restored_like_orders()
+
+    def test_a_restored_copy_has_the_replication_slots_and_their_log(self) -> None:
+        self.restored_amid_replication()
         slots = "select slot_name, active, confirmed_flush_lsn from pg_replication_slots"
         self.assertEqual(self.sql("target", slots), self.sql("orders", slots))
         self.assertIn("items|f|", self.sql("target", slots))
@@ -350,13 +354,7 @@ class VolumeSnapshots(OnlineTest):
             self.assertGreaterEqual(found[session], number)
 
     def test_a_restored_copy_knows_up_to_where_it_has_recovered(self) -> None:
-        self.seed_orders()
-        self.sql("orders", "create table item (id int primary key); create publication items for table item")
-        self.sql("orders", "select pg_create_logical_replication_slot('items', 'pgoutput')")
-        self.sql("orders", "insert into item values (1)")
-        self.available_snapshot(source="orders")
-        self.sql("orders", "insert into item values (2)")
-        self.restored_like_orders()
+        self.restored_amid_replication()
         seed = "select rds_tools.logical_seed_lsn()"
         for name in ("orders", "target"):
             self.assertIsNone(self.sql(name, seed, check=False), "an extension of RDS's has to be created")
