@@ -8,8 +8,10 @@ files, and AWS's times pass on a clock that runs faster.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
+import re
 import sys
 import time
 import urllib.request
@@ -52,7 +54,9 @@ class Bench:
     def run(self) -> dict[str, Any]:
         """The fleet's description, with how long it took by AWS's clock."""
         begin = time.monotonic()
-        fleet = self.states.start_execution(stateMachineArn=self.fleet_machine, input="{}")["executionArn"]
+        fleet = self.states.start_execution(stateMachineArn=self.fleet_machine, input='{"way": "snapshot"}')[
+            "executionArn"
+        ]
         while (described := self.states.describe_execution(executionArn=fleet))["status"] == "RUNNING":
             time.sleep(POLL_SECONDS)
         seconds = time.monotonic() - begin
@@ -66,7 +70,8 @@ class Bench:
         counts = json.loads(fleet["output"])["report"]["counts"]
         calls = Counter(call["operation"] for call in self.control("GET", "calls?after=0", {}))
         executions = self.states.get_paginator("list_executions").paginate(stateMachineArn=self.machine)
-        started = sum(len(page["executions"]) for page in executions)
+        each = [execution["executionArn"] for page in executions for execution in page["executions"]]
+        started = len(each)
         at_a_time = self.control("GET", "settings", {})["copies_at_a_time"]
         # The first copy needs its snapshot, the last one is restored.
         bound = (count / at_a_time * DURATIONS["copy"] + DURATIONS["snapshot"] + DURATIONS["restore"]) / 3600
@@ -79,8 +84,26 @@ class Bench:
         for operation, number in calls.most_common(6):
             print(f"  {operation:<34} {number / count:.1f}")
         print(f"the fleet's events {events}, its state {len(fleet['output'])} bytes")
+        entered = [event["type"].endswith("StateEntered") for event in self.history(each[0])]
+        print(f"of an execution    {len(entered)} events, {sum(entered)} transitions")
+        for step, megabytes in self.memory().items():
+            print(f"memory             {megabytes:.0f} MB at most of {step}")
         made = calls["CreateDBSnapshot"], calls["CopyDBSnapshot"], calls["RestoreDBInstanceFromDBSnapshot"]
         return counts == {"encrypted": count} and started == count and made == (count,) * 3
+
+    def memory(self) -> dict[str, float]:
+        """The two steps that hold a list of all, and the most of any other; on Linux alone."""
+        peaks: dict[str, float] = {}
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self.cloud.folder not in str((process / "exe").readlink()):
+                    continue
+                step = re.search(rb"AWS_SDK_UA_APP_ID=rds-encrypt\.([\w-]+)", (process / "environ").read_bytes())
+                peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
+                if step and peak:
+                    name = step[1].decode() if step[1] in (b"find-unencrypted", b"report-fleet") else "any other"
+                    peaks[name] = max(peaks.get(name, 0), int(peak[1]) / 1024)
+        return dict(sorted(peaks.items()))
 
     def history(self, execution: str) -> list[Any]:
         pages = self.states.get_paginator("get_execution_history").paginate(executionArn=execution)

@@ -18,11 +18,15 @@ import boto3
 
 STACK_NAME = "rds-encrypt"
 # The outputs of the stack that hold its machines' ARNs.
-MACHINES = ("StateMachineArn", "BlueGreenStateMachineArn", "FleetStateMachineArn", "UndoStateMachineArn")
+MACHINES = (
+    "StateMachineArn", "BlueGreenStateMachineArn", "OnlineStateMachineArn", "FleetStateMachineArn",
+    "UndoStateMachineArn",
+)  # fmt: skip
 # The loops of a state document, the latest first: what is waited for is in the first that is not over.
 LOOPS = (
-    "undo", "cleaned", "protected", "target_renamed", "source_renamed", "writes", "fenced", "switched", "proof",
-    "applied", "target", "deployment", "encrypted_snapshot", "no_encrypted_snapshot", "source",
+    "undo", "cleaned", "protected", "verified", "switched", "lag", "loaded", "target_renamed", "source_renamed",
+    "writes", "fenced", "cut_over", "seeded", "proof", "applied", "target", "deployment", "encrypted_snapshot",
+    "no_encrypted_snapshot", "source",
 )  # fmt: skip
 
 
@@ -73,7 +77,9 @@ class Account:
             execution = self.states.describe_execution(executionArn=arn)
         except self.states.exceptions.ExecutionDoesNotExist:
             return Line(name, "not started")
-        return line_of(execution, *self.current(arn))._replace(name=name)
+        # What has ended needs no look into its history: a fleet can have a thousand.
+        current = self.current(arn) if execution["status"] == "RUNNING" else ("", {})
+        return line_of(execution, *current)._replace(name=name)
 
     def current(self, arn: str) -> tuple[str, dict[str, Any]]:
         """The last state that was entered, and the document with which it was."""

@@ -100,12 +100,16 @@ impl Inbox {
 
     /// The next notification whose subject has these words.
     pub(crate) fn next_of(&mut self, words: &str) -> Value {
-        loop {
-            let mail: Value = serde_json::from_str(&self.line()).expect("JSON");
-            if mail["subject"].as_str().is_some_and(|subject| subject.contains(words)) {
-                return mail;
-            }
+        self.until(words).pop().expect("a notification")
+    }
+
+    /// All notifications up to that one.
+    pub(crate) fn until(&mut self, words: &str) -> Vec<Value> {
+        let mut mails: Vec<Value> = vec![];
+        while !mails.last().is_some_and(|mail| mail["subject"].as_str().expect("a subject").contains(words)) {
+            mails.push(serde_json::from_str(&self.line()).expect("JSON"));
         }
+        mails
     }
 }
 
@@ -177,7 +181,7 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn python() -> Command {
+pub(crate) fn python() -> Command {
     let mut command = Command::new(repository().join(".local/cloud/bin/python"));
     command.current_dir(repository());
     command
@@ -303,6 +307,17 @@ impl Cloud {
     pub(crate) async fn start_fleet(&self, input: &Value) -> String {
         let call = self.sfn.start_execution().state_machine_arn(&self.fleet_state_machine).input(input.to_string());
         call.send().await.expect("a fleet").execution_arn
+    }
+
+    /// What the Distributed Maps of an execution have started.
+    pub(crate) async fn map_children(&self, execution: &str) -> Vec<String> {
+        let runs = self.sfn.list_map_runs().execution_arn(execution).send().await.expect("runs").map_runs;
+        let mut children = vec![];
+        for run in runs {
+            let listed = self.sfn.list_executions().map_run_arn(run.map_run_arn).send().await.expect("executions");
+            children.extend(listed.executions.into_iter().map(|child| child.execution_arn));
+        }
+        children
     }
 
     /// Starts a fleet and follows it to its end.

@@ -255,7 +255,8 @@ fn a_fleet_takes_every_field_of_an_execution_that_names_no_instance() {
     }
     // It replicates no instance: each would want a login of its own.
     all.extend(fields_of_the_plan("ONLINE_FIELDS"));
-    all.insert("on_behalf_of".to_owned());
+    // And these are for executions that start others: it says itself that its own do not mail.
+    all.extend(set(&["on_behalf_of", "notify"]));
     assert_eq!(all, fields_of_the_plan("FIELDS"));
 }
 
@@ -401,6 +402,41 @@ fn every_bad_end_of_a_machine_raises_an_alarm() {
             assert!(watched.contains(&alarm), "no alarm tells of {metric} of {machine}");
         }
     }
+}
+
+#[test]
+fn the_dashboard_shows_every_machine_every_metric_of_ours_and_every_alarm() {
+    let dashboard = &resources()["Dashboard"]["Properties"]["DashboardBody"];
+    let body = tagged(dashboard, "Sub").and_then(Yaml::as_str).expect("a text");
+    let parsed: Value = serde_json::from_str(body).expect("JSON");
+    assert!(parsed["widgets"].as_array().is_some_and(|widgets| widgets.len() > 4));
+    for machine in resources_of_type("AWS::StepFunctions::StateMachine").into_keys() {
+        assert!(body.contains(&format!("${{{machine}}}")), "no widget of {machine}");
+    }
+    for (name, alarm) in resources_of_type("AWS::CloudWatch::Alarm") {
+        // What is not always there has no ARN to name.
+        let is_shown = body.contains(&format!("${{{name}.Arn}}"));
+        assert_eq!(is_shown, alarm["Condition"].is_null(), "{name}");
+    }
+    for file in ["find-unencrypted", "report-fleet"].map(|step| format!("crates/{step}/src/metric.rs")) {
+        let text = read(&file);
+        let name = text.split("const NAME: &str = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name");
+        assert!(body.contains(name), "no widget of {name}");
+    }
+}
+
+/// An alarm looks back a week at most ("Create a CloudWatch alarm": evaluation periods by period).
+#[test]
+fn an_alarm_tells_of_instances_that_are_left_for_as_long_as_the_parameter_says() {
+    let alarm = &resources()["UnencryptedAlarm"]["Properties"];
+    assert!(read("crates/find-unencrypted/src/metric.rs").contains(alarm["MetricName"].as_str().expect("a metric")));
+    assert_eq!(tagged(&alarm["EvaluationPeriods"], "Ref"), Some(&"UnencryptedDays".into()));
+    // None in the day's least: a day without any ends it.
+    assert_eq!((&alarm["Statistic"], &alarm["Threshold"]), (&"Minimum".into(), &0.into()));
+    let day = 24 * 60 * 60;
+    assert_eq!(alarm["Period"], Yaml::from(day));
+    let longest = template()["Parameters"]["UnencryptedDays"]["MaxValue"].as_i64().expect("a number");
+    assert!(longest * day <= 7 * day);
 }
 
 /// The resources whose ARNs a condition names: one, or several.

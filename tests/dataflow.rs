@@ -33,8 +33,8 @@ enum Literal {
     Text(&'static str),
 }
 
-const LOOK: &str = "ready status resource_id snapshot_database_time wait.wait_seconds";
-const TURN: &str = "ready wait.wait_seconds";
+const LOOK: &str = "ready status resource_id snapshot_database_time wait.wait_seconds wait.waited_seconds";
+const TURN: &str = "ready wait.wait_seconds wait.waited_seconds";
 
 const ANSWERS: &[Answer] = &[
     Answer {
@@ -42,9 +42,9 @@ const ANSWERS: &[Answer] = &[
         ..answer(
             "Plan",
             "announcement applied availability_zone cleaned db_subnet_group_name deployment deployment_name instance_id \
-             kms_key_arn lag loaded.ready members options.approval options.approval_timeout_seconds \
+             kms_key_arn lag loaded.ready loaded.wait.waited_seconds members options.approval options.approval_timeout_seconds \
              options.max_wait_seconds options.on_failure options.plan_only options.switchover_timeout_seconds owner \
-             parameter_group proof protected security_group_id source.ready source.wait.wait_seconds switched tags undo \
+             parameter_group proof protected security_group_id source.ready source.wait.wait_seconds source.wait.waited_seconds switched tags undo \
              verified warnings",
         )
     },
@@ -57,7 +57,7 @@ const ANSWERS: &[Answer] = &[
              options.approval options.approval_timeout_seconds options.cutover options.isolation_security_group_id \
              options.max_wait_seconds options.on_behalf_of options.on_failure options.plan_only \
              options.quarantine_security_group_id options.snapshots options.wait_for_initialization options.writes_stopped owner.source_resource_id proof \
-             protected security_group_id settings source.ready source.wait.wait_seconds source_renamed tags \
+             protected security_group_id settings source.ready source.wait.wait_seconds source.wait.waited_seconds source_renamed tags \
              target_renamed undo unencrypted_instance_id warnings writes",
         )
     },
@@ -70,11 +70,13 @@ const ANSWERS: &[Answer] = &[
              options.approval options.approval_timeout_seconds options.cutover options.database_secret_arn \
              options.max_downtime_seconds options.max_wait_seconds options.on_failure options.plan_only \
              options.quarantine_security_group_id options.snapshots owner.execution owner.source_resource_id proof \
-             protected security_group_id seeded source.ready source.wait.wait_seconds source_renamed tags \
+             protected security_group_id seeded source.ready source.wait.wait_seconds source.wait.waited_seconds source_renamed tags \
              target_renamed undo unencrypted_instance_id warnings",
         )
     },
     Answer { given: Some(("task", "check_cutover")), ..answer("Plan", "") },
+    // By the way of the item.
+    Answer { given: Some(("task", "plan")), ..answer("Plan", "plan.ways") },
     answer("PreflightDatabase", "databases warnings"),
     answer("PublishSource", "slots"),
     answer("SeedTarget", "ready starts wait.wait_seconds"),
@@ -82,9 +84,12 @@ const ANSWERS: &[Answer] = &[
     answer("OpenTarget", "downtime_seconds"),
     answer("UndoDatabase", "ready"),
     answer("CreateSnapshot", LOOK),
-    Answer { given: Some(("resource", "deployment")), ..answer("DescribeStatus", "ready targets wait.wait_seconds") },
+    Answer {
+        given: Some(("resource", "deployment")),
+        ..answer("DescribeStatus", "ready targets wait.wait_seconds wait.waited_seconds")
+    },
     answer("DescribeStatus", LOOK),
-    answer("CreateDeployment", "ready targets wait.wait_seconds"),
+    answer("CreateDeployment", "ready targets wait.wait_seconds wait.waited_seconds"),
     answer("CopyEncrypted", LOOK),
     answer("Restore", LOOK),
     answer("ApplySettings", TURN),
@@ -93,14 +98,20 @@ const ANSWERS: &[Answer] = &[
         when: &[("ready", Literal::True, "endpoint summary")],
         ..answer("Verify", TURN)
     },
-    Answer { given: Some(("task", "members")), ..answer("Verify", "ready summary wait.wait_seconds") },
-    Answer { given: Some(("task", "switchover")), ..answer("Verify", "ready targets old_instances wait.wait_seconds") },
+    Answer {
+        given: Some(("task", "members")),
+        ..answer("Verify", "ready summary wait.wait_seconds wait.waited_seconds")
+    },
+    Answer {
+        given: Some(("task", "switchover")),
+        ..answer("Verify", "ready targets old_instances wait.wait_seconds wait.waited_seconds")
+    },
     answer("SwitchOver", TURN),
     answer("FenceSource", TURN),
     answer("CheckWrites", TURN),
     answer("RenameInstance", TURN),
-    answer("ProtectTarget", "ready notes wait.wait_seconds"),
-    answer("CleanUp", "ready target_instance_id old_instance deleted kept wait.wait_seconds"),
+    answer("ProtectTarget", "ready notes wait.wait_seconds wait.waited_seconds"),
+    answer("CleanUp", "ready target_instance_id old_instance deleted kept wait.wait_seconds wait.waited_seconds"),
     Answer {
         when: &[("ready", Literal::True, "failure.cause failure.error failure.subject")],
         ..answer("Undo", "ready whole wait.wait_seconds")
@@ -112,16 +123,16 @@ const ANSWERS: &[Answer] = &[
     answer(
         "FindUnencrypted",
         "action approval.list approval.timeout_seconds bucket error found items_key left_out_key max_concurrency \
-         plan_only prefix report results trigger",
+         plan_only plans prefix report results trigger",
     ),
     answer("ReportFleet", "message report subject worth_a_mail"),
 ];
 
 /// What each item of the list holds that find-unencrypted leaves in the bucket.
-const ITEM: &str = "input name state_machine_arn";
+const ITEM: &str = "input name plan.execution plan.input plan.way state_machine_arn";
 /// What a nested execution of any way answers: DescribeExecution's fields ("Start workflow executions from a task
 /// state", Step Functions Developer Guide), and in the output what the fleet asks for.
-const NESTED: &str = "ExecutionArn Output.encrypted_instance_id";
+const NESTED: &str = "ExecutionArn Output.encrypted_instance_id Output.waited_seconds";
 /// And what one of encrypt-instance answers that works on behalf of another, which is its whole state.
 const HANDED_OVER: &str = "Output.target.resource_id Output.proof.endpoint Output.proof.summary \
                            Output.no_encrypted_snapshot.status Output.no_encrypted_snapshot.snapshot_database_time \
@@ -402,10 +413,13 @@ impl<'a> Walk<'a> {
         match state["Type"].as_str().expect("Type") {
             "Choice" => {
                 let mut otherwise = input;
+                let context = self.context.clone();
                 for rule in state["Choices"].as_array().expect("Choices") {
                     let known = self.tested(name, rule, &otherwise, true);
                     next.push((&rule["Next"], known));
                     otherwise = self.tested(name, rule, &otherwise, false);
+                    // What a rule found there is forgotten after it.
+                    self.context = context.clone();
                 }
                 next.push((&state["Default"], otherwise));
             }
@@ -569,7 +583,10 @@ impl<'a> Walk<'a> {
         for (operator, operand) in rule.as_object().expect("a rule") {
             match operator.as_str() {
                 "Variable" | "Next" | "Comment" => {}
-                "IsPresent" if operand == outcome => known.learn(&variable, &Known::default()),
+                "IsPresent" if operand == outcome => match path.strip_prefix("$$") {
+                    Some(path) => self.context.learn(&place(path), &Known::default()),
+                    None => known.learn(&variable, &Known::default()),
+                },
                 "IsPresent" => {}
                 _ => {
                     self.read(name, path, &known);
@@ -625,6 +642,9 @@ async fn executions_show_every_row_of_the_table() {
     shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
     let fleet = cloud.encrypt_fleet(json!({"plan_only": true})).await;
     fleet.succeeded();
+    for child in cloud.map_children(&fleet.execution).await {
+        shown.extend(assert_answers_hold(&child, &cloud.history(&child).await));
+    }
     shown.extend(assert_answers_hold(&fleet.execution, &cloud.history(&fleet.execution).await));
     shown.extend(online::executions_that_show_all().await);
     let all: BTreeSet<String> = ANSWERS.iter().flat_map(Answer::names).collect();
@@ -653,7 +673,9 @@ pub(crate) fn assert_answers_hold(execution: &str, history: &[HistoryEvent]) -> 
         let Some((_, function)) = details.resource().split_once(":function:") else { continue };
         let task = tasks().into_iter().find(|(place, task)| {
             let called = answer_to(task).map(|answer| format!("{}Function", answer.function));
-            *place == format!("{machine}/{state}") && function.split('-').any(|word| called.as_deref() == Some(word))
+            place.starts_with(&machine)
+                && place.ends_with(&format!("/{state}"))
+                && function.split('-').any(|word| called.as_deref() == Some(word))
         });
         let answer = task.as_ref().and_then(|(_, task)| answer_to(task));
         let answer = answer.unwrap_or_else(|| panic!("no row says what {function} answers to {state}"));

@@ -23,11 +23,14 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"AllocatedStorage": 200},
     {"Engine": "postgres", "AllocatedStorage": 50},
     {"StorageEncrypted": True, "StorageEncryptionType": "sse-kms"},
-    {"Engine": "mariadb"},
+    {"Engine": "mariadb", "BackupRetentionPeriod": 1},
     {"TagList": [{"Key": "rds-encrypt", "Value": "exempt"}]},
     {"DBInstanceStatus": "stopped"},
     {"Engine": "sqlserver-ex"},
 )
+# One mail would ask for the switchovers that the plans recommend.
+INPUT = '{"accept_interruption": true}'
+MAPS = (("plans", "PlanEach"), ("encrypts", "EncryptEach"))
 FAILING = {"operation": "CopyDBSnapshot", "action": {"type": "error", "code": "KMSKeyNotAccessibleFault"}}
 
 
@@ -66,16 +69,15 @@ class FleetDemo:
     def start(self) -> str:
         self.screen.heading("The fleet")
         machine = self.demo.outputs["FleetStateMachineArn"]
-        command = ("aws", "stepfunctions", "start-execution", "--state-machine-arn", machine, "--input", "{}")
+        command = ("aws", "stepfunctions", "start-execution", "--state-machine-arn", machine, "--input", INPUT)
         return str(json.loads(self.demo.call(*command))["executionArn"])
 
     def follow(self, fleet: str) -> None:
         begin, last = time.monotonic(), ""
         while self.states.describe_execution(executionArn=fleet)["status"] == "RUNNING":
-            runs = self.states.list_map_runs(executionArn=fleet)["mapRuns"]
-            counts = self.states.describe_map_run(mapRunArn=runs[0]["mapRunArn"])["itemCounts"] if runs else {}
-            done = {name: counts.get(name, 0) for name in ("pending", "running", "succeeded", "failed")}
-            text = ", ".join(f"{count} {name}" for name, count in done.items())
+            runs = [run["mapRunArn"] for run in self.states.list_map_runs(executionArn=fleet)["mapRuns"]]
+            texts = [self.progress(run, title) for title, label in MAPS for run in runs if f"/{label}:" in run]
+            text = "; ".join(texts) or "looks at every instance"
             if self.screen.is_terminal:
                 self.screen.move(f"{text}   {self.demo.both_clocks(time.monotonic() - begin)}")
             elif text != last:
@@ -83,6 +85,11 @@ class FleetDemo:
             last = text
             time.sleep(POLL_SECONDS)
         self.screen.line(f"{self.screen.green('ended')} after {self.demo.both_clocks(time.monotonic() - begin)}")
+
+    def progress(self, run: str, title: str) -> str:
+        counts = self.states.describe_map_run(mapRunArn=run)["itemCounts"]
+        done = {name: counts[name] for name in ("pending", "running", "succeeded", "failed")}
+        return f"{title}: " + ", ".join(f"{count} {name}" for name, count in done.items() if count)
 
     def fetch(self, report: dict[str, Any]) -> None:
         self.screen.heading("The report")

@@ -26,12 +26,22 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable
 from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
 LOCAL = HERE.parent.parent / ".local"
 PYTHON_ENVIRONMENTS = ("cloud", "tools", "checkov")
+# The linter of the state machines; the Chromium that looks at the report of a fleet.
+NODE_ENVIRONMENTS = ("node", "browser")
+# What its package has compressed: the program, and the libraries that a machine without a desktop lacks.
+UNPACK_CHROMIUM = """
+const { brotliDecompressSync } = require("node:zlib"), { readFileSync, writeFileSync } = require("node:fs");
+const folder = "node_modules/@sparticuz/chromium/bin/";
+for (const [packed, name] of [["chromium.br", "chromium"], ["al2023.tar.br", "libraries.tar"]])
+  writeFileSync(name, brotliDecompressSync(readFileSync(folder + packed)), { mode: 0o755 });
+"""
 
 
 class Missing(Exception):
@@ -123,8 +133,8 @@ def npm_command() -> list[Any]:
     return [LOCAL / "nodejs" / "bin" / "npm"]
 
 
-def install_node() -> None:
-    manifest, lock = HERE / "node" / "package.json", HERE / "node" / "package-lock.json"
+def install_node(name: str) -> None:
+    manifest, lock = HERE / name / "package.json", HERE / name / "package-lock.json"
 
     def fill(folder: pathlib.Path) -> None:
         npm = npm_command()
@@ -132,18 +142,21 @@ def install_node() -> None:
         shutil.copy(manifest, folder)
         shutil.copy(lock, folder)
         search_path = f"{LOCAL / 'nodejs' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        run(
-            [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=folder,
-            env={**os.environ, "PATH": search_path},
-        )
+        place: dict[str, Any] = {"cwd": folder, "env": {**os.environ, "PATH": search_path}}
+        run([*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], **place)
+        if name == "browser":
+            run(["node", "-e", UNPACK_CHROMIUM], **place)
+            with tarfile.open(folder / "libraries.tar") as libraries:
+                libraries.extractall(folder)
+            (folder / "libraries.tar").unlink()
+            shutil.rmtree(folder / "node_modules")
 
-    install("node", fingerprint(manifest, lock), fill)
+    install(name, fingerprint(manifest, lock), fill)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    choices = (*PYTHON_ENVIRONMENTS, "node")
+    choices = (*PYTHON_ENVIRONMENTS, *NODE_ENVIRONMENTS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(choices)}; default: all")
     names = parser.parse_args().names or choices
     unknown = set(names) - set(choices)
@@ -154,9 +167,7 @@ def main() -> None:
     with open(LOCAL / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # Two makes at once: the second waits, then finds it done.
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            tasks = [
-                pool.submit(install_node) if name == "node" else pool.submit(install_python, name) for name in names
-            ]
+            tasks = [pool.submit(install_node if name in NODE_ENVIRONMENTS else install_python, name) for name in names]
             for task in tasks:
                 task.result()
 

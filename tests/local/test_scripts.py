@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -86,6 +87,16 @@ class Status(unittest.TestCase):
         stop = self.START + datetime.timedelta(minutes=3)
         line = self.line({}, status="FAILED", error="KeyNotUsable", stopDate=stop)
         self.assertEqual(line, ("db-ORDERS-1", "FAILED", "KeyNotUsable", "", "3 min 00 s", ""))
+
+    def test_every_machine_of_the_stack_is_looked_at(self) -> None:
+        outputs = re.findall(r"^  (\w*StateMachineArn):$", (SCRIPTS.parent / "template.yaml").read_text(), re.MULTILINE)
+        self.assertEqual(set(status.MACHINES), set(outputs))
+
+    def test_every_loop_of_the_machines_is_known(self) -> None:
+        text = "".join(path.read_text() for path in (SCRIPTS.parent / "statemachine").glob("*.json"))
+        waits = re.findall(r'"SecondsPath": "\$\.(\w+)\.wait\.wait_seconds"', text)
+        self.assertEqual(len(waits), text.count('"SecondsPath"'))
+        self.assertEqual(set(status.LOOPS), set(waits))
 
 
 class StateDiagram(unittest.TestCase):

@@ -1,10 +1,12 @@
-//! The stack's bucket, as the steps of a fleet read and write it: GetObject and PutObject, no more.
+//! The stack's bucket, as the steps of a fleet read and write it: GetObject and PutObject, no more. What a
+//! Distributed Map leaves there is read by `results`.
 //!
 //! By hand, with the signer and the HTTP client that every SDK brings along, because the SDK's crate for S3 is among
 //! the largest of all to compile and to start, for two calls.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod memory;
+pub mod results;
 
 use std::time::{Duration, SystemTime};
 

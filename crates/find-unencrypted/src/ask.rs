@@ -5,13 +5,13 @@ use workflow::Error;
 use workflow::error::invalid;
 
 use crate::Settings;
-use crate::ways::{FOR_EVERY_WAY, WAYS, Way};
+use crate::ways::{FOR_EVERY_WAY, SNAPSHOT, WAYS, Way, any_takes};
 
 /// Fields of the fleet itself.
 const OWN: &[&str] = &["instances", "include", "exclude", "way", "plan_only", "accept_interruption"];
 /// What the template's schedule passes.
 const SCHEDULE: &str = "schedule";
-/// The first way, which interrupts nobody.
+/// The way that the plan of each instance recommends.
 const AUTO: &str = "auto";
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,7 +49,8 @@ pub(crate) struct Ask {
     pub(crate) instances: Option<Vec<String>>,
     pub(crate) include: Tags,
     pub(crate) exclude: Tags,
-    pub(crate) way: &'static Way,
+    /// `None`: what the plan of each instance recommends.
+    pub(crate) way: Option<&'static Way>,
     pub(crate) plan_only: bool,
     pub(crate) accept_interruption: bool,
     /// What each execution is started with.
@@ -90,6 +91,10 @@ impl Ask {
             ask.plan_only = settings.auto_encrypt != "encrypt";
         }
         ask.accept_interruption |= settings.accept_interruption == "true";
+        // What starts by itself waits for nobody's approval.
+        if ask.trigger != Trigger::Direct && !ask.accept_interruption {
+            ask.way = Some(&SNAPSHOT);
+        }
         Ok(ask)
     }
 
@@ -99,7 +104,7 @@ impl Ask {
             instances,
             include: Tags::default(),
             exclude: Tags::default(),
-            way: &WAYS[0],
+            way: None,
             plan_only: false,
             accept_interruption: false,
             defaults: Map::new(),
@@ -129,9 +134,11 @@ impl Ask {
                 _ => _ = ask.defaults.insert(name.clone(), value.clone()),
             }
         }
-        match ask.defaults.keys().find(|name| !ask.way.takes(name)) {
+        let is_taken = |name: &str| ask.way.map_or_else(|| any_takes(name), |way| way.takes(name));
+        match ask.defaults.keys().find(|name| !is_taken(name)) {
             Some(name) => {
-                Err(invalid(name, format!("is not for the way {}; leave it out, or choose another", ask.way.name)))
+                let way = ask.way.map_or(AUTO, |way| way.name);
+                Err(invalid(name, format!("is not for the way {way}; leave it out, or choose another")))
             }
             None => Ok(ask),
         }
@@ -142,9 +149,20 @@ impl Ask {
         self.instances.is_none()
     }
 
+    /// Whether the plan of each instance is asked before anything starts.
+    pub(crate) fn wants_plans(&self) -> bool {
+        self.plan_only || self.way.is_none()
+    }
+
+    /// What an execution is started with.
+    pub(crate) fn defaults_of(&self, way: &Way) -> Map<String, Value> {
+        let taken = self.defaults.iter().filter(|(name, _)| way.takes(name));
+        taken.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// Whether clients would notice.
-    pub(crate) fn interrupts(&self) -> bool {
-        self.way.interrupts || self.defaults.get("cutover").is_some_and(|cutover| cutover != "none")
+    pub(crate) fn interrupts(&self, way: &Way) -> bool {
+        way.interrupts || self.defaults_of(way).get("cutover").is_some_and(|cutover| cutover != "none")
     }
 
     /// Whether the input is one of a sweep, as far as another fleet wants to know.
@@ -198,10 +216,12 @@ fn tags(name: &str, value: &Value) -> Result<Tags, Error> {
     tags.map(Tags).ok_or_else(problem)
 }
 
-fn way(value: &Value) -> Result<&'static Way, Error> {
+fn way(value: &Value) -> Result<Option<&'static Way>, Error> {
     let asked = value.as_str();
-    let found = if asked == Some(AUTO) { WAYS.first() } else { WAYS.iter().find(|way| asked == Some(way.name)) };
-    found.ok_or_else(|| {
+    if asked == Some(AUTO) {
+        return Ok(None);
+    }
+    WAYS.iter().find(|way| asked == Some(way.name)).copied().map(Some).ok_or_else(|| {
         let names: Vec<_> = WAYS.iter().map(|way| way.name).collect();
         invalid("way", format!("must be {AUTO}, or one of {}", names.join(", ")))
     })

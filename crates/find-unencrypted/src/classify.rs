@@ -5,20 +5,16 @@ use std::collections::BTreeMap;
 use crate::ask::Ask;
 use crate::attempts::Attempts;
 use crate::instances::Instance;
-use crate::{About, LeftOut, Reason, Sorted};
+use crate::ways::SNAPSHOT;
+use crate::{About, Candidate, LeftOut, Reason, Sorted};
 
 /// `rds-encrypt: exempt` on an instance: a fleet leaves it alone.
 const EXEMPT: (&str, &str) = ("rds-encrypt", "exempt");
 /// After as many, a human has to look.
 const ATTEMPTS_MAX: u32 = 3;
 
-pub(crate) fn sort<'a>(
-    ask: &Ask,
-    instances: &'a [Instance],
-    attempts: &Attempts,
-    is_beside_another: bool,
-    sorted: &mut Sorted<'a>,
-) {
+pub(crate) fn sort(ask: &Ask, instances: &[Instance], attempts: &Attempts, is_beside_another: bool) -> Sorted {
+    let mut sorted = Sorted::default();
     let twins = Twins::of(instances);
     for instance in instances.iter().filter(|instance| is_meant(ask, instance)) {
         let ended = attempts.ended(&instance.about.resource_id);
@@ -26,7 +22,16 @@ pub(crate) fn sort<'a>(
         let reason = reason.or_else(|| instance.refusal.clone()).or_else(|| tried(ask, ended));
         let another = "another sweep is running: this one leaves all to it".to_owned();
         match reason.or_else(|| is_beside_another.then_some((Reason::SweepRunning, another))) {
-            None => sorted.items.push((instance, if ask.trigger.tries_again() { ended + 1 } else { 1 })),
+            None => {
+                let attempt = if ask.trigger.tries_again() { ended + 1 } else { 1 };
+                sorted.items.push(Candidate {
+                    name: format!("{}-{attempt}", instance.about.resource_id),
+                    // With the plan's own comparison, if there is to be one.
+                    way: ask.way.unwrap_or(&SNAPSHOT),
+                    detail: String::new(),
+                    about: instance.about.clone(),
+                });
+            }
             Some((reason, detail)) => sorted.left_out.push(LeftOut { reason, detail, about: instance.about.clone() }),
         }
     }
@@ -35,6 +40,7 @@ pub(crate) fn sort<'a>(
             sorted.left_out.push(not_found(reference));
         }
     }
+    sorted
 }
 
 fn is_meant(ask: &Ask, instance: &Instance) -> bool {

@@ -2,8 +2,11 @@
 //! other instance why it is left out. The lists go to the stack's bucket, since 10,000 instances are more than a state
 //! can hold.
 //!
+//! Where the plan of each instance is to be asked first, it is called again with what those said: then it leaves out
+//! what they refuse, and chooses the way that they recommend.
+//!
 //! AWS calls: DescribeDBInstances and DescribeAccountAttributes of RDS; ListExecutions and DescribeExecution of Step
-//! Functions; PutObject of S3; PutMetricData of CloudWatch.
+//! Functions; GetObject and PutObject of S3; PutMetricData of CloudWatch.
 //!
 //! Repeating it is safe: it writes the same two objects again. An instance is not encrypted twice, because the name of
 //! its execution follows from its DbiResourceId.
@@ -11,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use bucket::Bucket;
+use bucket::results::{Results, load};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use workflow::Error;
@@ -20,6 +24,7 @@ mod attempts;
 mod classify;
 mod instances;
 mod metric;
+mod plans;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -27,12 +32,14 @@ mod ways;
 
 use crate::ask::Ask;
 use crate::attempts::Attempts;
-use crate::instances::Instance;
 use crate::room::Room;
+use crate::ways::Way;
 pub use crate::ways::{FOR_EVERY_WAY, WAYS};
 
 /// A mail is read and not scrolled through; the report has all of them.
 const LISTED_MAX: usize = 100;
+/// What the first look left out, until the plans have been asked.
+const PASSED_OVER: &str = "passed-over.json";
 const APPROVAL_TIMEOUT_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// The clients and the environment, read once at the start.
@@ -54,6 +61,8 @@ pub struct Request {
     pub input: Value,
     /// The fleet's own ARN.
     pub execution: String,
+    /// What the plans of all instances came to; null before they were asked.
+    pub plans: Option<Results>,
     pub settings: Settings,
 }
 
@@ -87,6 +96,7 @@ pub struct Response {
     pub max_concurrency: usize,
     pub approval: Approval,
     // Filled in by the steps.
+    pub plans: Option<()>,
     pub results: Option<()>,
     pub report: Option<()>,
     pub error: Option<()>,
@@ -95,6 +105,8 @@ pub struct Response {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
+    /// The plan of each instance says whether and how.
+    Plan,
     Encrypt,
     /// Clients would be interrupted, and nobody has allowed it.
     Ask,
@@ -116,11 +128,25 @@ pub struct Item {
     pub state_machine_arn: String,
     pub input: Map<String, Value>,
     pub way: &'static str,
+    /// What the plan says of the way.
+    pub detail: String,
+    /// Of what is kept, for the report's estimate.
+    pub snapshot_gib_at_most: i64,
+    /// What the plan is asked.
+    pub plan: AskPlan,
     #[serde(flatten)]
     pub about: About,
 }
 
 #[derive(Clone, Debug, Serialize)]
+pub struct AskPlan {
+    pub way: &'static str,
+    pub input: Map<String, Value>,
+    /// The one that would be started.
+    pub execution: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct About {
     pub instance_id: String,
     pub resource_id: String,
@@ -132,7 +158,7 @@ pub struct About {
 }
 
 /// An instance that is not encrypted now, and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LeftOut {
     pub reason: Reason,
     /// In words, for whoever can do something about it.
@@ -142,7 +168,19 @@ pub struct LeftOut {
 }
 
 /// Public: reports and what reads them count by it.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, strum::IntoStaticStr, strum::VariantNames)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Deserialize,
+    Eq,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    Serialize,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
@@ -159,6 +197,7 @@ pub enum Reason {
     GaveUp,
     NotUsable,
     NoQuota,
+    Refused,
     NotFound,
 }
 
@@ -173,23 +212,24 @@ impl Reason {
 pub async fn handle(context: &Context, request: Request) -> Result<Response, Error> {
     let ask = Ask::parse(&request.input, &request.settings)?;
     let prefix = format!("fleets/{}/", folder(&request.execution));
-    let (mut instances, attempts) = tokio::try_join!(
-        Box::pin(instances::all(&context.rds)),
-        Box::pin(Attempts::of(&context.sfn, &context.machines)),
-    )?;
+    let place = |name: &str| format!("{prefix}{name}");
+    let mut sorted = match &request.plans {
+        None => find(context, &ask, &request.execution).await?,
+        Some(plans) => plans::choose(context, &ask, plans, load(&context.bucket, &place(PASSED_OVER)).await?).await?,
+    };
     // The largest first: the longest copies decide when the fleet ends.
-    instances.sort_by(|one, other| {
+    sorted.items.sort_by(|one, other| {
         (other.about.allocated_gib, &one.about.instance_id).cmp(&(one.about.allocated_gib, &other.about.instance_id))
     });
-    let is_beside_another = ask.is_sweep() && attempts::is_sweep_running(&context.sfn, &request.execution).await?;
-    let mut sorted = Sorted::default();
-    classify::sort(&ask, &instances, &attempts, is_beside_another, &mut sorted);
-    if !sorted.items.is_empty() {
+    let asks_plans = request.plans.is_none() && ask.wants_plans() && !sorted.items.is_empty();
+    // What is refused takes no room.
+    if !asks_plans && !sorted.items.is_empty() {
         Room::of(&context.rds, &ask, request.settings.concurrency()?).await?.admit(&mut sorted);
     }
     let items: Vec<Item> = sorted.items.iter().map(|candidate| item(context, &ask, candidate)).collect();
 
-    let [items_key, left_out_key] = ["items.json", "left-out.json"].map(|name| format!("{prefix}{name}"));
+    let names = if asks_plans { ["candidates.json", PASSED_OVER] } else { ["items.json", "left-out.json"] };
+    let [items_key, left_out_key] = names.map(place);
     write(&context.bucket, &items_key, &items).await?;
     write(&context.bucket, &left_out_key, &sorted.left_out).await?;
     let mut left_out = BTreeMap::new();
@@ -198,18 +238,19 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
     }
     let still = sorted.left_out.iter().filter(|entry| entry.reason.leaves_unencrypted()).count();
     let unencrypted = ask.is_sweep().then_some(items.len() + still);
-    if let Some(count) = unencrypted {
+    if let (Some(count), None) = (unencrypted, &request.plans) {
         metric::publish(context, count).await;
     }
+    let interrupts = sorted.items.iter().any(|candidate| ask.interrupts(candidate.way));
     Ok(Response {
         action: match () {
+            () if asks_plans => Action::Plan,
             () if items.is_empty() || ask.plan_only => Action::Report,
-            () if ask.interrupts() && !ask.accept_interruption => Action::Ask,
+            () if interrupts && !ask.accept_interruption => Action::Ask,
             () => Action::Encrypt,
         },
         trigger: ask.trigger.name(),
         bucket: context.bucket.name.clone(),
-        prefix,
         items_key,
         left_out_key,
         plan_only: ask.plan_only,
@@ -217,11 +258,23 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
         left_out,
         unencrypted,
         max_concurrency: request.settings.concurrency()?.min(items.len()).max(1),
-        approval: Approval { list: list(&items), timeout_seconds: APPROVAL_TIMEOUT_SECONDS },
+        approval: Approval { list: list(&ask, &sorted.items), timeout_seconds: APPROVAL_TIMEOUT_SECONDS },
+        plans: None,
         results: None,
         report: None,
         error: None,
+        prefix,
     })
+}
+
+/// By what the instances' descriptions and earlier executions say.
+async fn find(context: &Context, ask: &Ask, execution: &str) -> Result<Sorted, Error> {
+    let (instances, attempts) = tokio::try_join!(
+        Box::pin(instances::all(&context.rds)),
+        Box::pin(Attempts::of(&context.sfn, &context.machines)),
+    )?;
+    let is_beside_another = ask.is_sweep() && attempts::is_sweep_running(&context.sfn, execution).await?;
+    Ok(classify::sort(ask, &instances, &attempts, is_beside_another))
 }
 
 impl Settings {
@@ -231,24 +284,48 @@ impl Settings {
     }
 }
 
-/// What became of all instances.
+/// What becomes of all instances.
 #[derive(Debug, Default)]
-pub(crate) struct Sorted<'a> {
-    /// Each with the number of its attempt.
-    pub(crate) items: Vec<(&'a Instance, u32)>,
+pub(crate) struct Sorted {
+    pub(crate) items: Vec<Candidate>,
     pub(crate) left_out: Vec<LeftOut>,
 }
 
-fn item(context: &Context, ask: &Ask, (instance, attempt): &(&Instance, u32)) -> Item {
-    let mut input = ask.defaults.clone();
+/// An instance that is to be encrypted.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// Its execution's.
+    pub(crate) name: String,
+    pub(crate) way: &'static Way,
+    /// What the plan says of the way.
+    pub(crate) detail: String,
+    pub(crate) about: About,
+}
+
+fn item(context: &Context, ask: &Ask, candidate: &Candidate) -> Item {
+    let Candidate { name, way, detail, about } = candidate;
+    let with = |added: [(&str, Value); 2]| {
+        let added = added.into_iter().map(|(name, value)| (name.to_owned(), value));
+        ask.defaults_of(way).into_iter().chain(added).collect()
+    };
     // By what does not change, whatever the instance is called when its turn comes.
-    input.insert("instance_id".to_owned(), json!(instance.about.resource_id));
+    let instance = || ("instance_id", json!(about.resource_id));
+    let machine = &context.machines[way.name];
+    let snapshots = if way.makes_snapshots { room::snapshots_kept(ask) } else { 0 };
     Item {
-        name: format!("{}-{attempt}", instance.about.resource_id),
-        state_machine_arn: context.machines[ask.way.name].clone(),
-        input,
-        way: ask.way.name,
-        about: instance.about.clone(),
+        name: name.clone(),
+        state_machine_arn: machine.clone(),
+        // The fleet tells of all in one mail.
+        input: with([instance(), ("notify", json!(false))]),
+        way: way.name,
+        detail: detail.clone(),
+        snapshot_gib_at_most: snapshots * i64::from(about.allocated_gib),
+        plan: AskPlan {
+            way: way.name,
+            input: with([instance(), ("plan_only", json!(true))]),
+            execution: format!("{}:{name}", machine.replacen(":stateMachine:", ":execution:", 1)),
+        },
+        about: about.clone(),
     }
 }
 
@@ -263,11 +340,15 @@ fn folder(execution: &str) -> String {
     name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' }).collect()
 }
 
-fn list(items: &[Item]) -> String {
-    let line = |item: &Item| format!("- {} ({}, {} GiB)\n", item.about.instance_id, item.way, item.about.allocated_gib);
-    let mut list: String = items.iter().take(LISTED_MAX).map(line).collect();
-    if items.len() > LISTED_MAX {
-        list += &format!("- and {} more\n", items.len() - LISTED_MAX);
+fn list(ask: &Ask, candidates: &[Candidate]) -> String {
+    let line = |candidate: &Candidate| {
+        let mark = if ask.interrupts(candidate.way) { '*' } else { '-' };
+        let Candidate { way, about, .. } = candidate;
+        format!("{mark} {} ({}, {} GiB)\n", about.instance_id, way.name, about.allocated_gib)
+    };
+    let mut list: String = candidates.iter().take(LISTED_MAX).map(line).collect();
+    if candidates.len() > LISTED_MAX {
+        list += &format!("and {} more\n", candidates.len() - LISTED_MAX);
     }
     list
 }

@@ -6,8 +6,7 @@ use aws_sdk_rds::types::AccountQuota;
 use workflow::Error;
 
 use crate::ask::Ask;
-use crate::instances::Instance;
-use crate::{LeftOut, Reason, Sorted};
+use crate::{Candidate, LeftOut, Reason, Sorted};
 
 /// Manual snapshots that are left to everybody else.
 const SNAPSHOTS_RESERVED: i64 = 5;
@@ -19,7 +18,7 @@ pub(crate) struct Room {
     instances: i64,
     storage_gib: i64,
     snapshots: i64,
-    /// What each execution keeps in the end.
+    /// What each execution that makes some keeps in the end.
     snapshots_kept: i64,
     /// What it has besides while it runs.
     snapshots_meanwhile: i64,
@@ -39,54 +38,58 @@ impl Room {
             Err(error) => return Err(error),
         };
         let free = |name: &str| quotas.iter().find_map(|quota| free_of(quota, name)).unwrap_or(i64::MAX / 2);
-        let snapshots_kept = match ask.defaults.get("snapshots").and_then(|kept| kept.as_str()) {
-            _ if !ask.way.makes_snapshots => 0,
-            Some("delete_all") => 0,
-            Some("keep") => SNAPSHOTS_MADE,
-            _ => 1,
-        };
-        let snapshots_made = if ask.way.makes_snapshots { SNAPSHOTS_MADE } else { 0 };
+        let snapshots_kept = snapshots_kept(ask);
         Ok(Self {
             instances: free("DBInstances"),
             storage_gib: free("AllocatedStorage"),
             snapshots: free("ManualSnapshots") - SNAPSHOTS_RESERVED,
             snapshots_kept,
-            snapshots_meanwhile: snapshots_made - snapshots_kept,
+            snapshots_meanwhile: SNAPSHOTS_MADE - snapshots_kept,
             concurrency: concurrency.try_into().unwrap_or(i64::MAX / 4),
         })
     }
 
     /// Moves what does not fit to those that are left out.
     pub(crate) fn admit(mut self, sorted: &mut Sorted) {
-        let mut admitted = 0;
+        let mut making = 0;
         let mut left_out = vec![];
-        sorted.items.retain(|(instance, _)| {
-            let Some(lacking) = self.lacking(instance, admitted) else {
-                admitted += 1;
-                self.storage_gib -= i64::from(instance.about.allocated_gib);
+        sorted.items.retain(|candidate| {
+            let made = making + i64::from(candidate.way.makes_snapshots);
+            let Some(lacking) = self.lacking(candidate, made) else {
+                making = made;
+                self.instances -= 1;
+                self.storage_gib -= i64::from(candidate.about.allocated_gib);
                 return true;
             };
             let detail =
                 format!("the account's quota leaves no room for {lacking}; raise it, or delete what is not needed");
-            left_out.push(LeftOut { reason: Reason::NoQuota, detail, about: instance.about.clone() });
+            left_out.push(LeftOut { reason: Reason::NoQuota, detail, about: candidate.about.clone() });
             false
         });
         sorted.left_out.extend(left_out);
     }
 
-    /// What another one does not fit into.
-    fn lacking(&self, instance: &Instance, admitted: i64) -> Option<&'static str> {
-        let count = admitted + 1;
-        let snapshots = count * self.snapshots_kept + count.min(self.concurrency) * self.snapshots_meanwhile;
-        if count > self.instances {
+    /// What it does not fit into. `making`: how many make snapshots, this one included.
+    fn lacking(&self, candidate: &Candidate, making: i64) -> Option<&'static str> {
+        let snapshots = making * self.snapshots_kept + making.min(self.concurrency) * self.snapshots_meanwhile;
+        if self.instances < 1 {
             Some("another DB instance")
-        } else if i64::from(instance.about.allocated_gib) > self.storage_gib {
+        } else if i64::from(candidate.about.allocated_gib) > self.storage_gib {
             Some("its storage")
-        } else if snapshots > self.snapshots.max(0) {
+        } else if candidate.way.makes_snapshots && snapshots > self.snapshots.max(0) {
             Some("its snapshots")
         } else {
             None
         }
+    }
+}
+
+/// Of an execution that makes snapshots.
+pub(crate) fn snapshots_kept(ask: &Ask) -> i64 {
+    match ask.defaults.get("snapshots").and_then(|kept| kept.as_str()) {
+        Some("delete_all") => 0,
+        Some("keep") => SNAPSHOTS_MADE,
+        _ => 1,
     }
 }
 

@@ -53,6 +53,23 @@ struct Account {
     free: Vec<(&'static str, i64)>,
     auto_encrypt: &'static str,
     accept_interruption: bool,
+    /// What the plans say, by the instance's name; of others that there is the way by snapshot alone.
+    plans: BTreeMap<&'static str, Value>,
+}
+
+/// What a plan answers in the Map: the ways.
+fn ways(blue_green: &[&str]) -> Value {
+    let way = |name: &str, why_not: &[&str], recommended: bool| {
+        json!({"way": name, "state_machine": "a", "usable": why_not.is_empty(), "why_not": why_not,
+               "outage": format!("of {name}"), "writes_lost": "none", "recommended": recommended})
+    };
+    let is_open = blue_green.is_empty();
+    json!({"ways": [way("blue_green", blue_green, is_open), way("snapshot", &[], !is_open)]})
+}
+
+fn refused(error: &str) -> Value {
+    let cause = json!({"errorType": error, "errorMessage": "because of that"}).to_string();
+    json!({"Error": error, "Cause": cause})
 }
 
 /// What was answered, and what is in the bucket.
@@ -62,6 +79,8 @@ struct Found {
     published: Vec<f64>,
     items: Vec<Value>,
     left_out: Vec<Value>,
+    /// Whose plans were asked.
+    candidates: Vec<Value>,
 }
 
 impl Found {
@@ -86,7 +105,31 @@ impl Account {
         Self { instances, auto_encrypt: "encrypt", ..Self::default() }
     }
 
+    /// What the fleet has found once the plans are asked, if it asks them.
     async fn find(&self, input: Value) -> Result<Found, Error> {
+        let memory = Memory::default();
+        let first = self.look(input.clone(), None, &memory).await?;
+        if first.response.action != Action::Plan {
+            return Ok(first);
+        }
+        let children: Vec<Value> = first.items.iter().map(|item| self.child(item)).collect();
+        memory.put("results/SUCCEEDED_0.json", &json!(children).to_string());
+        let files = json!({"SUCCEEDED": [{"Key": "results/SUCCEEDED_0.json"}], "FAILED": [], "PENDING": []});
+        memory.put("results/manifest.json", &json!({"ResultFiles": files}).to_string());
+        let place = bucket::results::Place { key: "results/manifest.json".to_owned() };
+        let found = self.look(input, Some(Results { result_writer_details: place }), &memory).await?;
+        assert_eq!(found.published, Vec::<f64>::new(), "the metric is published once");
+        assert_eq!(found.response.unencrypted, first.response.unencrypted);
+        Ok(Found { published: first.published, candidates: first.items, ..found })
+    }
+
+    fn child(&self, item: &Value) -> Value {
+        let closed = ways(&["its backups are off"]);
+        let output = self.plans.get(item["instance_id"].as_str().expect("a name")).unwrap_or(&closed);
+        json!({"Input": item.to_string(), "Output": output.to_string(), "Status": "SUCCEEDED"})
+    }
+
+    async fn look(&self, input: Value, plans: Option<Results>, memory: &Memory) -> Result<Found, Error> {
         let account = self.clone();
         // In pages of two, as the real ones are of a hundred.
         let rule = mock!(aws_sdk_rds::Client::describe_db_instances).then_compute_output(move |input| {
@@ -138,7 +181,6 @@ impl Account {
             });
         let cloudwatch = mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, [&put]);
 
-        let memory = Memory::default();
         let machines = BTreeMap::from([("snapshot", MACHINE.to_owned()), ("blue_green", BLUE_GREEN.to_owned())]);
         let context = Context { cloudwatch, rds, sfn, bucket: memory.bucket(), stack: "stack".to_owned(), machines };
         let settings = Settings {
@@ -146,10 +188,11 @@ impl Account {
             accept_interruption: self.accept_interruption.to_string(),
             concurrency: "50".to_owned(),
         };
-        let response = handle(&context, Request { input, execution: FLEET.to_owned(), settings }).await?;
+        let response = handle(&context, Request { input, execution: FLEET.to_owned(), plans, settings }).await?;
         let published = published.lock().expect("a lock").clone();
         let read = |key: &str| serde_json::from_str(&memory.text(key)).expect("a list");
-        Ok(Found { items: read(&response.items_key), left_out: read(&response.left_out_key), response, published })
+        let [items, left_out] = [&response.items_key, &response.left_out_key].map(|key| read(key));
+        Ok(Found { items, left_out, response, published, candidates: vec![] })
     }
 
     /// This fleet began at 100.
@@ -183,7 +226,8 @@ async fn an_instance_becomes_an_execution_whose_name_and_input_follow_from_it() 
     let item = &found.items[0];
     assert_eq!(item["name"], "db-ORDERS-1");
     assert_eq!(item["state_machine_arn"], MACHINE);
-    assert_eq!(item["input"], json!({"instance_id": "db-ORDERS", "kms_key_id": "alias/data"}));
+    // The fleet has a mail of its own.
+    assert_eq!(item["input"], json!({"instance_id": "db-ORDERS", "kms_key_id": "alias/data", "notify": false}));
     assert_eq!(
         (&item["instance_id"], &item["way"], &item["allocated_gib"]),
         (&json!("orders"), &json!("snapshot"), &json!(20))
@@ -191,7 +235,7 @@ async fn an_instance_becomes_an_execution_whose_name_and_input_follow_from_it() 
     assert_eq!(found.response.items_key, "fleets/this/items.json");
     let found = Account::of([plain("orders")]).find(json!({"way": "blue_green"})).await.expect("found");
     assert_eq!(found.items[0]["state_machine_arn"], BLUE_GREEN);
-    assert!(found.response.approval.list.contains("orders (blue_green, 20 GiB)"), "{}", found.response.approval.list);
+    assert!(found.response.approval.list.contains("* orders (blue_green, 20 GiB)"), "{}", found.response.approval.list);
 }
 
 #[tokio::test]
@@ -245,6 +289,52 @@ async fn every_instance_that_is_left_out_has_its_reason() {
     assert_eq!(found.response.left_out["already_encrypted"], 3);
     // wanted, creating, gone-old1; express, failing, half, replica, running, stopped
     assert_eq!((found.response.unencrypted, found.published), (Some(9), vec![9.0]));
+}
+
+#[tokio::test]
+async fn each_instance_goes_the_way_that_its_plan_recommends() {
+    let mut account = Account::of([plain("orders"), plain("books"), plain("named"), plain("full")]);
+    account.plans =
+        BTreeMap::from([("orders", ways(&[])), ("named", refused("NameConflict")), ("full", refused("QuotaExceeded"))]);
+    let input = json!({"snapshots": "keep", "switchover_timeout_seconds": 60});
+    let found = account.find(input.clone()).await.expect("found");
+    let of = |id: &str| found.items.iter().find(|item| item["instance_id"] == id).expect(id);
+    assert_eq!((found.items.len(), found.candidates.len()), (2, 4));
+    // Each is given what its way takes.
+    assert_eq!((&of("orders")["way"], &of("orders")["state_machine_arn"]), (&json!("blue_green"), &json!(BLUE_GREEN)));
+    let given = json!({"instance_id": "db-ORDERS", "switchover_timeout_seconds": 60, "notify": false});
+    assert_eq!((&of("orders")["input"], &of("orders")["snapshot_gib_at_most"]), (&given, &json!(0)));
+    assert_eq!((&of("books")["way"], &of("books")["snapshot_gib_at_most"]), (&json!("snapshot"), &json!(40)));
+    let detail = "outage: of snapshot; writes lost: none\nnot by blue_green: its backups are off";
+    assert_eq!(of("books")["detail"], detail);
+    assert_eq!(found.reasons(), [("full", "no_quota"), ("named", "refused")]);
+    assert_eq!(found.left_out[1]["detail"], "NameConflict: because of that");
+    // One interrupts its clients, and the mail says which.
+    assert_eq!(found.response.action, Action::Ask);
+    assert_eq!(found.response.approval.list, "- books (snapshot, 20 GiB)\n* orders (blue_green, 20 GiB)\n");
+    // As the execution that would be started.
+    let asked = &found.candidates[0]["plan"];
+    assert_eq!(asked["input"], json!({"instance_id": "db-BOOKS", "snapshots": "keep", "plan_only": true}));
+    assert_eq!(asked["execution"], "arn:aws:states:eu-west-1:123456789012:execution:encrypt:db-BOOKS-1");
+    // The way that is asked for needs no plan, unless a plan is what is asked for.
+    let found = account.find(json!({"way": "snapshot"})).await.expect("found");
+    assert_eq!((found.items.len(), found.candidates.len()), (4, 0));
+    let found = account.find(json!({"way": "snapshot", "plan_only": true})).await.expect("found");
+    assert_eq!((found.items.len(), found.candidates.len()), (2, 4));
+    assert!(found.items.iter().all(|item| item["way"] == "snapshot"));
+}
+
+#[tokio::test]
+async fn what_starts_by_itself_interrupts_nobody_unless_the_stack_allows_it() {
+    let mut account = Account::of([plain("orders")]);
+    account.plans = BTreeMap::from([("orders", ways(&[]))]);
+    for (accepts, way, action) in [(false, "snapshot", Action::Encrypt), (true, "blue_green", Action::Encrypt)] {
+        account.accept_interruption = accepts;
+        for input in [rds_event("orders"), json!({"trigger": "schedule"})] {
+            let found = account.find(input).await.expect("found");
+            assert_eq!((found.response.action, &found.items[0]["way"]), (action, &json!(way)));
+        }
+    }
 }
 
 #[tokio::test]
@@ -350,6 +440,12 @@ async fn the_largest_come_first_and_what_does_not_fit_is_not_started() {
     assert_eq!(names(account(&[("ManualSnapshots", 9)]), json!({})).await, ["large", "middle"]);
     assert_eq!(names(account(&[("ManualSnapshots", 8)]), json!({"snapshots": "keep"})).await, ["large"]);
     assert_eq!(names(account(&[("ManualSnapshots", 0)]), json!({"way": "blue_green"})).await.len(), 3);
+    // Of two ways each takes what it needs, and what is refused takes nothing.
+    let mut account = account(&[("ManualSnapshots", 8), ("DBInstances", 2)]);
+    account.plans = BTreeMap::from([("large", refused("NameConflict")), ("small", ways(&[]))]);
+    let found = account.find(json!({"accept_interruption": true})).await.expect("found");
+    let chosen: Vec<_> = found.items.iter().map(|item| (&item["instance_id"], &item["way"])).collect();
+    assert_eq!(chosen, [(&json!("middle"), &json!("snapshot")), (&json!("small"), &json!("blue_green"))]);
 }
 
 #[tokio::test]
@@ -422,7 +518,8 @@ async fn an_input_that_cannot_be_used_is_refused_by_its_field() {
         (json!({"exclude": {"a": 1}}), "`exclude`: is no object of tags"),
         (json!({"way": "magic"}), "`way`: must be auto, or one of snapshot, blue_green"),
         (json!({"way": "blue_green", "cutover": "rename"}), "`cutover`: is not for the way blue_green"),
-        (json!({"accept_stack_drift": true}), "`accept_stack_drift`: is not for the way snapshot"),
+        (json!({"accept_stack_drift": true}), "`accept_stack_drift`: is not for the way auto"),
+        (json!({"way": "snapshot", "switchover_timeout_seconds": 60}), "`switchover_timeout_seconds`: is not for"),
         (json!({"plan_only": "yes"}), "`plan_only`: must be true or false"),
     ] {
         let error = account.find(input).await.err().expect("refused");

@@ -13,32 +13,36 @@ pub struct Way {
     pub(crate) makes_snapshots: bool,
 }
 
-/// The first one is taken unless another is asked for.
-pub const WAYS: &[Way] = &[
-    Way {
-        name: "snapshot",
-        variable: "ENCRYPT_INSTANCE_STATE_MACHINE_ARN",
-        fields: &[
-            "snapshots",
-            "quarantine_security_group_id",
-            "cutover",
-            "writes_stopped",
-            "accept_lost_writes",
-            "isolation_security_group_id",
-            "wait_for_initialization",
-            "accept_stale_replicas",
-        ],
-        interrupts: false,
-        makes_snapshots: true,
-    },
-    Way {
-        name: "blue_green",
-        variable: "ENCRYPT_BLUE_GREEN_STATE_MACHINE_ARN",
-        fields: &["switchover_timeout_seconds", "accept_stack_drift"],
-        interrupts: true,
-        makes_snapshots: false,
-    },
-];
+/// It interrupts nobody, unless a cutover is asked for.
+pub(crate) static SNAPSHOT: Way = Way {
+    name: "snapshot",
+    variable: "ENCRYPT_INSTANCE_STATE_MACHINE_ARN",
+    fields: &[
+        "snapshots",
+        "quarantine_security_group_id",
+        "cutover",
+        "writes_stopped",
+        "accept_lost_writes",
+        "isolation_security_group_id",
+        "wait_for_initialization",
+        "accept_stale_replicas",
+    ],
+    interrupts: false,
+    makes_snapshots: true,
+};
+
+static BLUE_GREEN: Way = Way {
+    name: "blue_green",
+    variable: "ENCRYPT_BLUE_GREEN_STATE_MACHINE_ARN",
+    fields: &["switchover_timeout_seconds", ACCEPT_STACK_DRIFT],
+    interrupts: true,
+    makes_snapshots: false,
+};
+
+pub static WAYS: [&Way; 2] = [&SNAPSHOT, &BLUE_GREEN];
+
+/// The plan compares the ways without it: whoever accepts a drift chooses the way.
+const ACCEPT_STACK_DRIFT: &str = "accept_stack_drift";
 
 /// Fields that executions of every way take. What names one instance, or what is made of it, is none.
 pub const FOR_EVERY_WAY: &[&str] =
@@ -48,4 +52,9 @@ impl Way {
     pub(crate) fn takes(&self, field: &str) -> bool {
         self.fields.contains(&field) || FOR_EVERY_WAY.contains(&field)
     }
+}
+
+/// Whether the executions of any way take it, when each instance has its own.
+pub(crate) fn any_takes(field: &str) -> bool {
+    field != ACCEPT_STACK_DRIFT && WAYS.iter().any(|way| way.takes(field))
 }

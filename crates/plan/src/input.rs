@@ -30,6 +30,7 @@ const FIELDS: &[&str] = &[
     "max_wait_minutes",
     "approval",
     "approval_timeout_minutes",
+    "notify",
     "resume",
     "quarantine_security_group_id",
     "cutover",
@@ -111,6 +112,8 @@ impl Input {
             return Err(invalid(shortened(unknown), unknown_field(unknown)));
         }
         refuse_other_ways(fields, way)?;
+        // The machines themselves read it.
+        flag(fields, "notify")?;
         let instance = text(fields, "instance_id")?
             .ok_or_else(|| invalid("instance_id", "is missing; it names the DB instance to encrypt"))?;
         let target = text(fields, "target_instance_id")?;
@@ -399,6 +402,7 @@ mod tests {
             (json!({"instance_id": "Orders"}), "`orders`"),
             (json!({"instance_id": "a", "kms_key": "k"}), "did you mean `kms_key_id`?"),
             (json!({"instance_id": "a", "plan_only": "yes"}), "`plan_only`: is a string; it must be true or false"),
+            (json!({"instance_id": "a", "notify": "no"}), "`notify`: is a string; it must be true or false"),
             (json!({"instance_id": "a", "snapshots": "drop"}), "\"delete_unencrypted\", \"delete_all\", \"keep\""),
             (json!({"instance_id": "a", "on_failure": 1}), "\"undo\", \"keep\""),
             (json!({"instance_id": "a", "max_wait_minutes": 0}), "above 0"),

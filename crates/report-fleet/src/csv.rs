@@ -3,7 +3,7 @@
 use crate::Line;
 
 const HEADINGS: &str = "outcome,instance_id,resource_id,engine,class,allocated_gib,way,encrypted_instance_id,reason,\
-                        minutes,detail,execution\r\n";
+                        minutes,phases,detail,order,execution\r\n";
 
 pub(crate) fn of(lines: &[Line]) -> String {
     HEADINGS.to_owned() + &lines.iter().map(row).collect::<String>()
@@ -12,6 +12,8 @@ pub(crate) fn of(lines: &[Line]) -> String {
 fn row(line: &Line) -> String {
     let outcome: &str = line.outcome.into();
     let [gib, minutes] = [line.allocated_gib.to_string(), line.minutes.to_string()];
+    let phases: Vec<String> = line.phases.iter().map(|(phase, minutes)| format!("{phase} {minutes}")).collect();
+    let (phases, order) = (phases.join("; "), if line.order > 0 { line.order.to_string() } else { String::new() });
     let cells = [
         outcome,
         &line.instance_id,
@@ -23,7 +25,9 @@ fn row(line: &Line) -> String {
         &line.encrypted_instance_id,
         &line.reason,
         &minutes,
+        &phases,
         &line.detail,
+        &order,
         &line.execution,
     ];
     cells.map(cell).join(",") + "\r\n"

@@ -1,13 +1,14 @@
 //! One line for each instance, from what find-unencrypted wrote and what the Map state's executions came to.
 
+use std::collections::BTreeMap;
+
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use bucket::Bucket;
-use serde::de::DeserializeOwned;
+use bucket::results::{Child, load, parse};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use workflow::Error;
-use workflow::error::invalid;
 
 use crate::Request;
 
@@ -17,6 +18,8 @@ const NAME_IS_TAKEN: &str = "StepFunctions.ExecutionAlreadyExistsException";
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     pub outcome: Outcome,
+    /// Of a plan: which is started first.
+    pub order: usize,
     pub instance_id: String,
     pub resource_id: String,
     pub engine: String,
@@ -30,7 +33,13 @@ pub struct Line {
     pub detail: String,
     /// How long its execution took; of a plan, how long it may take.
     pub minutes: f64,
+    /// Of these, what its execution waited for, by phase. The rest are its steps, an approval, a cutover.
+    pub phases: BTreeMap<String, f64>,
     pub execution: String,
+    #[serde(skip)]
+    pub minutes_at_least: f64,
+    #[serde(skip)]
+    pub snapshot_gib_at_most: i64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, strum::IntoStaticStr)]
@@ -52,86 +61,53 @@ struct Entry {
     engine: String,
     class: String,
     allocated_gib: i64,
+    minutes_at_least: f64,
     minutes_at_most: f64,
+    snapshot_gib_at_most: i64,
     way: String,
     reason: String,
     detail: String,
 }
 
-/// "ResultWriter (Map)" (Step Functions Developer Guide): `manifest.json`.
+/// What the item's execution answers.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Manifest {
-    result_files: ResultFiles,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "UPPERCASE")]
-struct ResultFiles {
-    succeeded: Vec<File>,
-    failed: Vec<File>,
-    pending: Vec<File>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct File {
-    key: String,
-}
-
-/// One child of the Map state: Input and Output are JSON in a text.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Child {
-    input: String,
-    #[serde(default)]
-    output: Option<String>,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    cause: Option<String>,
-    #[serde(default)]
-    start_date: String,
-    #[serde(default)]
-    stop_date: String,
+struct Encrypted {
+    execution: String,
+    encrypted_instance_id: String,
+    /// By phase.
+    waited_seconds: BTreeMap<String, f64>,
 }
 
 pub(crate) async fn read(bucket: &Bucket, request: &Request) -> Result<Vec<Line>, Error> {
     let left_out: Vec<Entry> = load(bucket, &request.left_out_key).await?;
     let mut lines = match &request.results {
-        Some(results) => of_children(bucket, &results.result_writer_details.key).await?,
+        Some(results) => results.read(bucket, of_child).await?,
         None => {
             let items: Vec<Entry> = load(bucket, &request.items_key).await?;
-            let minutes = |item: &Entry| item.minutes_at_most;
-            items.into_iter().map(|item| Line { minutes: minutes(&item), ..line(Outcome::Planned, item) }).collect()
+            items.into_iter().enumerate().map(planned).collect()
         }
     };
     lines.extend(left_out.into_iter().map(|entry| line(Outcome::LeftOut, entry)));
     // What somebody has to look at comes first.
-    lines.sort_by(|one, other| (one.outcome, &one.instance_id).cmp(&(other.outcome, &other.instance_id)));
+    lines.sort_by(|one, other| {
+        (one.outcome, one.order, &one.instance_id).cmp(&(other.outcome, other.order, &other.instance_id))
+    });
     Ok(lines)
 }
 
-async fn of_children(bucket: &Bucket, manifest: &str) -> Result<Vec<Line>, Error> {
-    let Manifest { result_files: ResultFiles { succeeded, failed, pending } } = load(bucket, manifest).await?;
-    let mut lines = vec![];
-    for file in succeeded.iter().chain(&failed).chain(&pending) {
-        let children: Vec<Child> = load(bucket, &file.key).await?;
-        for child in children {
-            lines.push(of_child(&file.key, child)?);
-        }
-    }
-    Ok(lines)
+fn planned((position, item): (usize, Entry)) -> Line {
+    let (minutes_at_least, minutes) = (item.minutes_at_least, item.minutes_at_most);
+    let snapshot_gib_at_most = item.snapshot_gib_at_most;
+    Line { order: position + 1, minutes_at_least, minutes, snapshot_gib_at_most, ..line(Outcome::Planned, item) }
 }
 
-fn of_child(key: &str, child: Child) -> Result<Line, Error> {
-    let item: Entry = parse(key, child.input.as_bytes())?;
+fn of_child(child: Child) -> Result<Line, Error> {
+    let item: Entry = parse("the list", child.input.as_bytes())?;
     let minutes = minutes_between(&child.start_date, &child.stop_date);
-    let output: Value = child.output.as_deref().map_or(Ok(Value::Null), |text| parse(key, text.as_bytes()))?;
-    if output != Value::Null {
-        let text = |name: &str| output[name].as_str().unwrap_or_default().to_owned();
-        let [encrypted_instance_id, execution] = ["encrypted_instance_id", "execution"].map(text);
-        return Ok(Line { encrypted_instance_id, execution, minutes, ..line(Outcome::Encrypted, item) });
+    if let Some(output) = &child.output {
+        let Encrypted { execution, encrypted_instance_id, waited_seconds } = parse("a result", output.as_bytes())?;
+        let phases = waited_seconds.into_iter().map(|(phase, seconds)| (phase, tenths(seconds / 60.0))).collect();
+        return Ok(Line { encrypted_instance_id, execution, minutes, phases, ..line(Outcome::Encrypted, item) });
     }
     let error = child.error.unwrap_or_else(|| "NotStarted".to_owned());
     let cause = child.cause.unwrap_or_default();
@@ -154,6 +130,7 @@ fn of_child(key: &str, child: Child) -> Result<Line, Error> {
 fn line(outcome: Outcome, entry: Entry) -> Line {
     Line {
         outcome,
+        order: 0,
         instance_id: entry.instance_id,
         resource_id: entry.resource_id,
         engine: entry.engine,
@@ -164,22 +141,21 @@ fn line(outcome: Outcome, entry: Entry) -> Line {
         reason: entry.reason,
         detail: entry.detail,
         minutes: 0.0,
+        phases: BTreeMap::new(),
         execution: String::new(),
+        minutes_at_least: 0.0,
+        snapshot_gib_at_most: 0,
     }
 }
 
 fn minutes_between(start: &str, stop: &str) -> f64 {
     let seconds = |text| DateTime::from_str(text, Format::DateTimeWithOffset).map(|time| time.as_secs_f64());
     match (seconds(start), seconds(stop)) {
-        (Ok(start), Ok(stop)) => ((stop - start) / 60.0 * 10.0).round() / 10.0,
+        (Ok(start), Ok(stop)) => tenths((stop - start) / 60.0),
         _ => 0.0,
     }
 }
 
-async fn load<T: DeserializeOwned>(bucket: &Bucket, key: &str) -> Result<T, Error> {
-    parse(key, &bucket.get(key).await?)
-}
-
-fn parse<T: DeserializeOwned>(key: &str, text: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(text).map_err(|error| invalid(key, format!("is not what a fleet writes: {error}")))
+pub(crate) fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }

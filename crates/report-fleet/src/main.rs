@@ -1,9 +1,15 @@
 use lambda_runtime::Error;
-use workflow::serve::{aws_config, serve, start_tracing};
+use report_fleet::Context;
+use workflow::serve::{aws_config, environment, serve, start_tracing};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     start_tracing();
-    let bucket = bucket::Bucket::from_environment(&aws_config().await?)?;
-    serve(async |request| report_fleet::handle(&bucket, request).await).await
+    let config = aws_config().await?;
+    let context = Context {
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+        bucket: bucket::Bucket::from_environment(&config)?,
+        stack: environment("STACK_NAME")?,
+    };
+    serve(async |request| report_fleet::handle(&context, request).await).await
 }
