@@ -131,7 +131,7 @@ impl Input {
         }
         let snapshots = choice(fields, "snapshots", Snapshots::ALL)?;
         if cutover == Cutover::Rename && snapshots == Snapshots::DeleteAll {
-            // Automated backups come after the second rename (`workflow::settings`), the first of them in hours.
+            // Automated backups come after the second rename (the crate `settings`), the first of them in hours.
             return Err(invalid(
                 "snapshots",
                 "cannot be \"delete_all\" with a cutover: until the first backup afterwards is done, the encrypted \
