@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use workflow::error::{Error, invalid};
 use workflow::ids::{InstanceId, InstanceReference};
-use workflow::options::{Cutover, OnFailure, Options, Snapshots, Way};
+use workflow::options::{Cutover, Engine, OnFailure, Options, Snapshots, Way};
 
 const MINUTES_PER_WAIT_DEFAULT: f64 = 24.0 * 60.0;
 const MINUTES_PER_WAIT_MAX: f64 = 7.0 * 24.0 * 60.0;
@@ -40,6 +40,7 @@ const FIELDS: &[&str] = &[
     "on_behalf_of",
     "database_secret_arn",
     "max_downtime_seconds",
+    "engine",
 ];
 /// These belong to one way alone.
 const SNAPSHOT_FIELDS: &[&str] = &[
@@ -54,7 +55,7 @@ const SNAPSHOT_FIELDS: &[&str] = &[
     "accept_stale_replicas",
 ];
 const BLUE_GREEN_FIELDS: &[&str] = &["switchover_timeout_seconds", "accept_stack_drift"];
-const ONLINE_FIELDS: &[&str] = &["database_secret_arn", "max_downtime_seconds"];
+const ONLINE_FIELDS: &[&str] = &["database_secret_arn", "max_downtime_seconds", "engine"];
 /// What the way by snapshot has and the way online has no use for.
 const NOT_ONLINE_FIELDS: &[&str] = &[
     "target_instance_id",
@@ -168,6 +169,7 @@ impl Input {
                     DOWNTIME_SECONDS_DEFAULT,
                     DOWNTIME_SECONDS,
                 )?,
+                engine: choice(fields, "engine", Engine::ALL)?,
             },
             resume: execution_arn(fields, "resume")?,
             accept_stack_drift: flag(fields, "accept_stack_drift")?,

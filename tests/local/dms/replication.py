@@ -1,13 +1,14 @@
 """One task between two PostgreSQL databases, as an ordinary client of both.
 
 A slot with an exported snapshot, the tables truncated and loaded as that snapshot has them, then what the slot tells,
-one transaction of the source after the other. Triggers and foreign keys of the target are its own: they count unless
-the endpoint's AfterConnectScript switches them off. validation.py compares the rows meanwhile.
+in the order of the source's transactions and none by halves. Triggers and foreign keys of the target are its own: they
+count unless the endpoint's AfterConnectScript switches them off. validation.py compares the rows meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import select
 import struct
@@ -16,7 +17,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import datetime
 from typing import Any
 
@@ -33,18 +34,28 @@ SESSION = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_f
 # Between two looks at a stream that is silent.
 IDLE_SECONDS = 0.02
 CONFIRM_SECONDS = 0.2
+TRANSACTIONS_AT_ONCE = 100
 # For how long a task that is told to stop may go on before what it waits for is cancelled.
 JOIN_SECONDS = 1
 POSTGRES_EPOCH = 946_684_800
 # Where DMS keeps what it could not apply or found to differ (User Guide, "Control table task settings").
 CONTROL_TABLES = """
-    CREATE TABLE IF NOT EXISTS public.awsdms_apply_exceptions ("TASK_NAME" varchar(128) NOT NULL,
+    CREATE TABLE IF NOT EXISTS {schema}.awsdms_apply_exceptions ("TASK_NAME" varchar(128) NOT NULL,
         "TABLE_OWNER" varchar(128) NOT NULL, "TABLE_NAME" varchar(128) NOT NULL, "ERROR_TIME" timestamp NOT NULL,
         "STATEMENT" text NOT NULL, "ERROR" text NOT NULL);
-    CREATE TABLE IF NOT EXISTS public.awsdms_validation_failures_v1 ("TASK_NAME" varchar(128) NOT NULL,
+    CREATE TABLE IF NOT EXISTS {schema}.awsdms_validation_failures_v1 ("TASK_NAME" varchar(128) NOT NULL,
         "TABLE_OWNER" varchar(128) NOT NULL, "TABLE_NAME" varchar(128) NOT NULL, "FAILURE_TIME" timestamp NOT NULL,
         "KEY_TYPE" varchar(128) NOT NULL, "KEY" text NOT NULL, "FAILURE_TYPE" varchar(128) NOT NULL,
         "DETAILS" text NOT NULL);"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Transaction:
+    """Of the source, as its slot tells it: where it ends, its COMMIT, and its changes."""
+
+    position: int
+    commit: str
+    lines: list[str]
 
 
 class Failed(Exception):
@@ -67,6 +78,7 @@ class Replication:
         self.name, self.source, self.target = name, ends[0], ends[1]
         self.after_connect, self.settings, self.mappings = after_connect, settings, mappings
         self.plays, self._changed = plays, changed
+        self._control_schema = sql.Identifier(settings.control_schema)
         self.tables: dict[tuple[str, str], Table] = {}
         self.slot: str | None = None
         self.failure: str | None = None
@@ -206,7 +218,7 @@ class Replication:
     def _load(self, snapshot: str) -> None:
         self.load_started_at, self.load_ended_at = time.time(), None
         with self.connect(self.source) as source, self.connect_target() as target:
-            target.execute(CONTROL_TABLES)
+            target.execute(sql.SQL(CONTROL_TABLES).format(schema=self._control_schema))
             source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             source.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
             for table in self.tables.values():
@@ -253,6 +265,8 @@ class Replication:
         if result.status != pq.ExecStatus.COPY_BOTH:
             raise Failed(result.error_message.decode())
         lines: list[str] = []
+        # As many as have come: each transaction of the target takes a few turns of the interpreter's lock.
+        transactions: list[Transaction] = []
         confirmed_at = 0.0
         with self.connect_target() as target:
             while not self.is_over():
@@ -262,13 +276,17 @@ class Replication:
                     confirmed_at = time.monotonic()
                     self._confirm(raw)
                 size, data = raw.get_copy_data(1)
+                is_keepalive = size > 0 and bytes(data[:1]) == b"k"
+                if transactions and (size == 0 or is_keepalive or len(transactions) >= TRANSACTIONS_AT_ONCE):
+                    self._apply(target, transactions)
+                    transactions = []
                 if size == 0:
                     select.select([raw.socket], [], [], IDLE_SECONDS)
                     raw.consume_input()
                 elif size < 0:
                     raise Failed(f"The source ended the stream: {raw.error_message.decode().strip()}")
-                elif bytes(data[:1]) == b"k":
-                    # A keepalive: up to there nothing more will come.
+                elif is_keepalive:
+                    # Up to there nothing more will come.
                     (self.read,) = struct.unpack(">Q", data[1:9])
                     self.applied = max(self.applied, self.read)
                 else:
@@ -277,7 +295,7 @@ class Replication:
                     if line.startswith("BEGIN"):
                         lines = []
                     elif line.startswith("COMMIT"):
-                        self._apply(target, position, line, lines)
+                        transactions.append(Transaction(position, line, lines))
                     else:
                         lines.append(line)
 
@@ -287,12 +305,34 @@ class Replication:
         raw.put_copy_data(struct.pack(">cQQQqB", b"r", self.applied, self.applied, self.applied, now, 1))
         raw.flush()
 
-    def _apply(self, target: psycopg.Connection[Any], position: int, commit: str, lines: list[str]) -> None:
-        """All of a transaction or nothing; after a resume, nothing of what was applied before it."""
-        if position <= self.applied:
-            return
-        self.incoming = len(lines)
-        work: list[tuple[Table, decoding.Change, str]] = []
+    def _apply(self, target: psycopg.Connection[Any], transactions: list[Transaction]) -> None:
+        """All of them or nothing; after a resume, nothing of what was applied before it."""
+        transactions = [one for one in transactions if one.position > self.applied]
+        work = [part for one in transactions for part in self._work(one.lines)]
+        self.incoming = len(work)
+        for table, change, _ in work:
+            table.touch(change.keys(table.key) if table.key else [])
+        if work:
+            try:
+                with target.transaction():
+                    self._apply_at_once(target, [statement for _, _, statement in work])
+            except (psycopg.Error, _NoSuchRow) as error:
+                if target.broken:
+                    raise
+                self._apply_one_by_one(target, work, str(error))
+        for table, change, _ in work:
+            table.count_applied(change)
+        self.incoming = 0
+        if transactions:
+            last = transactions[-1]
+            self.read = self.applied = last.position
+            at = re.search(r"\(at (.*)\)$", last.commit)
+            self.latency_seconds = (
+                max(0.0, time.time() - datetime.fromisoformat(_whole_offset(at[1])).timestamp()) if at else 0
+            )
+
+    def _work(self, lines: list[str]) -> Iterator[tuple[Table, decoding.Change, str]]:
+        """What a transaction's lines are to change at the target."""
         for change in filter(None, map(decoding.change, lines)):
             table = self.tables.get((change.schema, change.table))
             if table is None or table.state == "Table error":
@@ -307,25 +347,7 @@ class Replication:
             if table.key or change.action == "INSERT":
                 statement = decoding.statement(change, table.key, table.columns, table.fixed)
                 if statement:
-                    work.append((table, change, statement))
-        for table, change, _ in work:
-            table.touch(change.keys(table.key) if table.key else [])
-        if work:
-            try:
-                with target.transaction():
-                    self._apply_at_once(target, [statement for _, _, statement in work])
-            except (psycopg.Error, _NoSuchRow) as error:
-                if target.broken:
-                    raise
-                self._apply_one_by_one(target, work, str(error))
-        for table, change, _ in work:
-            table.count_applied(change)
-        self.read = self.applied = position
-        self.incoming = 0
-        at = re.search(r"\(at (.*)\)$", commit)
-        self.latency_seconds = (
-            max(0.0, time.time() - datetime.fromisoformat(_whole_offset(at[1])).timestamp()) if at else 0
-        )
+                    yield table, change, statement
 
     def _apply_at_once(self, target: psycopg.Connection[Any], statements: list[str]) -> None:
         cursor = target.execute("; ".join(statements).encode())
@@ -355,7 +377,9 @@ class Replication:
                 message = f"{change.action} of a row of {table.shown} could not be applied: {str(error) or reason}"
                 raise Failed(message) from None
             target.execute(
-                "INSERT INTO public.awsdms_apply_exceptions VALUES (%s, %s, %s, now(), %s, %s)",
+                sql.SQL("INSERT INTO {schema}.awsdms_apply_exceptions VALUES (%s, %s, %s, now(), %s, %s)").format(
+                    schema=self._control_schema
+                ),
                 [self.name, table.schema, table.name, statement, str(error)],
             )
 

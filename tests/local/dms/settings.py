@@ -29,6 +29,8 @@ class Settings:
     stops_without_tables: bool
     # In limited LOB mode, longer values are cut off at so many bytes.
     longest_value_bytes: int | None
+    # Of the control tables.
+    control_schema: str
 
 
 def settings(text: str | None) -> Settings:
@@ -53,6 +55,8 @@ def settings(text: str | None) -> Settings:
         stops_on_truncate=errors.get("ApplyErrorFailOnTruncationDdl", False),
         stops_without_tables=errors.get("FailOnNoTablesCaptured", True),
         longest_value_bytes=metadata.get("LobMaxSize", 32) * 1024 if is_limited else None,
+        # "Control table task settings" (DMS User Guide) [A106].
+        control_schema=given.get("ControlTablesSettings", {}).get("ControlSchema") or "public",
     )
 
 

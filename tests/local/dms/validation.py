@@ -7,7 +7,6 @@ source's log ended at the comparison, and nothing has touched it since.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 0.1
 CHUNK_ROWS = 20_000
 KEYS_AT_ONCE = 500
-# For how long it waits for the task to read on, and how often it looks again.
-READ_ON_SECONDS = 5
+# How often a row that differs is looked at again, each time once the task has gone on beyond it, however long
+# that takes.
 LOOKS = 3
 
 
@@ -57,8 +56,7 @@ class Validation:
 
     def _read_on(self, source: psycopg.Connection[Any]) -> None:
         (end,) = source.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone() or (0,)
-        deadline = time.monotonic() + READ_ON_SECONDS
-        while self._replication.read < end and time.monotonic() < deadline and not self._replication.is_over():
+        while self._replication.applied < end and not self._replication.is_over():
             self._replication.wait(PAUSE_SECONDS / 2)
 
     def _compare(self, ends: tuple[psycopg.Connection[Any], ...], table: Table) -> set[Key]:
