@@ -65,12 +65,13 @@ const ANSWERS: &[Answer] = &[
         given: Some(("way", "online")),
         ..answer(
             "Plan",
-            "announcement availability_zone cleaned cut_over db_subnet_group_name encrypted_instance_id \
+            "announcement availability_zone cleaned created cut_over db_subnet_group_name encrypted_instance_id \
              encrypted_snapshot_id final_settings instance_id kms_key_arn nested_input no_encrypted_snapshot_id opened \
              options.approval options.approval_timeout_seconds options.cutover options.database_secret_arn \
-             options.max_downtime_seconds options.max_wait_seconds options.on_failure options.plan_only \
+             options.engine options.max_downtime_seconds options.max_wait_seconds options.on_failure options.plan_only \
              options.quarantine_security_group_id options.snapshots owner.execution owner.source_resource_id proof \
-             protected security_group_id seeded source.ready source.wait.wait_seconds source.wait.waited_seconds source_renamed tags \
+             protected replication replication_cleaned security_group_id source.ready source.wait.wait_seconds \
+             source.wait.waited_seconds source_renamed tags \
              target_renamed undo unencrypted_instance_id warnings",
         )
     },
@@ -79,9 +80,13 @@ const ANSWERS: &[Answer] = &[
     Answer { given: Some(("task", "plan")), ..answer("Plan", "plan.ways") },
     answer("PreflightDatabase", "databases warnings"),
     answer("PublishSource", "slots"),
-    answer("SeedTarget", "ready starts wait.wait_seconds"),
+    answer("SeedTarget", "ready slots starts wait.wait_seconds"),
+    answer("PrepareTarget", ""),
+    answer("CreateReplication", TURN),
+    answer("RunReplication", "ready slots starts wait.wait_seconds"),
     answer("CutOver", "ready fenced_at compared sequences wait.wait_seconds"),
-    answer("OpenTarget", "downtime_seconds"),
+    Answer { given: Some(("side", "target")), ..answer("OpenTarget", "downtime_seconds not_validated") },
+    Answer { given: Some(("side", "old_source")), ..answer("OpenTarget", TURN) },
     answer("UndoDatabase", "ready"),
     answer("CreateSnapshot", LOOK),
     Answer {

@@ -55,11 +55,20 @@ pub(crate) async fn executions_that_show_all() -> BTreeSet<String> {
 
 /// An application's load in two databases, and the ledger of what it was told (`tests/local/load.py`).
 fn load_on(source: &DbInstance) -> Load {
+    load_with_pauses(source, "0.02")
+}
+
+/// The local cloud's AWS DMS is a program in Python, which has to keep up.
+fn calm_load_on(source: &DbInstance) -> Load {
+    load_with_pauses(source, "0.2")
+}
+
+fn load_with_pauses(source: &DbInstance, seconds: &str) -> Load {
     let user = source.master_username().expect("a user");
     let of = |arguments: &[&str]| client_program(source, &[&["tests/local/load.py"], arguments].concat());
     let prepared = of(&["prepare", "--databases", "app,bills", "--user", user]).status().expect("python");
     assert!(prepared.success(), "the load was not prepared");
-    let mut load = Load::start(&mut of(&["run", "--databases", "app,bills"]));
+    let mut load = Load::start(&mut of(&["run", "--databases", "app,bills", "--pause", seconds]));
     assert_eq!(load.line(), "writing\n");
     load
 }
@@ -113,6 +122,27 @@ async fn no_write_is_lost_or_there_twice_under_load() {
         "{output:#}"
     );
     let target = instance(&cloud, "rapids").await;
+    assert_eq!(target.storage_encrypted(), Some(true));
+    is_open_and_clean(&target).await;
+    eprintln!("{ledger} downtime {} s", output["downtime_seconds"]);
+}
+
+#[tokio::test]
+async fn no_write_is_lost_or_there_twice_by_aws_dms() {
+    let cloud = Cloud::shared().await.online();
+    let (source, mut input) = seed_replicable(&cloud, "torrent", None).await;
+    input["engine"] = json!("dms");
+    let load = calm_load_on(&source);
+    let outcome = cloud.encrypt(input).await;
+    let ledger = load.outcome();
+    let output = outcome.succeeded();
+    assert_eq!(ledger["holds"], true, "{ledger:#}");
+    assert!(ledger["acknowledged"].as_u64() > Some(100) && ledger["reconnects"].as_u64() >= Some(1), "{ledger:#}");
+    assert!(
+        output["compared"]["rows"].as_u64() > Some(10_000) && output["sequences"].as_u64() >= Some(8),
+        "{output:#}"
+    );
+    let target = instance(&cloud, "torrent").await;
     assert_eq!(target.storage_encrypted(), Some(true));
     is_open_and_clean(&target).await;
     eprintln!("{ledger} downtime {} s", output["downtime_seconds"]);

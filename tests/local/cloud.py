@@ -56,6 +56,8 @@ SERVICES_ENDPOINTS = (
 )
 # The template's parameter by which the functions trust the databases' endpoints.
 DATABASE_ROOTS_PARAMETER = "ExtraDatabaseRoots"
+# Users bring one of their own.
+REPLICATION_SUBNET_GROUP = "local"
 START_SECONDS = 60
 STOP_SECONDS = 10
 
@@ -112,7 +114,10 @@ class Cloud:
 
     def parameters(self, template: dict[str, Any]) -> dict[str, str]:
         """What the cloud itself knows of the template's parameters."""
-        known = {DATABASE_ROOTS_PARAMETER: self.database_roots.replace("\n", "\\n")}
+        known = {
+            DATABASE_ROOTS_PARAMETER: self.database_roots.replace("\n", "\\n"),
+            "ReplicationSubnetGroup": REPLICATION_SUBNET_GROUP,
+        }
         return {name: value for name, value in known.items() if name in template.get("Parameters", {})}
 
     @classmethod
@@ -296,6 +301,18 @@ def log_end(name: str, folder: str | pathlib.Path) -> str:
 # --- Deploying ---------------------------------------------------------------
 
 
+def make_replication_subnet_group(cloud: Cloud) -> None:
+    services = {"endpoint_url": cloud.services_endpoint}
+    subnets = cloud.session().client("ec2", **services).describe_subnets()["Subnets"]
+    dms = cloud.session().client("dms", **services)
+    with contextlib.suppress(dms.exceptions.ResourceAlreadyExistsFault):
+        dms.create_replication_subnet_group(
+            ReplicationSubnetGroupIdentifier=REPLICATION_SUBNET_GROUP,
+            ReplicationSubnetGroupDescription="of the local cloud",
+            SubnetIds=[subnet["SubnetId"] for subnet in subnets],
+        )
+
+
 def deploy(
     cloud: Cloud,
     stack_name: str,
@@ -314,6 +331,7 @@ def deploy(
     template = built_template(build)
     template["Globals"]["Function"]["Environment"]["Variables"].update(variables)
     parameters = cloud.parameters(template) | parameters
+    make_replication_subnet_group(cloud)
 
     storage = session.client("s3", endpoint_url=cloud.endpoint)
     bucket = f"{stack_name}-deployment"

@@ -208,13 +208,18 @@ def main() -> None:
     running = commands.add_parser("run", parents=[place], help="write until the input closes, then judge")
     running.add_argument("--user", default=APPLICATION, help=f"default: {APPLICATION}")
     running.add_argument("--sessions", type=int, default=SESSIONS, help=f"default: {SESSIONS}")
+    running.add_argument(
+        "--pause", type=float, default=PAUSE_SECONDS, help=f"seconds between two transactions, default: {PAUSE_SECONDS}"
+    )
     arguments = parser.parse_args()
     password = os.environ["PGPASSWORD"]
     where = (arguments.host, arguments.port, arguments.user, arguments.databases, password)
     if arguments.command == "prepare":
         prepare(Ledger(*where), password)
     else:
-        sys.exit(0 if run(Load(*where, arguments.sessions)) else 1)
+        load = Load(*where, arguments.sessions)
+        load.pause_seconds = arguments.pause
+        sys.exit(0 if run(load) else 1)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from werkzeug.serving import make_server
 import kms
 import stepfunctions
 from cbor import CborBridge
+from dms import operations as dms_operations
 from events import Events
 from iam.guard import Guard
 from managed_secrets import ManagedSecrets
@@ -70,6 +71,7 @@ def main() -> None:
         cloud.send = Events(arguments.lambda_endpoint, arguments.cloud_id, cloud.account_id, cloud.region).send
         cloud.keep_secret = ManagedSecrets(arguments.lambda_endpoint, cloud.account_id, cloud.region).keep
     operations.install(cloud)
+    dms_operations.install(cloud)
     kms.install()
     metrics.publish(cloud)
     faults = Faults(cloud, arguments.cloud_id)

@@ -1,16 +1,24 @@
 //! The outage, in one invocation: fence, end the sessions, marker, drain, proof that nothing came after, sequences,
 //! and the comparison of all rows. What does not work out in time opens the source again.
 //!
-//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: a fence that an earlier
-//! invocation left is taken away first, and the answer is to wait.
+//! By AWS DMS the proof is its own: every table validated, and nothing left to compare. At the end it is shut out, and
+//! the target has its foreign keys and triggers back before any client can write.
+//!
+//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue; DMS DescribeReplicationTasks,
+//! DescribeTableStatistics. Repeating it is safe: a fence that an earlier invocation left is taken away first, and the
+//! answer is to wait.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_databasemigration::Client;
+use dms::Replication;
 use postgres::compare::{self, Compared};
 use postgres::names::{Database, MAINTENANCE, Names, literal};
-use postgres::{Access, Server, Servers, Session, catalog, failed, fence, replication};
+use postgres::{Access, Server, Servers, Session, catalog, dms as of_dms, failed, fence, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
+use workflow::options::Engine;
+use workflow::owner::Owner;
 use workflow::wait::Wait;
 
 /// From the fence to the answer: the function itself ends after 60 seconds.
@@ -19,14 +27,16 @@ const FENCED_SECONDS_MAX: u64 = 30;
 const ATTEMPTS_MAX: u32 = 5;
 const BETWEEN_ATTEMPTS_SECONDS: u64 = 60;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
+/// At what AWS DMS says of its tables, which is a call of its API.
+const BETWEEN_CALLS: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    pub source_resource_id: String,
+    pub engine: Engine,
+    pub owner: Owner,
     pub target_resource_id: String,
     pub access: Access,
-    pub execution: String,
     pub databases: Vec<Database>,
     pub max_downtime_seconds: u64,
     /// `None` at the first attempt.
@@ -50,20 +60,24 @@ pub struct Response {
     /// Sessions of clients that were ended.
     pub sessions_ended: u64,
     pub sequences: usize,
+    /// Foreign keys and triggers that the target has back.
+    pub put_back: usize,
     pub compared: Compared,
     pub wait: Wait,
 }
 
-pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Result<Response, Error> {
     let previous = request.previous.clone().unwrap_or_default();
     let attempts = previous.attempts + 1;
     let mut response = Response { attempts, wait: previous.wait.clone(), ..Response::default() };
-    let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let maintenance = source.open(MAINTENANCE).await?;
-    let opened = fence::open(&maintenance, &request.databases).await?;
+    let opened = fence::open(&maintenance, &request.databases, request.engine).await?;
     let failure = if opened.is_empty() {
-        match attempt(&source, &target, &maintenance, &request, &mut response).await {
+        let dms = Replication::of(client, &request.owner);
+        let dms = (request.engine == Engine::Dms).then_some(dms);
+        match attempt(&source, &target, &maintenance, dms.as_ref(), &request, &mut response).await {
             Ok(()) => return Ok(response),
             Err(error) => {
                 reopen(&source, &maintenance, &request).await?;
@@ -87,8 +101,8 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
 
 /// A fence must not outlive the invocation that gave up, nor the connection that it was made by.
 async fn reopen(source: &Server, maintenance: &Session, request: &Request) -> Result<(), Error> {
-    if fence::open(maintenance, &request.databases).await.is_err() {
-        fence::open(&source.open(MAINTENANCE).await?, &request.databases).await?;
+    if fence::open(maintenance, &request.databases, request.engine).await.is_err() {
+        fence::open(&source.open(MAINTENANCE).await?, &request.databases, request.engine).await?;
     }
     Ok(())
 }
@@ -104,17 +118,24 @@ async fn attempt(
     source: &Server,
     target: &Server,
     maintenance: &Session,
+    dms: Option<&Replication<'_>>,
     request: &Request,
     response: &mut Response,
 ) -> Result<(), Error> {
-    let names = Names::of(&request.execution);
+    let names = Names::of(&request.owner.execution);
     let mut pairs = vec![];
     for database in &request.databases {
         let (source, target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
-        replication::lag(&source, &target, database, &names).await?;
+        match dms {
+            None => drop(replication::lag(&source, &target, database, &names).await?),
+            Some(dms) => drop(dms.progress(database.oid).await?),
+        }
         pairs.push(Pair { database, source, target });
     }
     // Once without an outage, and once more where nobody can change anything any more.
+    for pair in &pairs {
+        catalog::has_its_clients(&pair.source, pair.database, "the source").await?;
+    }
     nothing_has_changed(maintenance, &pairs, request).await?;
     let mut ours = vec![];
     for pair in &pairs {
@@ -124,12 +145,12 @@ async fn attempt(
     let begun = Instant::now();
     let until = begun + Duration::from_secs(FENCED_SECONDS_MAX.min(request.max_downtime_seconds));
     response.fenced_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    fence::close(maintenance, &request.databases).await?;
-    response.sessions_ended = fence::clear(maintenance, &request.databases, &ours, until).await?;
+    fence::close(maintenance, &request.databases, request.engine).await?;
+    response.sessions_ended = fence::clear(maintenance, &request.databases, &names, &ours, until).await?;
     let left = until.saturating_duration_since(Instant::now());
     let finish = async {
         nothing_has_changed(maintenance, &pairs, request).await?;
-        finish(&pairs, &names, request, response).await
+        finish(&pairs, &names, dms, request, response).await
     };
     tokio::time::timeout(left, finish).await.map_err(|_| {
         Error::DatabaseUnavailable(format!(
@@ -146,31 +167,57 @@ async fn attempt(
 async fn nothing_has_changed(maintenance: &Session, pairs: &[Pair<'_>], request: &Request) -> Result<(), Error> {
     catalog::has_the_same_databases(maintenance, &request.databases).await?;
     for pair in pairs {
-        catalog::is_unchanged(&pair.source, pair.database, "the source").await?;
-        catalog::is_unchanged(&pair.target, pair.database, "the target").await?;
+        catalog::has_its_schema(&pair.source, pair.database, "the source").await?;
+        // By AWS DMS foreign keys and triggers are away until the end.
+        if request.engine == Engine::Native {
+            catalog::is_unchanged(&pair.target, pair.database, "the target").await?;
+        }
     }
     Ok(())
 }
 
-async fn finish(pairs: &[Pair<'_>], names: &Names, request: &Request, response: &mut Response) -> Result<(), Error> {
-    let id = format!("{} {}", request.execution, response.fenced_at);
+async fn finish(
+    pairs: &[Pair<'_>],
+    names: &Names,
+    dms: Option<&Replication<'_>>,
+    request: &Request,
+    response: &mut Response,
+) -> Result<(), Error> {
+    let id = format!("{} {}", request.owner.execution, response.fenced_at);
     for pair in pairs {
         let place = replication::mark(&pair.source, names, &id).await?;
         while !replication::is_marked(&pair.target, names, &id).await? {
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        replication::pause(&pair.target, names).await?;
-        let behind = replication::changes_behind(&pair.source, pair.database, names, place).await?;
-        if behind > 0 {
-            return Err(Error::DatabaseUnavailable(format!(
-                "database `{}`: {behind} changes came behind the fence",
-                pair.database.name
-            )));
+        match dms {
+            Some(dms) => {
+                while !dms.progress(pair.database.oid).await?.is_validated() {
+                    tokio::time::sleep(BETWEEN_CALLS).await;
+                }
+            }
+            None => {
+                replication::pause(&pair.target, names).await?;
+                let behind = replication::changes_behind(&pair.source, pair.database, names, place).await?;
+                if behind > 0 {
+                    return Err(Error::DatabaseUnavailable(format!(
+                        "database `{}`: {behind} changes came behind the fence",
+                        pair.database.name
+                    )));
+                }
+            }
         }
         response.sequences += set_sequences(pair).await?;
         let compared = compare::whole(&pair.database.name, &pair.source, &pair.target).await?;
         response.compared.tables += compared.tables;
         response.compared.rows += compared.rows;
+    }
+    if dms.is_some() {
+        for pair in pairs {
+            of_dms::dismiss(&pair.source, names).await?;
+            of_dms::dismiss(&pair.target, names).await?;
+            response.put_back += of_dms::put_back(&pair.target, pair.database, names).await?;
+            catalog::is_unchanged(&pair.target, pair.database, "the target").await?;
+        }
     }
     Ok(())
 }

@@ -1,54 +1,95 @@
-//! After the switch: takes the subscription and all else of the run off the target, which stands alone from then on,
-//! and the replication slots off the old source, whose log they hold back.
+//! After the switch: takes replication and all else of the run off the target, which stands alone from then on, and the
+//! replication slots off the old source, whose log they hold back. Of AWS DMS nothing is left then, either.
 //!
-//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: what is gone is gone.
+//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue; for what AWS DMS has its Describe calls,
+//! ListTagsForResource, StopReplicationTask, DeleteReplicationTask, DeleteEndpoint and DeleteReplicationInstance.
+//! Repeating it is safe: what is gone is gone.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use postgres::names::{Database, Names};
-use postgres::{Access, Servers};
+use aws_sdk_databasemigration::Client;
+use dms::Replication;
+use postgres::names::{Database, MAINTENANCE, Names};
+use postgres::{Access, Servers, release};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
+use workflow::options::Engine;
+use workflow::owner::Owner;
+use workflow::wait::{self, Wait};
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    pub side: Side,
-    pub resource_id: String,
-    pub access: Access,
-    pub execution: String,
-    pub databases: Vec<Database>,
-    /// When the fence went up, in seconds since 1970; for the target.
-    #[serde(default)]
-    pub fenced_at: f64,
+#[serde(tag = "side", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Target {
+        resource_id: String,
+        access: Access,
+        execution: String,
+        databases: Vec<Database>,
+        /// When the fence went up, in seconds since 1970.
+        fenced_at: f64,
+    },
+    OldSource {
+        engine: Engine,
+        owner: Owner,
+        access: Access,
+        databases: Vec<Database>,
+        /// By which it was read.
+        slots: Vec<String>,
+        /// `None` at the first look.
+        previous: Option<CleanedUp>,
+        max_wait_seconds: u64,
+    },
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    Target,
-    OldSource,
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    Opened(Opened),
+    CleanedUp(CleanedUp),
 }
 
-#[derive(Debug, Default, Serialize)]
-pub struct Response {
+#[derive(Debug, Serialize)]
+pub struct Opened {
     /// From the fence to this step's first login at the target, by its name.
     pub downtime_seconds: f64,
+    /// Foreign keys that hold for what is written, and for whose older rows PostgreSQL has yet to say so: the
+    /// statements that have it look.
+    pub not_validated: Vec<String>,
 }
 
-pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
-    let names = Names::of(&request.execution);
-    let server = servers.get(&request.resource_id, &request.access).await?;
-    match request.side {
-        Side::Target => {
-            let maintenance = server.open(postgres::names::MAINTENANCE).await?;
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CleanedUp {
+    /// Nothing is left.
+    pub ready: bool,
+    pub wait: Wait,
+}
+
+pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Result<Response, Error> {
+    match request {
+        Request::Target { resource_id, access, execution, databases, fenced_at } => {
+            let names = Names::of(&execution);
+            let server = servers.get(&resource_id, &access).await?;
+            let maintenance = server.open(MAINTENANCE).await?;
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-            postgres::release::target(&server, &maintenance, &request.databases, &names).await?;
-            Ok(Response { downtime_seconds: now - request.fenced_at })
+            let not_validated = release::target(&server, &maintenance, &databases, &names).await?;
+            Ok(Response::Opened(Opened { downtime_seconds: now - fenced_at, not_validated }))
         }
-        Side::OldSource => {
-            postgres::release::old_source(&server, &request.databases, &names).await?;
-            Ok(Response::default())
+        Request::OldSource { engine, owner, access, databases, slots, previous, max_wait_seconds } => {
+            let server = servers.get(&owner.source_resource_id, &access).await?;
+            release::old_source(&server, &databases, &Names::of(&owner.execution), &slots).await?;
+            let mut response = CleanedUp { ready: true, ..previous.unwrap_or_default() };
+            if engine == Engine::Dms {
+                let oids: Vec<u32> = databases.iter().map(|database| database.oid).collect();
+                let pending = Replication::of(client, &owner).delete(&oids).await?.pending;
+                if !pending.is_empty() {
+                    response.ready = false;
+                    response.wait = wait::next(Some(&response.wait), None, max_wait_seconds).map_err(|_| {
+                        Error::WaitTimedOut(format!("not gone after {max_wait_seconds} s: {}", pending.join(", ")))
+                    })?;
+                }
+            }
+            Ok(Response::CleanedUp(response))
         }
     }
 }

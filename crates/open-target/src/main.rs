@@ -1,8 +1,10 @@
 use lambda_runtime::Error;
+use workflow::serve::{aws_config, serve, start_tracing};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    workflow::serve::start_tracing();
-    let servers = postgres::Servers::from_environment().await?;
-    workflow::serve::serve(async |request| open_target::handle(&servers, request).await).await
+    start_tracing();
+    let config = aws_config().await?;
+    let (servers, client) = (postgres::Servers::new(&config), aws_sdk_databasemigration::Client::new(&config));
+    serve(async |request| open_target::handle(&servers, &client, request).await).await
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use workflow::arn::Arn;
 use workflow::error::{Error, invalid};
 use workflow::ids::{InstanceId, InstanceReference};
-use workflow::options::{Cutover, OnFailure, Options, Snapshots, Way};
+use workflow::options::{Cutover, Engine, OnFailure, Options, Snapshots, Way};
 
 /// Longer than any that AWS gives out.
 const ARN_LENGTH_MAX: usize = 512;
@@ -44,6 +44,7 @@ const FIELDS: &[&str] = &[
     "on_behalf_of",
     "database_secret_arn",
     "max_downtime_seconds",
+    "engine",
 ];
 /// These belong to one way alone.
 const SNAPSHOT_FIELDS: &[&str] = &[
@@ -58,7 +59,7 @@ const SNAPSHOT_FIELDS: &[&str] = &[
     "accept_stale_replicas",
 ];
 const BLUE_GREEN_FIELDS: &[&str] = &["switchover_timeout_seconds", "accept_stack_drift"];
-const ONLINE_FIELDS: &[&str] = &["database_secret_arn", "max_downtime_seconds"];
+const ONLINE_FIELDS: &[&str] = &["database_secret_arn", "max_downtime_seconds", "engine"];
 /// What the way by snapshot has and the way online has no use for.
 const NOT_ONLINE_FIELDS: &[&str] = &[
     "target_instance_id",
@@ -174,6 +175,7 @@ impl Input {
                     DOWNTIME_SECONDS_DEFAULT,
                     DOWNTIME_SECONDS,
                 )?,
+                engine: choice(fields, "engine", Engine::ALL)?,
             },
             resume: execution_arn(fields, "resume")?,
             accept_stack_drift: flag(fields, "accept_stack_drift")?,

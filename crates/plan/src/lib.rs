@@ -192,9 +192,12 @@ pub struct OfOnline {
     pub nested_input: Value,
     pub preflight: Option<()>,
     pub published: Option<()>,
-    pub seeded: Option<()>,
+    pub prepared: Option<()>,
+    pub created: Option<()>,
+    pub replication: Option<()>,
     pub cut_over: Option<()>,
     pub opened: Option<()>,
+    pub replication_cleaned: Option<()>,
 }
 
 #[derive(Debug, Serialize)]
@@ -299,9 +302,12 @@ async fn plan(
             nested_input: online::nested_input(&instance_id, &key, options, execution),
             preflight: None,
             published: None,
-            seeded: None,
+            prepared: None,
+            created: None,
+            replication: None,
             cut_over: None,
             opened: None,
+            replication_cleaned: None,
         })),
         _ => OfWay::Snapshot(Box::new(snapshot)),
     };

@@ -1,8 +1,9 @@
 //! What is in a server: its databases, their tables, and what replication cannot carry.
 
 use workflow::Error;
+use workflow::options::Engine;
 
-use crate::names::{Database, MAINTENANCE, quoted};
+use crate::names::{Client, Database, MAINTENANCE, quoted};
 use crate::{Session, failed};
 
 /// No rows of anybody's are in these: RDS keeps `rdsadmin` to itself.
@@ -15,8 +16,18 @@ const USER_SCHEMA: &str =
 /// Of a name of a role or of what it was granted: nothing that a run makes for itself.
 const OWN_ROLE: &str = "rds_encrypt_[0-9a-f]{8}";
 
+/// Made by CREATE EXTENSION, which the copy has from the snapshot.
+const OF_EXTENSION: &str = "EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+    AND d.deptype = 'e')";
+/// Tables whose updates and deletions cannot be told from their rows.
+const KEYLESS: &str = "c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i
+    WHERE i.indrelid = c.oid AND (i.indisprimary AND c.relreplident = 'd' OR i.indisreplident))";
+
 /// A server's problems, each with its remedy; none of it depends on a database.
-pub async fn problems_of_server(session: &Session, databases: usize) -> Result<Vec<String>, Error> {
+pub async fn problems_of_server(session: &Session, databases: usize, engine: Engine) -> Result<Vec<String>, Error> {
+    let is_native = engine == Engine::Native;
+    let roles: &[&str] =
+        if is_native { &["pg_create_subscription", "pg_signal_backend"] } else { &["pg_signal_backend"] };
     let row = session
         .query_one(
             "SELECT current_setting('server_version_num')::int,
@@ -28,13 +39,12 @@ pub async fn problems_of_server(session: &Session, databases: usize) -> Result<V
                     (SELECT count(*) FROM pg_prepared_xacts),
                     (SELECT rolreplication OR EXISTS (SELECT FROM pg_roles g WHERE g.rolname = 'rds_replication'
                         AND pg_has_role(g.oid, 'USAGE')) FROM pg_roles WHERE rolname = current_user),
-                    (SELECT bool_and(pg_has_role(oid, 'USAGE')) FROM pg_roles
-                        WHERE rolname IN ('pg_create_subscription', 'pg_signal_backend')),
+                    (SELECT bool_and(pg_has_role(oid, 'USAGE')) FROM pg_roles WHERE rolname = ANY ($1)),
                     (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user),
                     coalesce(current_setting('idle_replication_slot_timeout', true), '0'),
                     (SELECT count(*) FROM pg_subscription),
                     current_user",
-            &[],
+            &[&roles],
         )
         .await
         .map_err(failed("read the server's settings"))?;
@@ -61,7 +71,7 @@ pub async fn problems_of_server(session: &Session, databases: usize) -> Result<V
     }
     let workers: i64 = row.get(4);
     check(
-        workers < needed,
+        is_native && workers < needed,
         format!("max_logical_replication_workers is {workers}, and {databases} databases need one each: raise it"),
     );
     check(
@@ -74,7 +84,9 @@ pub async fn problems_of_server(session: &Session, databases: usize) -> Result<V
     check(
         !row.get::<_, bool>(8),
         format!(
-            "no right to subscribe or to end sessions: GRANT pg_create_subscription, pg_signal_backend TO {}",
+            "no right to {}: GRANT {} TO {}",
+            if is_native { "subscribe or to end sessions" } else { "end sessions" },
+            roles.join(", "),
             quoted(&user)
         ),
     );
@@ -91,6 +103,18 @@ pub async fn problems_of_server(session: &Session, databases: usize) -> Result<V
         ),
     );
     Ok(problems)
+}
+
+/// Who may connect to a database, but for the run's own role.
+pub async fn clients(session: &Session, oid: u32) -> Result<Vec<Client>, Error> {
+    let statement = format!(
+        "SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee)::text END, a.is_grantable
+         FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
+         WHERE d.oid = $1 AND a.privilege_type = 'CONNECT' AND pg_get_userbyid(a.grantee) !~ '^{OWN_ROLE}$'
+         ORDER BY 1 NULLS FIRST, 2"
+    );
+    let rows = session.query(&statement, &[&oid]).await.map_err(failed("read who may connect"))?;
+    Ok(rows.iter().map(|row| Client { role: row.get(0), may_grant: row.get(1) }).collect())
 }
 
 /// Name, OID and connection limit of the databases that hold data, in the order of their OIDs.
@@ -119,7 +143,7 @@ pub async fn problems_of_maintenance(session: &Session) -> Result<Vec<String>, E
 }
 
 /// A database's problems, each with its remedy.
-pub async fn problems_of_database(session: &Session, database: &str) -> Result<Vec<String>, Error> {
+pub async fn problems_of_database(session: &Session, database: &str, engine: Engine) -> Result<Vec<String>, Error> {
     let own = session
         .query_one(
             "SELECT pg_has_role(datdba, 'USAGE'), current_user::text,
@@ -142,12 +166,33 @@ pub async fn problems_of_database(session: &Session, database: &str) -> Result<V
     if let Some(extensions) = own.get::<_, Option<&str>>(3) {
         problems.push(format!("the extensions {extensions} write by themselves on the copy, too: drop them for the time being, or encrypt another way"));
     }
-    let kinds = [
-        (
-            "c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
-                AND (i.indisprimary AND c.relreplident = 'd' OR i.indisreplident))",
-            "without a primary key (updates would fail once it is published): add one, or ALTER TABLE … REPLICA IDENTITY FULL",
-        ),
+    let of_engine: &[(&str, &str)] = match engine {
+        Engine::Native => &[
+            (
+                KEYLESS,
+                "without a primary key (updates would fail once it is published): add one, or ALTER TABLE … REPLICA IDENTITY FULL",
+            ),
+            (
+                "c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R'))",
+                "with a trigger ENABLE ALWAYS or REPLICA (it fires a second time on the copy): ALTER TABLE … ENABLE TRIGGER",
+            ),
+        ],
+        Engine::Dms => &[
+            (
+                "c.relkind = 'p' OR EXISTS (SELECT FROM pg_inherits h WHERE c.oid IN (h.inhparent, h.inhrelid))",
+                "partitioned or inherited, whose rows AWS DMS could take twice: use \"engine\": \"native\"",
+            ),
+            (
+                "c.relkind = 'r' AND c.relrowsecurity",
+                "with row level security, which hides rows from AWS DMS: ALTER TABLE … DISABLE ROW LEVEL SECURITY, or use \"engine\": \"native\"",
+            ),
+            (
+                "c.relkind = 'r' AND EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_enabled <> 'D')",
+                "with a rule, which would rewrite what AWS DMS writes: DROP RULE, or use \"engine\": \"native\"",
+            ),
+        ],
+    };
+    let of_both = [
         (
             "c.relkind IN ('r', 'p') AND c.relpersistence = 'u'",
             "unlogged (a copy has none of the rows): ALTER TABLE … SET LOGGED",
@@ -156,23 +201,36 @@ pub async fn problems_of_database(session: &Session, database: &str) -> Result<V
             "c.relkind IN ('r', 'p') AND NOT (pg_has_role(c.relowner, 'USAGE') AND pg_has_role(c.relowner, 'SET'))",
             "owned by a role that the login is no member of: GRANT the role to it",
         ),
-        (
-            "c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R'))",
-            "with a trigger ENABLE ALWAYS or REPLICA (it fires a second time on the copy): ALTER TABLE … ENABLE TRIGGER",
-        ),
         ("c.relkind = 'f'", "foreign (what a trigger writes to it is not replicated): drop it for the time being"),
     ];
-    for (condition, problem) in kinds {
-        let found = names(session, &format!("{condition} AND {USER_SCHEMA}")).await?;
+    for (condition, problem) in of_engine.iter().chain(&of_both) {
+        let found = names(session, &format!("({condition}) AND {USER_SCHEMA}")).await?;
         if !found.is_empty() {
             problems.push(format!("{}, {problem}", listed(&found)));
+        }
+    }
+    if engine == Engine::Dms {
+        let statement = "SELECT EXISTS (SELECT FROM pg_database d, aclexplode(d.datacl) AS a
+            WHERE d.datname = current_database() AND a.privilege_type = 'CONNECT' AND a.grantor <> d.datdba)";
+        if session.query_one(statement, &[]).await.map_err(failed("read who granted CONNECT"))?.get(0) {
+            problems.push(
+                "somebody but its owner granted CONNECT, which the fence could not put back: let the owner grant it"
+                    .to_owned(),
+            );
+        }
+        let found = of_all(session, &format!("c.relkind = 'r' AND {OF_EXTENSION} AND {USER_SCHEMA}")).await?;
+        if !found.is_empty() {
+            problems.push(format!(
+                "{}, of an extension, which AWS DMS would take for the application's: use \"engine\": \"native\"",
+                listed(&found)
+            ));
         }
     }
     Ok(problems.into_iter().map(|problem| format!("database `{database}`: {problem}")).collect())
 }
 
 /// What a human should know, and what stops nothing.
-pub async fn warnings_of_database(session: &Session, database: &str) -> Result<Vec<String>, Error> {
+pub async fn warnings_of_database(session: &Session, database: &str, engine: Engine) -> Result<Vec<String>, Error> {
     let views = names(session, &format!("c.relkind = 'm' AND {USER_SCHEMA}")).await?;
     let old = session
         .query_one(
@@ -184,6 +242,21 @@ pub async fn warnings_of_database(session: &Session, database: &str) -> Result<V
         .map_err(failed("look for long transactions"))?
         .get::<_, i64>(0);
     let mut warnings = vec![];
+    let keyless = match engine {
+        Engine::Native => vec![],
+        // "Updates and deletes on tables with no primary key are ignored" is what AWS DMS says of itself.
+        Engine::Dms => {
+            let without = "NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)";
+            names(session, &format!("c.relkind = 'r' AND {without} AND {USER_SCHEMA}")).await?
+        }
+    };
+    if !keyless.is_empty() {
+        warnings.push(format!(
+            "database `{database}`: {} without a primary key: AWS DMS carries what is inserted, and neither changes nor \
+             deletions; if there are any, the comparison in the outage ends the run, and nothing is lost",
+            listed(&keyless)
+        ));
+    }
     if !views.is_empty() {
         warnings
             .push(format!("database `{database}`: {} are as of the snapshot afterwards: refresh them", listed(&views)));
@@ -210,11 +283,25 @@ pub async fn tables_with_rows(session: &Session) -> Result<Vec<String>, Error> {
     names(session, &format!("c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA}")).await
 }
 
+/// The schemas of these.
+pub async fn schemas(session: &Session) -> Result<Vec<String>, Error> {
+    let statement = format!(
+        "SELECT DISTINCT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA} AND NOT {OF_EXTENSION} ORDER BY 1"
+    );
+    let rows = session.query(&statement, &[]).await.map_err(failed("list the schemas"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 async fn names(session: &Session, condition: &str) -> Result<Vec<String>, Error> {
+    of_all(session, &format!("{condition} AND NOT {OF_EXTENSION}")).await
+}
+
+/// Those of extensions, too.
+async fn of_all(session: &Session, condition: &str) -> Result<Vec<String>, Error> {
     let statement = format!(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE {condition} AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-            AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
+         WHERE {condition} ORDER BY 1"
     );
     let rows = session.query(&statement, &[]).await.map_err(failed("list the tables"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
@@ -223,6 +310,8 @@ async fn names(session: &Session, condition: &str) -> Result<Vec<String>, Error>
 /// A hash of everything that replication does not carry, but for passwords, which nobody may read, and rows: what DDL
 /// changes, grants, and the roles of the whole server.
 pub async fn schema_hash(session: &Session) -> Result<String, Error> {
+    let relation_grants = grants("relacl", "CASE relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r' END", "relowner");
+    let schema_grants = grants("n.nspacl", "'n'", "n.nspowner");
     let statement = format!(
         "WITH relations AS (
             SELECT c.*, format('%I.%I', n.nspname, c.relname) AS name
@@ -230,7 +319,8 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
             WHERE c.relpersistence <> 't' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {USER_SCHEMA})
          SELECT md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE \"C\"), '')) FROM (
             SELECT format('relation %s %s %s %s %s %s %s %s %s %s %s', name, relkind, relpersistence, relreplident,
-                relispartition, relowner::regrole, relacl, reloptions, relrowsecurity, relforcerowsecurity,
+                relispartition, relowner::regrole,
+                {relation_grants}, reloptions, relrowsecurity, relforcerowsecurity,
                 CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END) AS line FROM relations
             UNION ALL
             SELECT format('column %s %s %s %s %s %s %s %s %s', name, a.attnum, a.attname,
@@ -239,7 +329,11 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
             FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
             LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
             UNION ALL
-            SELECT format('constraint %s %s %s %s', name, k.conname, pg_get_constraintdef(k.oid), k.convalidated)
+            -- Foreign keys come back not yet validated where AWS DMS needed them away.
+            SELECT format('constraint %s %s %s %s', name, k.conname,
+                CASE k.contype WHEN 'f' THEN regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
+                    ELSE pg_get_constraintdef(k.oid) END,
+                CASE k.contype WHEN 'f' THEN NULL ELSE k.convalidated END)
             FROM relations r JOIN pg_constraint k ON k.conrelid = r.oid
             UNION ALL
             SELECT format('index %s %s', pg_get_indexdef(i.indexrelid), i.indisvalid)
@@ -267,7 +361,8 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
             SELECT format('rule %s %s', pg_get_ruledef(w.oid), w.ev_enabled)
             FROM relations r JOIN pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
             UNION ALL
-            SELECT format('schema %s %s %s', n.nspname, n.nspowner::regrole, n.nspacl) FROM pg_namespace n WHERE {USER_SCHEMA}
+            SELECT format('schema %s %s %s', n.nspname, n.nspowner::regrole, {schema_grants})
+            FROM pg_namespace n WHERE {USER_SCHEMA}
             UNION ALL
             SELECT format('extension %s %s', extname, extversion) FROM pg_extension
             UNION ALL
@@ -276,9 +371,11 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
             SELECT format('default grant %s %s %s %s', defaclrole::regrole, defaclnamespace::regnamespace, defaclobjtype,
                 defaclacl) FROM pg_default_acl
             UNION ALL
-            -- A grant to the run's own role makes AWS's or PostgreSQL's implicit ones explicit.
-            SELECT format('database %s %s', d.datdba::regrole, (SELECT string_agg(a::text, ',' ORDER BY a::text COLLATE \"C\")
-                FROM unnest(coalesce(d.datacl, acldefault('d', d.datdba))) AS a WHERE a::text !~ '^{OWN_ROLE}='))
+            -- CONNECT is what a fence takes away, and looked at by itself.
+            SELECT format('database %s %s', d.datdba::regrole, (SELECT
+                string_agg(format('%s %s %s', a.grantee::regrole, a.privilege_type, a.is_grantable), ',' ORDER BY
+                    a.grantee::regrole::text COLLATE \"C\", a.privilege_type, a.is_grantable)
+                FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a WHERE a.privilege_type <> 'CONNECT'))
             FROM pg_database d WHERE d.datname = current_database()
             UNION ALL
             SELECT format('setting %s %s %s', s.setdatabase = 0, s.setrole::regrole, s.setconfig) FROM pg_db_role_setting s
@@ -296,16 +393,42 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
     Ok(row.get(0))
 }
 
+/// The grants of an object but those to the run's own role, which make PostgreSQL's implicit ones explicit.
+fn grants(list: &str, kind: &str, owner: &str) -> String {
+    format!(
+        "(SELECT string_agg(a::text, ',' ORDER BY a::text COLLATE \"C\")
+            FROM unnest(coalesce({list}, acldefault({kind}, {owner}))) AS a WHERE a::text !~ '^{OWN_ROLE}=')"
+    )
+}
+
 /// That a database is on this side as the preflight found it.
 pub async fn is_unchanged(session: &Session, database: &Database, side: &str) -> Result<(), Error> {
+    has_its_clients(session, database, side).await?;
+    has_its_schema(session, database, side).await
+}
+
+/// That the same may connect to it.
+pub async fn has_its_clients(session: &Session, database: &Database, side: &str) -> Result<(), Error> {
+    if clients(session, database.oid).await? == database.clients {
+        return Ok(());
+    }
+    Err(changed(database, side))
+}
+
+/// The same of a database that a fence may let nobody into any more.
+pub async fn has_its_schema(session: &Session, database: &Database, side: &str) -> Result<(), Error> {
     if schema_hash(session).await? == database.schema_hash {
         return Ok(());
     }
-    Err(Error::SchemaChanged(format!(
+    Err(changed(database, side))
+}
+
+fn changed(database: &Database, side: &str) -> Error {
+    Error::SchemaChanged(format!(
         "database `{}`: tables, indexes, triggers, functions, grants or roles of {side} are not as the preflight found \
          them: somebody changed them, which logical replication does not carry; start again when nobody does",
         database.name
-    )))
+    ))
 }
 
 /// That the server has the databases that are replicated, and no others with data.

@@ -3,29 +3,52 @@
 //! CONNECTION LIMIT 0 stops everybody who is no superuser, and the sessions that there are get terminated. On RDS the
 //! only superuser is its own, whose sessions nobody may end, and who writes no rows of anybody's [A98]. A
 //! read-only default would lose data: a client that says BEGIN READ WRITE writes on.
+//!
+//! AWS DMS must be able to come back, and comes as an ordinary client. For it everybody loses CONNECT, the owner
+//! included, but the run's own role, which nobody else is.
 
 use std::time::{Duration, Instant};
 
 use workflow::Error;
+use workflow::options::Engine;
 
-use crate::names::{Database, quoted};
-use crate::{Session, failed};
+use crate::names::{Client, Database, Names, quoted};
+use crate::{Session, catalog, failed};
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 const QUIET_LOOKS: u32 = 2;
 
 /// `maintenance` is a session in a database that is not fenced.
-pub async fn close(maintenance: &Session, databases: &[Database]) -> Result<(), Error> {
+pub async fn close(maintenance: &Session, databases: &[Database], engine: Engine) -> Result<(), Error> {
     for database in databases {
-        limit(maintenance, &database.name, 0).await?;
+        match engine {
+            Engine::Native => limit(maintenance, &database.name, 0).await?,
+            Engine::Dms => shut_out(maintenance, database).await?,
+        }
     }
     Ok(())
 }
 
-/// Ends clients' sessions until two looks in a row find none. `spared`: the processes of ours.
+async fn shut_out(maintenance: &Session, database: &Database) -> Result<(), Error> {
+    let statements: String = database
+        .clients
+        .iter()
+        .map(|client| format!("REVOKE CONNECT ON DATABASE {} FROM {};", quoted(&database.name), grantee(client)))
+        .collect();
+    let what = format!("take CONNECT to database `{}` away", database.name);
+    maintenance.batch_execute(&statements).await.map_err(failed(what))
+}
+
+fn grantee(client: &Client) -> String {
+    client.role.as_deref().map_or("PUBLIC".to_owned(), quoted)
+}
+
+/// Ends clients' sessions until two looks in a row find none, but for those of the run's own role. `spared`: the
+/// processes of ours.
 pub async fn clear(
     maintenance: &Session,
     databases: &[Database],
+    names: &Names,
     spared: &[i32],
     until: Instant,
 ) -> Result<u64, Error> {
@@ -36,8 +59,8 @@ pub async fn clear(
             .query(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE datid = ANY ($1) AND backend_type = 'client backend' AND pid <> ALL ($2)
-                 AND usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper)",
-                &[&oids, &spared],
+                 AND usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper OR rolname = $3)",
+                &[&oids, &spared, &names.base()],
             )
             .await
             .map_err(failed("end the clients' sessions"))?
@@ -63,20 +86,49 @@ pub async fn clear(
 }
 
 /// Gives clients what the preflight found, where the fence is. Returns the databases that it opened.
-pub async fn open(maintenance: &Session, databases: &[Database]) -> Result<Vec<String>, Error> {
+pub async fn open(maintenance: &Session, databases: &[Database], engine: Engine) -> Result<Vec<String>, Error> {
     let mut opened = vec![];
     for database in databases {
-        let found = maintenance
-            .query_opt("SELECT datconnlimit FROM pg_database WHERE oid = $1", &[&database.oid])
-            .await
-            .map_err(failed("look for the fence"))?;
-        // A limit that is not 0 is no fence of ours.
-        if found.is_some_and(|row| row.get::<_, i32>(0) == 0) && database.connection_limit != 0 {
-            limit(maintenance, &database.name, database.connection_limit).await?;
+        let was_fenced = match engine {
+            Engine::Native => unlimit(maintenance, database).await?,
+            Engine::Dms => let_in(maintenance, database).await?,
+        };
+        if was_fenced {
             opened.push(database.name.clone());
         }
     }
     Ok(opened)
+}
+
+async fn unlimit(maintenance: &Session, database: &Database) -> Result<bool, Error> {
+    let found = maintenance
+        .query_opt("SELECT datconnlimit FROM pg_database WHERE oid = $1", &[&database.oid])
+        .await
+        .map_err(failed("look for the fence"))?;
+    // A limit that is not 0 is no fence of ours.
+    let is_fenced = found.is_some_and(|row| row.get::<_, i32>(0) == 0) && database.connection_limit != 0;
+    if is_fenced {
+        limit(maintenance, &database.name, database.connection_limit).await?;
+    }
+    Ok(is_fenced)
+}
+
+/// All grants went at once: where one is left, it was not the fence.
+async fn let_in(maintenance: &Session, database: &Database) -> Result<bool, Error> {
+    if !catalog::clients(maintenance, database.oid).await?.is_empty() {
+        return Ok(false);
+    }
+    let statements: String = database
+        .clients
+        .iter()
+        .map(|client| {
+            let option = if client.may_grant { " WITH GRANT OPTION" } else { "" };
+            format!("GRANT CONNECT ON DATABASE {} TO {}{option};", quoted(&database.name), grantee(client))
+        })
+        .collect();
+    let what = format!("give CONNECT to database `{}` back", database.name);
+    maintenance.batch_execute(&statements).await.map_err(failed(what))?;
+    Ok(!statements.is_empty())
 }
 
 async fn limit(maintenance: &Session, database: &str, connections: i32) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 
 pub mod catalog;
 pub mod compare;
+pub mod dms;
 pub mod fence;
 pub mod names;
 pub mod release;

@@ -3,7 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
+use workflow::online::token;
 
 /// Where databases are counted and fenced from, and nobody's rows may be.
 pub const MAINTENANCE: &str = "postgres";
@@ -16,8 +17,21 @@ pub struct Database {
     pub oid: u32,
     /// What clients had before the fence; -1 is none.
     pub connection_limit: i32,
+    /// Who may connect; with AWS DMS the fence takes that away.
+    #[serde(default)]
+    pub clients: Vec<Client>,
     /// Of everything but rows.
     pub schema_hash: String,
+}
+
+/// A grant of CONNECT.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// `None` is PUBLIC.
+    pub role: Option<String>,
+    /// With the right to grant it on.
+    pub may_grant: bool,
 }
 
 /// The names of one execution.
@@ -28,17 +42,21 @@ pub struct Names {
 impl Names {
     /// `execution`: whose tag the resources of the run bear.
     pub fn of(execution: &str) -> Self {
-        let hash: String = Sha256::digest(execution).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Self { base: format!("rds_encrypt_{hash}") }
+        Self { base: format!("rds_encrypt_{}", token(execution)) }
     }
 
-    /// Of the publication, the subscription, the role, and the schema of the marker.
+    /// Of the publication, the subscription, the role, and the schema of the marker and of AWS DMS's own tables.
     pub fn base(&self) -> &str {
         &self.base
     }
 
     pub fn marker(&self) -> String {
         format!("{}.marker", self.base)
+    }
+
+    /// What was taken off a target for the time being.
+    pub fn definitions(&self) -> String {
+        format!("{}.definition", self.base)
     }
 
     /// Of a replication slot, whose name is the whole server's.
@@ -76,7 +94,13 @@ mod tests {
 
     #[test]
     fn names_differ_by_execution_and_fit_into_postgresqls_limit() {
-        let database = Database { name: "app".into(), oid: u32::MAX, connection_limit: -1, schema_hash: String::new() };
+        let database = Database {
+            name: "app".into(),
+            oid: u32::MAX,
+            connection_limit: -1,
+            clients: vec![],
+            schema_hash: String::new(),
+        };
         let (one, two) = (Names::of("arn:one"), Names::of("arn:two"));
         assert_ne!(one.slot(&database), two.slot(&database));
         assert!(one.slot(&database).len() < 64, "{}", one.slot(&database));

@@ -1,45 +1,80 @@
 //! Taking replication away again: off the target and the old source once they have switched, or off a source that
 //! goes on as if nothing had been.
 
+use std::time::{Duration, Instant};
+
 use workflow::Error;
+use workflow::options::Engine;
 
 use crate::names::{Database, MAINTENANCE, Names};
-use crate::{Server, Session, fence, replication};
+use crate::{Server, Session, dms, fence, replication};
 
-/// The target stands alone from now on.
+/// For all foreign keys together: a function ends after 60 seconds.
+const VALIDATION: Duration = Duration::from_secs(30);
+
+/// The target stands alone from now on. Returns the statements that are left to run: of foreign keys that hold for what
+/// is written, and for whose older rows there was no time.
 pub async fn target(
     server: &Server,
     maintenance: &Session,
     databases: &[Database],
     names: &Names,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
+    let until = Instant::now() + VALIDATION;
+    let mut left = vec![];
     for database in databases {
         let session = server.open(&database.name).await?;
+        let statements = dms::validate(&session, names, until).await?;
+        left.extend(statements.into_iter().map(|statement| format!("database `{}`: {statement}", database.name)));
         replication::unsubscribe(&session, names).await?;
         replication::drop_slot(&session, &names.slot(database)).await?;
         replication::drop_own(&session, names).await?;
     }
-    replication::drop_role(maintenance, databases, names).await
+    replication::drop_role(maintenance, databases, names).await?;
+    Ok(left)
 }
 
 /// The slots hold the old source's log back. What stands in its databases stays: they are fenced, and it is harmless.
-pub async fn old_source(server: &Server, databases: &[Database], names: &Names) -> Result<(), Error> {
+/// `slots`: those that were made under other names than ours.
+pub async fn old_source(server: &Server, databases: &[Database], names: &Names, slots: &[String]) -> Result<(), Error> {
     let maintenance = server.open(MAINTENANCE).await?;
-    for database in databases {
-        replication::drop_slot(&maintenance, &names.slot(database)).await?;
-    }
+    drop_slots(&maintenance, databases, names, slots).await?;
     replication::drop_role(&maintenance, databases, names).await
 }
 
+/// Clients may log in again.
+pub async fn fence(server: &Server, databases: &[Database], engine: Engine) -> Result<Vec<String>, Error> {
+    fence::open(&server.open(MAINTENANCE).await?, databases, engine).await
+}
+
 /// The source is open again, and has nothing of the run. Clients come first.
-pub async fn source(server: &Server, databases: &[Database], names: &Names) -> Result<Vec<String>, Error> {
+pub async fn source(
+    server: &Server,
+    databases: &[Database],
+    names: &Names,
+    slots: &[String],
+    engine: Engine,
+) -> Result<Vec<String>, Error> {
     let maintenance = server.open(MAINTENANCE).await?;
-    let opened = fence::open(&maintenance, databases).await?;
+    let opened = fence::open(&maintenance, databases, engine).await?;
+    drop_slots(&maintenance, databases, names, slots).await?;
     for database in databases {
-        replication::drop_slot(&maintenance, &names.slot(database)).await?;
         let session = server.open(&database.name).await?;
         replication::drop_own(&session, names).await?;
     }
     replication::drop_role(&maintenance, databases, names).await?;
     Ok(opened)
+}
+
+async fn drop_slots(
+    maintenance: &Session,
+    databases: &[Database],
+    names: &Names,
+    slots: &[String],
+) -> Result<(), Error> {
+    let ours = databases.iter().map(|database| names.slot(database));
+    for slot in ours.chain(slots.iter().cloned()) {
+        replication::drop_slot(maintenance, &slot).await?;
+    }
+    Ok(())
 }

@@ -33,10 +33,9 @@ pub async fn create_role(maintenance: &Session, names: &Names, login_password: &
     maintenance.batch_execute(&statement).await.map_err(failed(format!("make the role {role}")))
 }
 
-/// Publication and slot of one database, if they are not there yet.
-pub async fn publish(session: &Session, database: &Database, names: &Names) -> Result<(), Error> {
+/// The marker's table, and the own role's way into the database.
+pub async fn create_own(session: &Session, database: &Database, names: &Names) -> Result<(), Error> {
     let own = quoted(names.base());
-    let what = |what: &str| format!("{what} in database `{}`", database.name);
     session
         .batch_execute(&format!(
             "CREATE SCHEMA IF NOT EXISTS {own};
@@ -46,7 +45,14 @@ pub async fn publish(session: &Session, database: &Database, names: &Names) -> R
             quoted(&database.name),
         ))
         .await
-        .map_err(failed(what("make the marker's table")))?;
+        .map_err(failed(format!("make the marker's table in database `{}`", database.name)))
+}
+
+/// Publication and slot of one database, if they are not there yet.
+pub async fn publish(session: &Session, database: &Database, names: &Names) -> Result<(), Error> {
+    let own = quoted(names.base());
+    let what = |what: &str| format!("{what} in database `{}`", database.name);
+    create_own(session, database, names).await?;
     if !exists(session, "pg_publication WHERE pubname = $1", names.base()).await? {
         let tables = [catalog::tables(session).await?, vec![names.marker()]].concat().join(", ");
         session
@@ -223,13 +229,33 @@ pub async fn unsubscribe(session: &Session, names: &Names) -> Result<(), Error> 
     Ok(())
 }
 
-/// Publication and marker of one database.
+/// Publication, marker and grants of one database.
 pub async fn drop_own(session: &Session, names: &Names) -> Result<(), Error> {
     let own = quoted(names.base());
     session
         .batch_execute(&format!("DROP PUBLICATION IF EXISTS {own}; DROP SCHEMA IF EXISTS {own} CASCADE"))
         .await
-        .map_err(failed("drop the publication"))
+        .map_err(failed("drop the publication"))?;
+    take_rights(session, names).await
+}
+
+/// What the own role was granted in one database.
+pub async fn take_rights(session: &Session, names: &Names) -> Result<(), Error> {
+    let what = || failed(format!("take the rights of {} away", names.base()));
+    let granted = session
+        .query(
+            "SELECT format('REVOKE ALL ON %I.%I FROM %I;', n.nspname, c.relname, $1::text)
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = (SELECT oid FROM pg_roles WHERE rolname = $1::text))
+             UNION ALL
+             SELECT format('REVOKE ALL ON SCHEMA %I FROM %I;', n.nspname, $1::text) FROM pg_namespace n
+             WHERE EXISTS (SELECT FROM aclexplode(n.nspacl) WHERE grantee = (SELECT oid FROM pg_roles WHERE rolname = $1::text))",
+            &[&names.base()],
+        )
+        .await
+        .map_err(what())?;
+    let statements: String = granted.iter().map(|row| row.get::<_, String>(0)).collect();
+    session.batch_execute(&statements).await.map_err(what())
 }
 
 pub async fn drop_role(maintenance: &Session, databases: &[Database], names: &Names) -> Result<(), Error> {

@@ -63,8 +63,11 @@ pub struct Session {
 
 impl Servers {
     pub async fn from_environment() -> Result<Self, lambda_runtime::Error> {
-        let config = workflow::serve::aws_config().await?;
-        Ok(Self { rds: aws_sdk_rds::Client::new(&config), secrets: aws_sdk_secretsmanager::Client::new(&config) })
+        Ok(Self::new(&workflow::serve::aws_config().await?))
+    }
+
+    pub fn new(config: &aws_config::SdkConfig) -> Self {
+        Self { rds: aws_sdk_rds::Client::new(config), secrets: aws_sdk_secretsmanager::Client::new(config) }
     }
 
     /// `None` if there is no such instance, or a rename hides it.

@@ -6,12 +6,16 @@ use postgres::names::{Database, MAINTENANCE};
 use postgres::{Access, Servers, catalog};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
+use workflow::options::Engine;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     pub source_resource_id: String,
     pub access: Access,
+    pub engine: Engine,
+    /// Where AWS DMS's instance is to be: the stack's parameter, which may be empty.
+    pub replication_subnet_group: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -26,7 +30,15 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     let source = servers.get(&request.source_resource_id, &request.access).await?;
     let maintenance = source.open(MAINTENANCE).await?;
     let found = catalog::databases(&maintenance).await?;
-    let mut problems = catalog::problems_of_server(&maintenance, found.len()).await?;
+    let engine = request.engine;
+    let mut problems = catalog::problems_of_server(&maintenance, found.len(), engine).await?;
+    if engine == Engine::Dms && request.replication_subnet_group.is_empty() {
+        problems.push(
+            "the stack's parameter ReplicationSubnetGroup is empty: name a replication subnet group of AWS DMS from which \
+             the source can be reached"
+                .to_owned(),
+        );
+    }
     problems.extend(catalog::problems_of_maintenance(&maintenance).await?);
     if found.is_empty() {
         problems.push("there is no database but `postgres`, so nothing to replicate: use encrypt-instance".to_owned());
@@ -41,11 +53,12 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
             continue;
         }
         let session = source.open(&name).await?;
-        problems.extend(catalog::problems_of_database(&session, &name).await?);
-        warnings.extend(catalog::warnings_of_database(&session, &name).await?);
+        problems.extend(catalog::problems_of_database(&session, &name, engine).await?);
+        warnings.extend(catalog::warnings_of_database(&session, &name, engine).await?);
         tables += catalog::tables(&session).await?.len();
+        let clients = catalog::clients(&session, oid).await?;
         let schema_hash = catalog::schema_hash(&session).await?;
-        databases.push(Database { name, oid, connection_limit, schema_hash });
+        databases.push(Database { name, oid, connection_limit, clients, schema_hash });
     }
     if problems.is_empty() {
         return Ok(Response { databases, tables, warnings });

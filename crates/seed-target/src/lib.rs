@@ -31,6 +31,8 @@ pub struct Response {
     pub ready: bool,
     /// Of each database, where it went on: `app at 0/3A1F2C8 after 12 transactions of the slot`
     pub starts: Vec<String>,
+    /// By which the target reads the source.
+    pub slots: Vec<String>,
     /// Of the database that is furthest behind.
     pub lag_bytes: i64,
     pub wait: Wait,
@@ -42,7 +44,8 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let previous = request.previous.unwrap_or_default();
     catalog::has_the_same_databases(&source.open(MAINTENANCE).await?, &request.databases).await?;
-    let mut response = Response { ready: false, lag_bytes: 0, ..previous };
+    let slots = request.databases.iter().map(|database| names.slot(database)).collect();
+    let mut response = Response { ready: false, lag_bytes: 0, slots, ..previous };
     for database in &request.databases {
         let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
         catalog::is_unchanged(&at_source, database, "the source").await?;

@@ -8,6 +8,7 @@ use postgres::{Access, Servers, release};
 use serde::Deserialize;
 use workflow::Error;
 use workflow::online::{DatabaseTask, Undone};
+use workflow::options::Engine;
 
 #[derive(Debug, Deserialize)]
 pub struct Request {
@@ -26,17 +27,28 @@ pub struct State {
     pub preflight: Option<Preflight>,
     #[serde(default)]
     pub target: Option<Target>,
+    #[serde(default)]
+    pub replication: Option<Replication>,
     pub undo: Asked,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Options {
     pub database_secret_arn: Option<String>,
+    #[serde(default)]
+    pub engine: Engine,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Preflight {
     pub databases: Vec<Database>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Replication {
+    /// Those that AWS DMS made, under names of its own.
+    #[serde(default)]
+    pub slots: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,26 +77,27 @@ async fn run(servers: &Servers, request: Request) -> Result<Vec<String>, Error> 
     };
     let access = &Access { secret_arn, extra_roots };
     let names = Names::of(&state.owner.execution);
+    let engine = state.options.engine;
     let databases = &preflight.databases;
+    let slots = state.replication.as_ref().map_or(&[][..], |replication| &replication.slots);
     let source = servers.get(&state.owner.source_resource_id, access);
     match state.undo.database.task {
-        DatabaseTask::OpenSource => {
-            let opened = release::source(&source.await?, databases, &names).await?;
-            Ok(opened
-                .into_iter()
-                .map(|database| format!("database `{database}` of the source is open again"))
-                .collect())
-        }
+        DatabaseTask::Unfence => Ok(told(release::fence(&source.await?, databases, engine).await?)),
+        DatabaseTask::OpenSource => Ok(told(release::source(&source.await?, databases, &names, slots, engine).await?)),
         DatabaseTask::OpenTarget => {
             let target = state.target.as_ref().and_then(|target| target.resource_id.as_deref()).unwrap_or_default();
             let server = servers.get(target, access).await?;
             let maintenance = server.open(MAINTENANCE).await?;
-            release::target(&server, &maintenance, databases, &names).await?;
+            let left = release::target(&server, &maintenance, databases, &names).await?;
             // Somebody may have deleted the old instance already.
             if let Some(old) = servers.find(&state.owner.source_resource_id, access).await? {
-                release::old_source(&old, databases, &names).await?;
+                release::old_source(&old, databases, &names, slots).await?;
             }
-            Ok(vec![])
+            Ok(left.into_iter().map(|statement| format!("left to validate in {statement}")).collect())
         }
     }
+}
+
+fn told(opened: Vec<String>) -> Vec<String> {
+    opened.into_iter().map(|database| format!("database `{database}` of the source is open again")).collect()
 }

@@ -236,7 +236,7 @@ impl Undo<'_, OfBlueGreen> {
         let over = match forward {
             Forward::Protect => self.protect_members().await?,
             Forward::DeleteDeployment => self.delete_deployment().await?,
-            Forward::CleanUp | Forward::OpenTarget => true,
+            Forward::CleanUp | Forward::OpenTarget | Forward::DeleteReplication => true,
         };
         if over {
             self.end(step);

@@ -1,6 +1,9 @@
-//! What only a login can do: another function does it, in the VPC, and the loop goes on with its answer.
+//! What replicates. What only a login can do another function does, in the VPC, and the loop goes on with its answer.
 
+use dms::Replication;
+use workflow::Error;
 use workflow::online::{DatabaseTask, Undone};
+use workflow::options::Engine;
 
 use crate::document::OfSnapshot;
 use crate::{Progress, Undo};
@@ -14,11 +17,55 @@ impl Undo<'_, OfSnapshot> {
         if self.way.preflight.is_none() {
             return Progress::Over;
         }
-        if !self.response.late_calls_are_over {
-            self.response.late_calls_are_over = true;
+        if self.awaits_late_calls() {
             return Progress::Pending;
         }
         self.ask_database(DatabaseTask::OpenSource)
+    }
+
+    /// Only where a cutover had begun; then nothing is late any more.
+    pub(crate) fn unfence(&mut self) -> Progress {
+        if self.way.preflight.is_none() {
+            return Progress::Over;
+        }
+        self.ask_database(DatabaseTask::Unfence)
+    }
+
+    /// Before the commit point, where a step that was given up on can still make something.
+    pub(crate) async fn take_back_replication(&mut self) -> Result<Progress, Error> {
+        if self.way.options.engine == Engine::Native || self.way.preflight.is_none() {
+            return Ok(Progress::Over);
+        }
+        if self.awaits_late_calls() {
+            return Ok(Progress::Pending);
+        }
+        self.delete_replication().await
+    }
+
+    pub(crate) async fn delete_replication(&mut self) -> Result<Progress, Error> {
+        let Some(preflight) = &self.way.preflight else { return Ok(Progress::Over) };
+        if self.way.options.engine == Engine::Native {
+            return Ok(Progress::Over);
+        }
+        let oids: Vec<u32> = preflight.databases.iter().map(|database| database.oid).collect();
+        let swept = Replication::of(self.dms, &self.planned.owner).delete(&oids).await?;
+        swept.deleted.into_iter().for_each(|name| self.note_deleted(name));
+        if swept.pending.is_empty() {
+            return Ok(Progress::Over);
+        }
+        if self.waited_seconds() < UNREACHABLE_SECONDS_MAX {
+            return Ok(Progress::Pending);
+        }
+        self.response.stuck.get_or_insert(format!(
+            "AWS DMS does not let go of {}: delete it by hand, since a replication instance is billed",
+            swept.pending.join(", ")
+        ));
+        Ok(Progress::Over)
+    }
+
+    /// Once, for as long as a call that Step Functions gave up on can land.
+    fn awaits_late_calls(&mut self) -> bool {
+        !std::mem::replace(&mut self.response.late_calls_are_over, true)
     }
 }
 

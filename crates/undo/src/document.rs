@@ -2,7 +2,6 @@
 //! it does not know are left alone.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use settings::Settings;
 use settings::member::Member;
@@ -11,7 +10,7 @@ use workflow::Error;
 use workflow::deployment;
 use workflow::finish::Finishing;
 use workflow::ids::{DeploymentName, InstanceId, SnapshotId};
-use workflow::options::{Cutover, OnFailure, Snapshots, Way};
+use workflow::options::{Cutover, Engine, OnFailure, Snapshots, Way};
 use workflow::owner::{Owner, TagPair};
 use workflow::serve::decode;
 
@@ -95,7 +94,17 @@ pub(crate) struct OfSnapshot {
     pub(crate) fenced: Option<Fenced>,
     /// Of a database, before which nothing is made in it.
     #[serde(default)]
-    pub(crate) preflight: Option<IgnoredAny>,
+    pub(crate) preflight: Option<Preflight>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Preflight {
+    pub(crate) databases: Vec<Database>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Database {
+    pub(crate) oid: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -103,6 +112,8 @@ pub(crate) struct SnapshotOptions {
     pub(crate) snapshots: Snapshots,
     pub(crate) cutover: Cutover,
     pub(crate) isolation_security_group_id: Option<String>,
+    #[serde(default)]
+    pub(crate) engine: Engine,
 }
 
 #[derive(Clone, Debug, Deserialize)]

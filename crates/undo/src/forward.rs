@@ -21,6 +21,7 @@ impl Undo<'_, OfSnapshot> {
         }
         let over = match forward {
             Forward::OpenTarget => matches!(self.ask_database(DatabaseTask::OpenTarget), Progress::Over),
+            Forward::DeleteReplication => matches!(self.delete_replication().await?, Progress::Over),
             Forward::Protect => self.protect_target().await?,
             Forward::CleanUp => self.clean_up().await?,
             Forward::DeleteDeployment => true,

@@ -2,7 +2,8 @@
 //!
 //! AWS calls: DescribeDBInstances, DescribeDBSnapshots, ModifyDBInstance (identifier, security groups, deletion
 //! protection), RemoveTagsFromResource, DeleteDBInstance, DeleteDBSnapshot; of a blue/green deployment
-//! DescribeBlueGreenDeployments and DeleteBlueGreenDeployment.
+//! DescribeBlueGreenDeployments and DeleteBlueGreenDeployment; of AWS DMS the Describe calls of tasks, endpoints and
+//! replication instances, ListTagsForResource, and the calls that stop and delete them.
 //!
 //! It is one look of a loop, the same in every machine: it does what can be done now and answers `ready`, or how
 //! long to wait. [`STEPS`] is the order: before the commit point the undo goes through it from the end, past it
@@ -104,15 +105,19 @@ enum Progress {
     Pending,
 }
 
-pub async fn handle(client: &Client, request: Request) -> Result<Response, Error> {
+pub async fn handle(
+    client: &Client,
+    dms: &aws_sdk_databasemigration::Client,
+    request: Request,
+) -> Result<Response, Error> {
     let document = Document::read(&request.state)?;
     let execution = document.recovered_execution().unwrap_or(&request.execution).to_owned();
     let Some((planned, of_way)) = &document.planned else { return Ok(failure::nothing_was_created(&document)) };
     let response = Response { ready: false, failure: None, ..document.undo.clone().unwrap_or_default() };
     let phase = document.phase;
     let mut response = match of_way {
-        OfWay::Snapshot(way) => Undo { client, planned, way: &**way, phase, response }.run().await?,
-        OfWay::BlueGreen(way) => Undo { client, planned, way: &**way, phase, response }.run().await?,
+        OfWay::Snapshot(way) => Undo { client, dms, planned, way: &**way, phase, response }.run().await?,
+        OfWay::BlueGreen(way) => Undo { client, dms, planned, way: &**way, phase, response }.run().await?,
     };
     if response.ready {
         response.whole = response.stuck.is_none() && response.remaining.is_empty();
@@ -131,6 +136,7 @@ trait Looks {
 
 struct Undo<'a, OfWay> {
     client: &'a Client,
+    dms: &'a aws_sdk_databasemigration::Client,
     planned: &'a Planned,
     way: &'a OfWay,
     phase: Phase,
@@ -197,9 +203,11 @@ impl Undo<'_, OfSnapshot> {
         }
         let progress = match step.compensation {
             Compensation::OpenDatabases => self.open_databases(),
+            Compensation::DeleteReplication => self.take_back_replication().await?,
             _ if self.phase != Phase::Cutover => return Ok(true),
             Compensation::AskTarget => self.ask_target().await?,
             Compensation::NameSource => self.name_source().await?,
+            Compensation::Unfence => self.unfence(),
             Compensation::OpenSource => self.open_source().await?,
             _ => return Ok(true),
         };

@@ -1,8 +1,10 @@
 use lambda_runtime::Error;
+use workflow::serve::{aws_config, serve, start_tracing};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    workflow::serve::start_tracing();
-    let client = aws_sdk_rds::Client::new(&workflow::serve::aws_config().await?);
-    workflow::serve::serve(async |request| undo::handle(&client, request).await).await
+    start_tracing();
+    let config = aws_config().await?;
+    let (rds, dms) = (aws_sdk_rds::Client::new(&config), aws_sdk_databasemigration::Client::new(&config));
+    serve(async |request| undo::handle(&rds, &dms, request).await).await
 }

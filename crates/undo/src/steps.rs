@@ -24,8 +24,12 @@ pub enum Compensation {
     AskTarget,
     /// Asks whether RDS has switched over, once no switchover is in progress any more: the name leads to green.
     AskName,
-    /// Opens the source's databases and takes replication off them, by a login.
+    /// Lets clients log in to the source again, by a login.
+    Unfence,
+    /// Takes replication off the source's databases, by a login.
     OpenDatabases,
+    /// Deletes what AWS DMS has of it.
+    DeleteReplication,
     /// As the way by snapshot does, whose machine it is.
     Nested,
     /// Past the commit point nothing is taken back: it is done again until it is done.
@@ -49,6 +53,8 @@ pub enum Forward {
     CleanUp,
     /// Without any instance.
     DeleteDeployment,
+    /// What AWS DMS has of it, which is billed.
+    DeleteReplication,
 }
 
 /// Each way in the order of its machine.
@@ -67,13 +73,17 @@ pub const STEPS: &[Step] = &[
     blue_green("SwitchOver", Compensation::AskName),
     blue_green("ProtectTarget", Compensation::GoOn(Forward::Protect)),
     blue_green("DeleteDeployment", Compensation::GoOn(Forward::DeleteDeployment)),
-    // The source is unfenced before anything is taken off it.
     online("PublishSource", Compensation::OpenDatabases),
     online("EncryptInstance", Compensation::Nested),
-    online("CutOver", Compensation::OpenDatabases),
+    online("PrepareTarget", Compensation::OpenDatabases),
+    // A task lets go of its slot while it still can log in.
+    online("CreateReplication", Compensation::DeleteReplication),
+    // The source is unfenced before anything is taken off it.
+    online("CutOver", Compensation::Unfence),
     online("RenameSource", Compensation::NameSource),
     online("RenameTarget", Compensation::AskTarget),
     online("OpenTarget", Compensation::GoOn(Forward::OpenTarget)),
+    online("CleanUpReplication", Compensation::GoOn(Forward::DeleteReplication)),
     online("ProtectTarget", Compensation::GoOn(Forward::Protect)),
     online("CleanUp", Compensation::GoOn(Forward::CleanUp)),
 ];

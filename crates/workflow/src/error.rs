@@ -179,14 +179,20 @@ impl Error {
                 Self::CapacityUnavailable(failure)
             }
             "SnapshotQuotaExceeded" | "InstanceQuotaExceeded" | "StorageQuotaExceeded" => Self::QuotaExceeded(failure),
+            // Of AWS DMS.
+            "InvalidResourceStateFault" => Self::InvalidInstanceState(failure),
+            "InsufficientResourceCapacityFault" => Self::CapacityUnavailable(failure),
+            "ResourceQuotaExceededFault" | "StorageQuotaExceededFault" => Self::QuotaExceeded(failure),
             "Throttling"
             | "ThrottlingException"
             | "ThrottledException"
             | "RequestLimitExceeded"
             | "TooManyRequestsException" => Self::Throttled(failure),
-            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized" => {
-                Self::AccessDenied(failure)
-            }
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AccessDeniedFault"
+            | "UnauthorizedOperation"
+            | "NotAuthorized" => Self::AccessDenied(failure),
             _ if unanswered => Self::ServiceUnavailable(failure),
             _ => Self::RequestRejected(failure),
         }

@@ -1,11 +1,19 @@
-//! What the undo and the step that logs in for it say to each other.
+//! What the steps of the way online share that log in to no database.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What keeps the names of an execution apart from all others', in databases and in AWS.
+pub fn token(execution: &str) -> String {
+    Sha256::digest(execution).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseTask {
-    /// Before the commit point: the source is unfenced, and loses replication.
+    /// Before the commit point: clients may log in to the source again.
+    Unfence,
+    /// The source is unfenced, and loses replication.
     OpenSource,
     /// Past it: the target stands alone, and the old source loses its slots.
     OpenTarget,

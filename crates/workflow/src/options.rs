@@ -34,6 +34,8 @@ pub struct Options {
     pub database_secret_arn: Option<String>,
     /// From the fence to the switch; past it the source is opened again.
     pub max_downtime_seconds: u64,
+    /// Who replicates them.
+    pub engine: Engine,
 }
 
 impl Options {
@@ -54,6 +56,21 @@ pub enum Way {
     BlueGreen,
     /// `encrypt-online`
     Online,
+}
+
+/// Who keeps the target up to date on the way online.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// PostgreSQL's own logical replication, from where the snapshot ends.
+    #[default]
+    Native,
+    /// AWS DMS, which loads every row anew.
+    Dms,
+}
+
+impl Engine {
+    pub const ALL: &[(&str, Self)] = &[("native", Self::Native), ("dms", Self::Dms)];
 }
 
 /// Whether the target takes the source's name.

@@ -50,8 +50,14 @@ MAKERS = {
     "CreateDBSnapshot": "DBSnapshotIdentifier",
     "RestoreDBInstanceFromDBSnapshot": "DBInstanceIdentifier",
 }
-# What makes a resource that RDS names, and its kind: such a request is judged before there is a name.
-UNNAMED = {"CreateBlueGreenDeployment": "deployment"}
+# What makes a resource that RDS or DMS names, and its kind: such a request is judged before there is a name.
+UNNAMED = {
+    "CreateBlueGreenDeployment": "deployment",
+    "CreateEndpoint": "endpoint",
+    "CreateReplicationInstance": "replicationinstance",
+}
+# By service, what its tags at creation are asked for besides: of RDS its User Guide says so, of DMS nothing [A103].
+MADE_WITH_TAGS = {"rds": UNNAMED, "dms": UNNAMED | {"CreateReplicationTask": "replicationtask"}}
 # A new instance is in a group of each kind, and the defaults are asked for, too ("og:default*", "pg:default*",
 # "subgrp:default" in the RDS User Guide, "Allow a user to create DB instances in an AWS account").
 GROUPS_OF_NEW_INSTANCE = ("og", "pg", "subgrp")
@@ -95,6 +101,9 @@ class Asks:
             asks += self._encrypting(call)
             asks += self._keeping_secret(call.parameters)
             asks += self._changing_deployment(call)
+        elif call.service == "dms":
+            asks += self._tagging(call)
+            asks += self._encrypting(call)
         return asks
 
     def _ask(self, action: str, resource: str, given: Mapping[str, Any]) -> Ask:
@@ -125,6 +134,8 @@ class Asks:
         found = {arn: kind for arn in named if arn for kind in kinds if self._is_of_kind(arn, service, kind)}
         if kind := UNNAMED.get(call.operation or ""):
             found[self._arn(service, kind, "*")] = kind
+        if service == "dms" and (group := call.parameters.get("ReplicationSubnetGroupIdentifier")):
+            found[self._arn(service, "replicationsubnetgroup", group.lower())] = "replicationsubnetgroup"
         if MAKERS.get(call.operation or "") == "DBInstanceIdentifier":
             found |= {
                 self._arn(service, kind, "default"): kind
@@ -148,13 +159,16 @@ class Asks:
 
     def _is_of_kind(self, arn: str, service: str, kind: str) -> bool:
         return any(
-            re.fullmatch(re.sub(r"\$\{\w+\}", "[^:]*", pattern), arn)
+            re.fullmatch(re.sub(r"\$\{\w+\}|(?<=:)\*", "[^:]*", pattern), arn)
             for pattern in TABLE[service]["Resources"][kind]["ARNFormats"]
         )
 
     def _resource_tags(self, arn: str) -> dict[str, str]:
         """The tags that count, of the records, all of whose actions have them as a condition key."""
         kind, name = arn.split(":", 6)[5:] if arn.count(":") >= 6 else ("", "")
+        if arn.startswith("arn:aws:dms:"):
+            resource = self._cloud.dms.find(arn)
+            return self._counted_tags(resource) if resource else {}
         table = {"db": Instance, "snapshot": Snapshot, "deployment": Deployment}.get(kind)
         record = self._cloud.records.table(table).get(name) if table else None
         return self._counted_tags(record) if record else {}
@@ -168,17 +182,17 @@ class Asks:
         }
 
     def _tagging(self, call: Call) -> list[Ask]:
-        """Tags at creation are rds:AddTagsToResource (RDS User Guide, "Tagging Amazon RDS resources")."""
+        """Tags at creation are AddTagsToResource (RDS User Guide, "Tagging Amazon RDS resources")."""
         given, operation = call.parameters, call.operation or ""
         if not given.get("Tags"):
             return []
         if named_by := MAKERS.get(operation):
             made = self._arn("rds", NAMES[named_by], given[named_by].lower())
-        elif kind := UNNAMED.get(operation):
-            made = self._arn("rds", kind, "*")
+        elif kind := MADE_WITH_TAGS[call.service].get(operation):
+            made = self._arn(call.service, kind, "*")
         else:
             return []
-        return [self._ask("rds:AddTagsToResource", made, {"Tags": given["Tags"]})]
+        return [self._ask(f"{call.service}:AddTagsToResource", made, {"Tags": given["Tags"]})]
 
     def _changing_deployment(self, call: Call) -> list[Ask]:
         """What a blue/green deployment does to instances, RDS does with the caller's permissions.
@@ -234,7 +248,7 @@ class Asks:
         ]
 
     def _encrypting(self, call: Call) -> list[Ask]:
-        """RDS uses a customer's key with the caller's permissions (RDS User Guide, "AWS KMS key management")."""
+        """With the caller's permissions (RDS User Guide, "AWS KMS key management"), and so, perhaps, DMS [A104]."""
         given = call.parameters
         keys = [given.get("KmsKeyId"), given.get("PerformanceInsightsKMSKeyId")]
         keys += [one.get("TargetKmsKeyId") for one in given.get("TargetResourceConfigurations", [])]
@@ -243,7 +257,7 @@ class Asks:
             keys.append(snapshot and snapshot.fields.get("KmsKeyId"))
         keys = [self._customer_key(key) for key in keys if key]
         return [
-            self._key_ask(action, key, "rds")
+            self._key_ask(action, key, call.service)
             for key in keys
             if key
             for action in ("kms:DescribeKey", "kms:CreateGrant")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .records import Fields, Record
 
 # Values that must not stand in a record that tests print.
-SECRET_PARAMETERS = {"MasterUserPassword", "TdeCredentialPassword"}
+SECRET_PARAMETERS = {"MasterUserPassword", "Password", "TdeCredentialPassword"}
 # Where the name in a request's signature is not the service's name in botocore.
 SERVICE_BY_SIGNING_NAME = {"monitoring": "cloudwatch", "states": "stepfunctions"}
 
@@ -208,9 +208,9 @@ def touch(record: Record | str, service: str = "rds") -> None:
         call.touch(record)
 
 
-def added(record: Record) -> None:
+def added(record: Record, service: str = "rds") -> None:
     """Notes that the call under way made the record."""
-    touch(record)
+    touch(record, service)
     if call := getattr(_current, "call", None):
         call.added = record
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from moto.rds.models import rds_backends
 
+from dms import records as dms
+
 from . import deployment, lifecycle
 from .certificates import Authority
 from .clock import Clock
@@ -19,11 +21,8 @@ from .storage import FileStorage
 from .throttle import Throttle
 
 if TYPE_CHECKING:
-    from .records import Record
+    from .records import Fields, Record
     from .storage import Storage
-
-if TYPE_CHECKING:
-    from .records import Fields
 
 # Statuses from which a request is refused although AWS's documentation names no list; settable,
 # since what AWS really does differs between engines and years.
@@ -62,6 +61,7 @@ class Cloud:
             self.postgres = PostgresStorage(directory / "postgres", parameters_of)
         self._event_numbers = itertools.count(1)
         self.throttle = Throttle(self.clock)
+        self.dms = dms.DmsRecords(self.clock)
         # Where events go besides: to EventBridge, if there is one.
         self.send: Callable[[dict[str, Any]], None] = lambda _event: None
         # Where managed master passwords are kept, likewise: by the secret's name, its key, the user and the password.
@@ -69,7 +69,7 @@ class Cloud:
         self.reset_settings()
 
     def reset_settings(self) -> None:
-        self.durations = dict(lifecycle.DEFAULT_DURATIONS)
+        self.durations = lifecycle.DEFAULT_DURATIONS | dms.DEFAULT_DURATIONS
         self.progress_shape = "linear"
         self.undeletable_statuses = list(DEFAULT_UNDELETABLE_STATUSES)
         # "If the snapshot is being copied, the copy operation is terminated" (API model): failed or gone.
@@ -86,6 +86,7 @@ class Cloud:
         # See iam/tags.py.
         self.tag_delay_seconds = 180
         self.blue_green = dict(deployment.PLAYS)
+        self.dms_plays = dict(dms.PLAYS)
         # Results that tests gave operations, and the EventBridge events that RDS would have sent.
         self.replies: dict[str, Fields] = {}
         self.events: list[Fields] = []
@@ -160,6 +161,7 @@ class Cloud:
 
     def reset(self) -> None:
         """Back to an empty cloud with the default settings; the time scale stays."""
+        self.dms.clear()
         with self.records.lock:
             for record in self.records.all():
                 self.discard(record)
@@ -167,6 +169,7 @@ class Cloud:
         self.reset_settings()
 
     def close(self) -> None:
+        self.dms.clear()
         self.endpoints.close_all()
         if self.postgres:
             self.postgres.close()

@@ -13,7 +13,7 @@ PATCH  /local/settings                   changes some: time_scale; durations (AW
                                          api_rate ({"burst", "per_second"} of calls of RDS; null for no limit);
                                          retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
                                          tag_delay_seconds (until a tag counts for authorization);
-                                         blue_green (PLAYS in deployment.py)
+                                         blue_green (PLAYS in deployment.py), dms_plays (PLAYS in dms/records.py)
 GET    /local/instances                  all of them, also hidden ones (/local/snapshots, /local/deployments too)
 GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
 PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
@@ -170,7 +170,7 @@ class Control:
     def _patch_settings(self, body: dict[str, Any]) -> Fields:
         known = self._get_settings()
         _check_keys(body, known, "setting")
-        for name in ("blue_green", "durations", "quotas"):
+        for name in ("blue_green", "dms_plays", "durations", "quotas"):
             _check_keys(body.get(name, {}), known[name], name)
         if body.get("progress_shape", "linear") not in lifecycle.PROGRESS_SHAPES:
             raise BadRequest(f"progress_shape is one of {', '.join(lifecycle.PROGRESS_SHAPES)}")
@@ -182,7 +182,8 @@ class Control:
             self.cloud.records.quotas |= body.get("quotas", {})
             self.cloud.durations |= body.get("durations", {})
             self.cloud.blue_green |= body.get("blue_green", {})
-            for name in CLOUD_SETTINGS - {"blue_green", "durations"}:
+            self.cloud.dms_plays |= body.get("dms_plays", {})
+            for name in CLOUD_SETTINGS - {"blue_green", "dms_plays", "durations"}:
                 setattr(self.cloud, name, body.get(name, known[name]))
         return self._get_settings()
 
@@ -352,6 +353,7 @@ class Control:
 MEASURED = {"connections", "free_storage_bytes", "lag_seconds"}
 CLOUD_SETTINGS = {
     "blue_green",
+    "dms_plays",
     "durations",
     "progress_shape",
     "undeletable_statuses",

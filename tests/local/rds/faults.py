@@ -24,7 +24,8 @@ A rule says which call it means and what happens to it:
     {"type": "fields", "fields"}                the call's resource has these fields from now on, whatever the call says
     {"type": "vanish"}                          the call's resource is gone
     {"type": "promote"}                         the call's resource, a replica, is made an instance of its own
-    {"type": "play", "plays"}                   the call's deployment behaves so (PLAYS in deployment.py)
+    {"type": "play", "plays"}                   the call's deployment, or DMS task, behaves so (PLAYS in deployment.py,
+                                                in dms/records.py)
     {"type": "run", "command"}                  the command (a list) is run to its end
     {"type": "kill"}                            the process that made the call is killed
     {"type": "stop", "endpoint", "execution_arn" or "state_machine_arns"}
@@ -137,6 +138,8 @@ class Fault:
         # A deployment's identifier says nothing, so the call names the instances that it is about.
         for deployment in filter(None, map(self._faults.cloud.records.deployments.get, texts)):
             texts = [*texts, *(instance.identifier for instance in deployment.members())]
+        # Nor does the ARN of a resource of DMS, whose name says it.
+        texts = [*texts, *(name for text in texts for name in self._faults.cloud.dms.identifiers(text))]
         return any(text == name or text.startswith(f"{name}-") for text in texts)
 
     def befall(self, moment: str, call: Call, environ: WSGIEnvironment) -> Reply | None:

@@ -269,7 +269,9 @@ impl Rds {
     }
 
     async fn look(&self, state: Value) -> Result<Response, Error> {
-        handle(&self.client(), Request { state, execution: OURS.into() }).await
+        // Nothing here replicates by AWS DMS: a call to it would meet no rule.
+        let dms = mock_client!(aws_sdk_databasemigration, RuleMode::MatchAny, &[]);
+        handle(&self.client(), &dms, Request { state, execution: OURS.into() }).await
     }
 
     /// Looks until the loop is over; what is being deleted is gone by the next look.
