@@ -92,6 +92,7 @@ fn was_compared(table: &TableStatistics) -> bool {
 fn look_at(table: &TableStatistics, task: &str) -> Result<(), Error> {
     let name = format!("table {}.{}", table.schema_name().unwrap_or_default(), table.table_name().unwrap_or_default());
     let (state, validation) = (table.table_state().unwrap_or_default(), table.validation_state().unwrap_or_default());
+    // It has looked again before it counts a row [A108].
     if table.validation_failed_records() > 0 || validation == "Mismatched records" {
         return Err(Error::DataDiffers(format!(
             "{task}, {name}: the validation of AWS DMS found {} rows that differ between source and target",

@@ -11,7 +11,7 @@ use workflow::Error;
 use crate::names::{Database, Names, literal, quoted};
 use crate::{Session, catalog, failed, replication};
 
-/// What the own role may do with every table.
+/// What the own role may do with every table [A107].
 #[derive(Clone, Copy, Debug)]
 pub enum Rights {
     Read,

@@ -31,11 +31,13 @@ impl Undo<'_, OfSnapshot> {
         self.ask_database(DatabaseTask::Unfence)
     }
 
+    /// Whether there can be anything of it in AWS DMS.
+    pub(crate) fn is_replicated_by_dms(&self) -> bool {
+        self.way.options.engine == Engine::Dms && self.way.preflight.is_some()
+    }
+
     /// Before the commit point, where a step that was given up on can still make something.
     pub(crate) async fn take_back_replication(&mut self) -> Result<Progress, Error> {
-        if self.way.options.engine == Engine::Native || self.way.preflight.is_none() {
-            return Ok(Progress::Over);
-        }
         if self.awaits_late_calls() {
             return Ok(Progress::Pending);
         }
@@ -43,10 +45,9 @@ impl Undo<'_, OfSnapshot> {
     }
 
     pub(crate) async fn delete_replication(&mut self) -> Result<Progress, Error> {
-        let Some(preflight) = &self.way.preflight else { return Ok(Progress::Over) };
-        if self.way.options.engine == Engine::Native {
+        let Some(preflight) = self.way.preflight.as_ref().filter(|_| self.is_replicated_by_dms()) else {
             return Ok(Progress::Over);
-        }
+        };
         let oids: Vec<u32> = preflight.databases.iter().map(|database| database.oid).collect();
         let swept = Replication::of(self.dms, &self.planned.owner).delete(&oids).await?;
         swept.deleted.into_iter().for_each(|name| self.note_deleted(name));

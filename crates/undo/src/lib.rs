@@ -203,6 +203,7 @@ impl Undo<'_, OfSnapshot> {
         }
         let progress = match step.compensation {
             Compensation::OpenDatabases => self.open_databases(),
+            Compensation::DeleteReplication if !self.is_replicated_by_dms() => return Ok(true),
             Compensation::DeleteReplication => self.take_back_replication().await?,
             _ if self.phase != Phase::Cutover => return Ok(true),
             Compensation::AskTarget => self.ask_target().await?,
