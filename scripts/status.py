@@ -19,7 +19,7 @@ import boto3
 STACK_NAME = "rds-encrypt"
 # The outputs of the stack that hold its machines' ARNs.
 MACHINES = (
-    "StateMachineArn", "BlueGreenStateMachineArn", "OnlineStateMachineArn", "FleetStateMachineArn",
+    "FleetStateMachineArn", "StateMachineArn", "BlueGreenStateMachineArn", "OnlineStateMachineArn",
     "UndoStateMachineArn",
 )  # fmt: skip
 # The loops of a state document, the latest first: what is waited for is in the first that is not over.
@@ -48,11 +48,14 @@ class Account:
         self.states = session.client("stepfunctions")
         self.objects = session.client("s3")
         self.stacks = session.client("cloudformation")
+        # What a fleet has told of its own executions.
+        self.told: set[str] = set()
 
     def running(self, stack_name: str) -> list[str]:
         """The executions of the stack's machines that run, or the latest of each if none does."""
         outputs = self.stacks.describe_stacks(StackName=stack_name)["Stacks"][0]["Outputs"]
-        machines = [output["OutputValue"] for output in outputs if output["OutputKey"] in MACHINES]
+        values = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+        machines = [values[name] for name in MACHINES if name in values]
         running = [arn for machine in machines for arn in self.executions(machine, statusFilter="RUNNING")]
         return running or [arn for machine in machines for arn in self.executions(machine, maxResults=5)[:5]]
 
@@ -61,18 +64,31 @@ class Account:
         return [execution["executionArn"] for page in pages for execution in page["executions"]]
 
     def lines(self, arn: str) -> list[Line]:
-        """The execution's own line; of a fleet each of its executions follows."""
+        """The execution's own line, unless a fleet has told of it; of a fleet each of its executions follows."""
+        if arn in self.told:
+            return []
         execution = self.states.describe_execution(executionArn=arn)
         state, document = self.current(arn)
         lines = [line_of(execution, state, document)]
         if "items_key" in document:
+            lines = [lines[0]._replace(progress=self.progress_of_map(arn, state))]
             text = self.objects.get_object(Bucket=document["bucket"], Key=document["items_key"])["Body"].read()
             lines += [self.line_of_item(item) for item in json.loads(text)]
         return lines
 
+    def progress_of_map(self, fleet: str, state: str) -> str:
+        """Of the Map that runs."""
+        runs = (run["mapRunArn"] for run in self.states.list_map_runs(executionArn=fleet)["mapRuns"])
+        run = next((run for run in runs if f"/{state}:" in run), None)
+        if not run:
+            return ""
+        counts = self.states.describe_map_run(mapRunArn=run)["itemCounts"]
+        return f"{counts['total'] - counts['pending'] - counts['running']} of {counts['total']}"
+
     def line_of_item(self, item: dict[str, Any]) -> Line:
         arn = f"{item['state_machine_arn'].replace(':stateMachine:', ':execution:')}:{item['name']}"
         name = f"  {item['instance_id']}"
+        self.told.add(arn)
         try:
             execution = self.states.describe_execution(executionArn=arn)
         except self.states.exceptions.ExecutionDoesNotExist:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import io
+import json
 import pathlib
 import re
 import struct
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock as mock
 from typing import TYPE_CHECKING, Any
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"
@@ -87,6 +90,36 @@ class Status(unittest.TestCase):
         stop = self.START + datetime.timedelta(minutes=3)
         line = self.line({}, status="FAILED", error="KeyNotUsable", stopDate=stop)
         self.assertEqual(line, ("db-ORDERS-1", "FAILED", "KeyNotUsable", "", "3 min 00 s", ""))
+
+    def test_a_fleet_tells_of_its_executions_once_and_how_many_are_over(self) -> None:
+        item = {"instance_id": "orders", "state_machine_arn": "arn:stateMachine:encrypt", "name": "db-ORDERS-1"}
+        fleet, child = "arn:execution:fleet:1", "arn:execution:encrypt:db-ORDERS-1"
+        entered = {
+            fleet: {"name": "EncryptEach", "input": json.dumps({"bucket": "reports", "items_key": "items.json"})},
+            child: {"name": "CopyEncrypted", "input": "{}"},
+        }
+
+        def describe(**asked: str) -> Fields:
+            return {"name": asked["executionArn"], "status": "RUNNING", "startDate": self.START}
+
+        def history(**asked: Any) -> Fields:
+            return {"events": [{"stateEnteredEventDetails": entered[asked["executionArn"]]}]}
+
+        def map_run(**asked: str) -> Fields:
+            is_over = "PlanEach" in asked["mapRunArn"]
+            return {"itemCounts": {"total": 11, "pending": 0 if is_over else 4, "running": 0 if is_over else 2}}
+
+        clients: dict[str, Any] = {name: mock.Mock() for name in ("stepfunctions", "s3", "cloudformation")}
+        account = status.Account(mock.Mock(client=clients.__getitem__))
+        clients["stepfunctions"].describe_execution.side_effect = describe
+        clients["stepfunctions"].get_execution_history.side_effect = history
+        clients["stepfunctions"].list_map_runs.return_value = {
+            "mapRuns": [{"mapRunArn": f"arn:mapRun:fleet/{label}:1"} for label in ("PlanEach", "EncryptEach")]
+        }
+        clients["stepfunctions"].describe_map_run.side_effect = map_run
+        clients["s3"].get_object.return_value = {"Body": io.BytesIO(json.dumps([item]).encode())}
+        told = [(line.name, line.state, line.progress) for arn in (fleet, child) for line in account.lines(arn)]
+        self.assertEqual(told, [(fleet, "EncryptEach", "5 of 11"), ("  orders", "CopyEncrypted", "")])
 
     def test_every_machine_of_the_stack_is_looked_at(self) -> None:
         outputs = re.findall(r"^  (\w*StateMachineArn):$", (SCRIPTS.parent / "template.yaml").read_text(), re.MULTILINE)

@@ -36,7 +36,7 @@ pub(crate) fn of(report: &Report<'_>) -> String {
         *counts.entry(line.outcome).or_default() += 1;
     }
     let counts: String = counts.iter().map(|(outcome, count)| tile(*outcome, *count)).collect();
-    let longest = lines.iter().map(|line| line.minutes).fold(1.0, f64::max);
+    let longest = lines.iter().map(total).fold(1.0, f64::max);
     let estimate = report.estimate.as_ref().map(|estimate| format!("<p>{}</p>\n", escaped(&estimate.in_words())));
     let rows: String = lines.iter().map(|line| row(line, region, longest)).collect();
     format!(
@@ -102,11 +102,16 @@ fn row(line: &Line, region: &str, longest: f64) -> String {
     format!("<tr class=\"{outcome}\">{}</tr>\n", cells.map(|cell| format!("<td>{cell}</td>")).concat())
 }
 
+/// Its minutes, of which the waits are a part: unless Waits are scaled, as in the local cloud.
+fn total(line: &Line) -> f64 {
+    line.minutes.max(line.phases.values().sum())
+}
+
 /// As long as its minutes: the phases side by side, the first one first, and the rest.
 fn bar(line: &Line, longest: f64) -> String {
     let width = |minutes: f64| minutes / longest * BAR_WIDTH;
     let mut bar = format!("<svg width=\"{BAR_WIDTH}\" height=\"12\"><title>{}</title>", escaped(&phases_of(line)));
-    bar += &format!("<rect class=\"rest\" width=\"{:.1}\" height=\"12\"/>", width(line.minutes));
+    bar += &format!("<rect class=\"rest\" width=\"{:.1}\" height=\"12\"/>", width(total(line)));
     let mut begin = 0.0;
     for (phase, minutes) in PHASES.iter().filter_map(|phase| Some((phase, *line.phases.get(*phase)?))) {
         let (x, width) = (width(begin), width(minutes));

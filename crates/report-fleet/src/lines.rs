@@ -107,7 +107,9 @@ fn of_child(child: Child) -> Result<Line, Error> {
     if let Some(output) = &child.output {
         let Encrypted { execution, encrypted_instance_id, waited_seconds } = parse("a result", output.as_bytes())?;
         let phases = waited_seconds.into_iter().map(|(phase, seconds)| (phase, tenths(seconds / 60.0))).collect();
-        return Ok(Line { encrypted_instance_id, execution, minutes, phases, ..line(Outcome::Encrypted, item) });
+        // What its plan said of the way is over.
+        let done = Line { detail: String::new(), ..line(Outcome::Encrypted, item) };
+        return Ok(Line { encrypted_instance_id, execution, minutes, phases, ..done });
     }
     let error = child.error.unwrap_or_else(|| "NotStarted".to_owned());
     let cause = child.cause.unwrap_or_default();

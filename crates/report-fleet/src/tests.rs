@@ -16,7 +16,7 @@ fn item(id: &str) -> Value {
     json!({
         "name": format!("db-{}-1", id.to_uppercase()), "state_machine_arn": "arn", "input": {}, "way": "snapshot",
         "instance_id": id, "resource_id": "db-X", "engine": "mysql", "class": "db.t3.micro", "allocated_gib": 20,
-        "minutes_at_least": 27, "minutes_at_most": 90, "snapshot_gib_at_most": 20, "detail": "",
+        "minutes_at_least": 27, "minutes_at_most": 90, "snapshot_gib_at_most": 20, "detail": "outage: none",
     })
 }
 
@@ -130,6 +130,7 @@ async fn every_instance_has_a_line_that_says_what_became_of_it() {
     );
     let orders = &lines(&memory)[3];
     assert_eq!(orders["encrypted_instance_id"], "orders-encrypted");
+    assert_eq!(orders["detail"], "", "what the plan said is over");
     assert_eq!((&orders["minutes"], &orders["execution"]), (&json!(75.5), &json!(CHILD)));
     assert_eq!(orders["phases"], json!({"source": 0.0, "snapshot": 10.0, "copy": 30.3, "clean_up": 0.5}));
     assert_eq!(response.counts, BTreeMap::from([("encrypted", 1), ("failed", 3), ("left_out", 2)]));
