@@ -29,12 +29,14 @@ pub(crate) async fn seed_replicable(cloud: &Cloud, id: &str, key: Option<&str>) 
     (source, json!({"instance_id": id, "database_secret_arn": secret}))
 }
 
-/// One that succeeds and one that is undone past its preflight; what `dataflow` has seen of their functions.
+/// One of each engine that succeeds and one that is undone past its preflight; what `dataflow` has seen of their
+/// functions.
 pub(crate) async fn executions_that_show_all() -> BTreeSet<String> {
     let cloud = Cloud::shared().await.online();
     let mut shown = BTreeSet::new();
-    for (id, is_refused) in [("delta", false), ("estuary", true)] {
-        let (_, input) = seed_replicable(&cloud, id, None).await;
+    for (id, engine, is_refused) in [("delta", "native", false), ("fan", "dms", false), ("estuary", "native", true)] {
+        let (_, mut input) = seed_replicable(&cloud, id, None).await;
+        input["engine"] = json!(engine);
         if is_refused {
             fault(
                 &cloud,
