@@ -171,6 +171,11 @@ impl Running {
         Path::new(self.description["folder"].as_str().expect("a folder"))
     }
 
+    /// The same with other parameters.
+    pub(crate) fn deploy(&self, parameters: &[&str]) {
+        deploy(&self.description.to_string(), &built(), parameters, &[]);
+    }
+
     /// Deploys over what is there.
     pub(crate) fn update(&self, build: &Path, variables: &[&str]) {
         deploy(&self.description.to_string(), build, &[], variables);

@@ -12,6 +12,7 @@ mod customer_key;
 mod cutover;
 mod dataflow;
 mod deploys;
+mod dms;
 mod docs;
 mod encrypt_instance;
 mod faithful;

@@ -29,12 +29,14 @@ pub(crate) async fn seed_replicable(cloud: &Cloud, id: &str, key: Option<&str>) 
     (source, json!({"instance_id": id, "database_secret_arn": secret}))
 }
 
-/// One that succeeds and one that is undone past its preflight; what `dataflow` has seen of their functions.
+/// One of each engine that succeeds and one that is undone past its preflight; what `dataflow` has seen of their
+/// functions.
 pub(crate) async fn executions_that_show_all() -> BTreeSet<String> {
     let cloud = Cloud::shared().await.online();
     let mut shown = BTreeSet::new();
-    for (id, is_refused) in [("delta", false), ("estuary", true)] {
-        let (_, input) = seed_replicable(&cloud, id, None).await;
+    for (id, engine, is_refused) in [("delta", "native", false), ("fan", "dms", false), ("estuary", "native", true)] {
+        let (_, mut input) = seed_replicable(&cloud, id, None).await;
+        input["engine"] = json!(engine);
         if is_refused {
             fault(
                 &cloud,
@@ -59,7 +61,7 @@ fn load_on(source: &DbInstance) -> Load {
 }
 
 /// The local cloud's AWS DMS is a program in Python, which has to keep up.
-fn calm_load_on(source: &DbInstance) -> Load {
+pub(crate) fn calm_load_on(source: &DbInstance) -> Load {
     load_with_pauses(source, "0.2")
 }
 
@@ -74,7 +76,7 @@ fn load_with_pauses(source: &DbInstance, seconds: &str) -> Load {
 }
 
 /// Open for clients, and with nothing of ours in it.
-async fn is_open_and_clean(server: &DbInstance) {
+pub(crate) async fn is_open_and_clean(server: &DbInstance) {
     let statement = "SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_subscription),
         (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'rds_encrypt%'),
         (SELECT count(*) FROM pg_database WHERE datconnlimit = 0)";
@@ -86,7 +88,7 @@ async fn is_open_and_clean(server: &DbInstance) {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (0, 0), "publications, schemas");
 }
 
-async fn database(server: &DbInstance, name: &str) -> tokio_postgres::Client {
+pub(crate) async fn database(server: &DbInstance, name: &str) -> tokio_postgres::Client {
     connect_to(server, name).await.expect("connected")
 }
 
@@ -99,7 +101,7 @@ async fn until(holds: impl AsyncFn() -> bool) {
 }
 
 /// The source as it was, and nothing of ours.
-async fn is_as_before(cloud: &Cloud, before: &DbInstance) {
+pub(crate) async fn is_as_before(cloud: &Cloud, before: &DbInstance) {
     let id = before.db_instance_identifier().expect("a name");
     let now = instance(cloud, id).await;
     assert_eq!((now.dbi_resource_id(), now.storage_encrypted()), (before.dbi_resource_id(), Some(false)));
@@ -127,27 +129,6 @@ async fn no_write_is_lost_or_there_twice_under_load() {
     eprintln!("{ledger} downtime {} s", output["downtime_seconds"]);
 }
 
-#[tokio::test]
-async fn no_write_is_lost_or_there_twice_by_aws_dms() {
-    let cloud = Cloud::shared().await.online();
-    let (source, mut input) = seed_replicable(&cloud, "torrent", None).await;
-    input["engine"] = json!("dms");
-    let load = calm_load_on(&source);
-    let outcome = cloud.encrypt(input).await;
-    let ledger = load.outcome();
-    let output = outcome.succeeded();
-    assert_eq!(ledger["holds"], true, "{ledger:#}");
-    assert!(ledger["acknowledged"].as_u64() > Some(100) && ledger["reconnects"].as_u64() >= Some(1), "{ledger:#}");
-    assert!(
-        output["compared"]["rows"].as_u64() > Some(10_000) && output["sequences"].as_u64() >= Some(8),
-        "{output:#}"
-    );
-    let target = instance(&cloud, "torrent").await;
-    assert_eq!(target.storage_encrypted(), Some(true));
-    is_open_and_clean(&target).await;
-    eprintln!("{ledger} downtime {} s", output["downtime_seconds"]);
-}
-
 /// It fails of this, and clients go on in a source that has nothing of ours.
 async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl AsyncFn(&DbInstance)) -> Outcome {
     let (source, input) = seed_replicable(cloud, id, None).await;
@@ -162,7 +143,7 @@ async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl Asy
 }
 
 /// A cloud for what befalls every execution of it, one test at a time.
-async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
+pub(crate) async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
     static RUNNING: OnceCell<Running> = OnceCell::const_new();
     static ALONE: Mutex<()> = Mutex::const_new(());
     let guard = ALONE.lock().await;
@@ -171,14 +152,14 @@ async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
 }
 
 /// A rule that runs a command when this step begins.
-fn before(cloud: &Cloud, step: &str, command: &[String]) {
+pub(crate) fn before(cloud: &Cloud, step: &str, command: &[String]) {
     let action = json!({"type": "run", "command": command});
     let app_id = format!("rds-encrypt.{step}");
     cloud.control("POST", "faults", json!({"app_id": app_id, "operation": "DescribeDBInstances", "action": action}));
 }
 
 /// A statement in a database, as a stranger runs it.
-fn on_instance(cloud: &Cloud, id: &str, statement: &str) -> Vec<String> {
+pub(crate) fn on_instance(cloud: &Cloud, id: &str, statement: &str) -> Vec<String> {
     let program = repository().join(".local/cloud/bin/python").to_string_lossy().into_owned();
     const RUN: &str = "import importlib.util, json, pathlib, subprocess, sys, urllib.request; \
         fields = json.load(urllib.request.urlopen(sys.argv[1]))['fields']; endpoint = fields['Endpoint']; \

@@ -48,6 +48,7 @@ async fn use_everything(cloud: &Cloud) {
     resume_beside_an_undo(cloud).await;
     go_by_deployments(&cloud.by_blue_green()).await;
     go_online(&cloud.online()).await;
+    go_by_dms(&cloud.online()).await;
 
     // Stopped past the commit point, before the target is released.
     seed(cloud, "finished", json!({}));
@@ -170,6 +171,24 @@ async fn go_online(cloud: &Cloud) {
     cloud.stop_in(&[]);
 }
 
+/// One that succeeds, whose task has to be stopped, and one that is undone while its task runs.
+async fn go_by_dms(cloud: &Cloud) {
+    let (_, mut input) = seed_replicable(cloud, "dms", None).await;
+    input["engine"] = json!("dms");
+    let running = json!({
+        "operation": "DescribeReplicationTasks", "app_id": "rds-encrypt.open-target", "when": "after",
+        "action": {"type": "status", "status": "running"},
+    });
+    cloud.control("POST", "faults", running);
+    cloud.encrypt(input).await.succeeded();
+    let (_, mut input) = seed_replicable(cloud, "dms-stopped", None).await;
+    input["engine"] = json!("dms");
+    cloud.stop_in(&[(cloud.state_machine(), "CheckCutover")]);
+    let stopped = cloud.start_execution(&input.to_string()).await;
+    undo_of(cloud, &stopped).await.succeeded();
+    cloud.stop_in(&[]);
+}
+
 /// Somebody protects the target before it fails.
 async fn undo_what_is_protected(cloud: &Cloud) {
     seed(cloud, "protected", json!({}));
@@ -216,6 +235,9 @@ async fn functions_call_what_their_roles_allow_and_roles_allow_nothing_else() {
     let key = format!("DataKmsKeyArn=arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
     let running = Running::start(&Setup { time_scale: 0.001, parameters: &[&key], ..Setup::default() });
     let cloud = Cloud::connect(&running).await;
+    // DMS asks for the use of its key, which has to be there.
+    let of_dms = format!("ReplicationKmsKeyArn={}", customer_key(&cloud).await);
+    running.deploy(&[&key, &of_dms]);
     use_everything(&cloud).await;
     let unused = roles(&cloud, "unused");
     assert!(unused.is_empty(), "no call needs {unused:#?}");

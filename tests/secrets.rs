@@ -87,6 +87,12 @@ async fn no_login_is_in_state_output_or_log() {
     // By which the target follows its source.
     let derived = postgres::names::Names::of(&success.execution).password(PASSWORD);
 
+    let (_, mut input) = seed_replicable(&cloud, "laguna", None).await;
+    input["engine"] = json!("dms");
+    let by_dms = cloud.encrypt(input).await;
+    by_dms.succeeded();
+    let of_dms = postgres::names::Names::of(&by_dms.execution).password(PASSWORD);
+
     let (_, mut input) = seed_replicable(&cloud, "atoll", None).await;
     let user = source.master_username().expect("a user");
     input["database_secret_arn"] = json!(cloud.login("atoll-wrong", user, WRONG, None));
@@ -95,11 +101,12 @@ async fn no_login_is_in_state_output_or_log() {
 
     for (place, text, must_hold) in [
         ("success", kept(&cloud, &success).await, "fenced_at"),
+        ("success by AWS DMS", kept(&cloud, &by_dms).await, "loaded anew"),
         ("failure", kept(&cloud, &failure).await, "rds-encrypt/atoll-wrong"),
         ("the functions' logs", cloud.logs().concat(), "RequestId"),
     ] {
         assert!(text.contains(must_hold), "{place} holds nothing: {text}");
-        for secret in [PASSWORD, WRONG, &derived] {
+        for secret in [PASSWORD, WRONG, &derived, &of_dms] {
             assert!(!text.contains(secret), "a password is in {place}");
         }
     }
