@@ -76,7 +76,7 @@ impl Room {
             Some("another DB instance")
         } else if i64::from(candidate.about.allocated_gib) > self.storage_gib {
             Some("its storage")
-        } else if candidate.way.makes_snapshots && snapshots > self.snapshots.max(0) {
+        } else if snapshots > self.snapshots.max(0) {
             Some("its snapshots")
         } else {
             None
