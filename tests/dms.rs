@@ -1,6 +1,7 @@
 //! The way online by AWS DMS, end to end, on real PostgreSQL servers and tasks that really replicate.
 
 use aws_sdk_rds::types::DbInstance;
+use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Outcome};
@@ -190,8 +191,11 @@ async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
         database(&source, "app").await.batch_execute(rows).await.expect("rows");
         cloud.stop_in(&[(cloud.state_machine(), state)]);
         let execution = cloud.start_execution(&input.to_string()).await;
+        eprintln!("PROBE {state} {execution}");
         undo_of(&cloud, &execution).await.succeeded();
         cloud.stop_in(&[]);
+        let outcome = cloud.outcome(&execution).await;
+        assert_eq!(outcome.status, ExecutionStatus::Aborted, "stopped in {state}: {outcome:#?}");
         if before.contains(state) {
             is_as_before(&cloud, &source).await;
         } else {

@@ -173,7 +173,8 @@ async fn go_online(cloud: &Cloud) {
 
 /// One that succeeds, whose task has to be stopped, and one that is undone while its task runs.
 async fn go_by_dms(cloud: &Cloud) {
-    let (_, mut input) = seed_replicable(cloud, "dms", None).await;
+    let key = customer_key(cloud).await;
+    let (_, mut input) = seed_replicable(cloud, "dms", Some(&key)).await;
     input["engine"] = json!("dms");
     let running = json!({
         "operation": "DescribeReplicationTasks", "app_id": "rds-encrypt.open-target", "when": "after",
