@@ -191,7 +191,6 @@ async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
         database(&source, "app").await.batch_execute(rows).await.expect("rows");
         cloud.stop_in(&[(cloud.state_machine(), state)]);
         let execution = cloud.start_execution(&input.to_string()).await;
-        eprintln!("PROBE {state} {execution}");
         undo_of(&cloud, &execution).await.succeeded();
         cloud.stop_in(&[]);
         let outcome = cloud.outcome(&execution).await;

@@ -11,7 +11,7 @@ use postgres::names::{Database, Names};
 use postgres::{Access, Servers};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
-use workflow::owner::Owner;
+use workflow::owner::{DENIED_SECONDS, Owner};
 use workflow::wait::{self, Wait};
 
 /// A connection can fail for a moment, while security groups or addresses are new.
@@ -44,7 +44,7 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
     let names = Names::of(&request.owner.execution);
     let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
-    let previous = request.previous.clone().unwrap_or_default();
+    let previous = request.previous.unwrap_or_default();
     let password = names.password(&source.login.password);
     let [source, target] = [&source, &target].map(|server| create::Server {
         host: &server.host,
@@ -57,10 +57,13 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
         request.databases.iter().map(|database| create::Database { name: &database.name, oid: database.oid }).collect();
     let replication = Replication::of(client, &request.owner);
     let mut failed_tests = previous.failed_tests;
-    let status = match replication.create(&request.instance, &databases, &source, &target).await? {
-        Look::Ready => return Ok(Response { ready: true, ..previous }),
-        Look::Pending(what) => what,
-        Look::Unreachable(why) => {
+    let status = match replication.create(&request.instance, &databases, &source, &target).await {
+        Ok(Look::Ready) => return Ok(Response { ready: true, ..previous }),
+        Ok(Look::Pending(what)) => what,
+        // The tags by which we may go on with what we made can be too young to count [A12].
+        Err(error @ Error::AccessDenied(_)) if previous.wait.waited_seconds < DENIED_SECONDS => error.to_string(),
+        Err(error) => return Err(error),
+        Ok(Look::Unreachable(why)) => {
             failed_tests += 1;
             if failed_tests >= FAILED_TESTS_MAX {
                 return Err(Error::ReplicationFailed(format!(
