@@ -392,9 +392,11 @@ class DataPlane(PostgresTest, Replications):
 
     def test_rows_are_loaded_then_changed_and_compared(self) -> None:
         self.make_ends()
-        arn = self.make_task()
+        arn = self.make_task({"ControlTablesSettings": {"ControlSchema": "Second"}})
         self.start(arn)
         self.validated(arn)
+        controls = "SELECT DISTINCT relnamespace::regnamespace FROM pg_class WHERE relname ~ '^awsdms_'"
+        self.assertEqual(self.psql("target", controls), '"Second"')
         self.assertEqual(self.digest("source"), self.digest("target"))
         self.assertEqual(self.look_at_task(arn)["ReplicationTaskStats"]["FullLoadProgressPercent"], 100)
         self.psql("source", CHANGES)

@@ -126,10 +126,10 @@ async fn attempt(
     let mut pairs = vec![];
     for database in &request.databases {
         let (source, target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
-        // What has stopped meanwhile is not even begun with.
+        // What has stopped is found before the fence.
         match dms {
-            None => replication::lag(&source, &target, database, &names).await.map(|_| ())?,
-            Some(dms) => dms.progress(database.oid).await.map(|_| ())?,
+            None => _ = replication::lag(&source, &target, database, &names).await?,
+            Some(dms) => _ = dms.progress(database.oid).await?,
         }
         pairs.push(Pair { database, source, target });
     }
