@@ -24,9 +24,9 @@ MACHINES = (
 )  # fmt: skip
 # The loops of a state document, the latest first: what is waited for is in the first that is not over.
 LOOPS = (
-    "undo", "cleaned", "protected", "verified", "switched", "lag", "loaded", "target_renamed", "source_renamed",
-    "writes", "fenced", "cut_over", "seeded", "proof", "applied", "target", "deployment", "encrypted_snapshot",
-    "no_encrypted_snapshot", "source",
+    "undo", "cleaned", "protected", "replication_cleaned", "verified", "switched", "lag", "loaded", "target_renamed",
+    "source_renamed", "writes", "fenced", "cut_over", "replication", "created", "proof", "applied", "target",
+    "deployment", "encrypted_snapshot", "no_encrypted_snapshot", "source",
 )  # fmt: skip
 
 
