@@ -117,13 +117,18 @@ async fn a_metric_that_is_missing_proves_nothing() {
     assert!(outcome.failed("WritesNotStopped").contains("no DatabaseConnections"), "{outcome:#?}");
 }
 
-/// The token in the mail that asks for an approval, out of the command that it is part of.
+/// The token in the mail that asks for an approval.
 pub(crate) fn approval_token(inbox: &mut Inbox, name: &str) -> String {
+    token_of(inbox, name, "\n- The target holds the data as of the snapshot")
+}
+
+/// Out of the command that it is part of, in a mail that says what this way's approval is about.
+pub(crate) fn token_of(inbox: &mut Inbox, name: &str, words: &str) -> String {
     let mail = inbox.next_about(name);
     assert_eq!(mail["subject"], format!("rds-encrypt: {name} waits for approval"));
     let message = mail["message"].as_str().expect("text");
     assert!(message.contains("Proven: encrypted") && message.contains("send-task-failure"), "{message}");
-    assert!(message.contains("\n- The target holds the data as of the snapshot"), "{message}");
+    assert!(message.contains(words), "{message}");
     let (_, rest) = message.split_once("send-task-success --task-token ").expect("a command");
     rest.split_whitespace().next().expect("a token").to_owned()
 }

@@ -117,16 +117,22 @@ async fn no_write_is_lost_or_there_twice_under_load() {
     let outcome = cloud.encrypt(input).await;
     let ledger = load.outcome();
     let output = outcome.succeeded();
+    has_all_of_the_load(&cloud, "rapids", &ledger, output).await;
+}
+
+/// Under its name, encrypted, with every write that was acknowledged, and nothing of ours.
+pub(crate) async fn has_all_of_the_load(cloud: &Cloud, id: &str, ledger: &Value, output: &Value) -> DbInstance {
     assert_eq!(ledger["holds"], true, "{ledger:#}");
     assert!(ledger["acknowledged"].as_u64() > Some(100) && ledger["reconnects"].as_u64() >= Some(1), "{ledger:#}");
     assert!(
         output["compared"]["rows"].as_u64() > Some(10_000) && output["sequences"].as_u64() >= Some(8),
         "{output:#}"
     );
-    let target = instance(&cloud, "rapids").await;
+    let target = instance(cloud, id).await;
     assert_eq!(target.storage_encrypted(), Some(true));
     is_open_and_clean(&target).await;
     eprintln!("{ledger} downtime {} s", output["downtime_seconds"]);
+    target
 }
 
 /// It fails of this, and clients go on in a source that has nothing of ours.

@@ -208,7 +208,10 @@ impl Replication<'_> {
             .filters(named("endpoint-arn", &[&endpoint.arn]))
             .filters(named("replication-instance-arn", &[&instance.arn]));
         let answer = or_absent(format!("read the connection to {}", endpoint.name), call.send().await)?;
-        Ok(answer.and_then(|answer| answer.connections().first().cloned()))
+        let mut found = answer.and_then(|answer| answer.connections).into_iter().flatten();
+        Ok(found.find(|tried| {
+            tried.endpoint_arn() == Some(&endpoint.arn) && tried.replication_instance_arn() == Some(&instance.arn)
+        }))
     }
 
     async fn test(&self, instance: &Found, endpoint: &Found) -> Result<(), Error> {

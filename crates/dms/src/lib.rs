@@ -22,7 +22,8 @@ use workflow::error::CallFailure;
 use workflow::online::token;
 use workflow::owner::{EXECUTION_TAG, Owner, SOURCE_TAG};
 
-/// What one execution has in AWS DMS.
+/// What one execution has in AWS DMS. A description is believed only if it names what was asked for: a filter that
+/// DMS ignored would hand over a stranger's.
 pub struct Replication<'a> {
     client: &'a Client,
     owner: &'a Owner,
@@ -72,7 +73,9 @@ impl<'a> Replication<'a> {
         let call =
             self.client.describe_replication_instances().filters(named("replication-instance-id", &[&self.base]));
         let Some(answer) = or_absent("read the replication instance", call.send().await)? else { return Ok(None) };
-        Ok(answer.replication_instances().first().map(|instance| Found {
+        let mut found = answer.replication_instances().iter();
+        let found = found.find(|instance| instance.replication_instance_identifier() == Some(&self.base));
+        Ok(found.map(|instance| Found {
             name: format!("replication instance `{}`", self.base),
             arn: text(instance.replication_instance_arn()),
             status: text(instance.replication_instance_status()),
@@ -85,7 +88,8 @@ impl<'a> Replication<'a> {
         let Some(answer) = or_absent(format!("read the DMS endpoint `{id}`"), call.send().await)? else {
             return Ok(None);
         };
-        Ok(answer.endpoints().first().map(|endpoint| Found {
+        let found = answer.endpoints().iter().find(|endpoint| endpoint.endpoint_identifier() == Some(&id));
+        Ok(found.map(|endpoint| Found {
             name: format!("DMS endpoint `{id}`"),
             arn: text(endpoint.endpoint_arn()),
             status: text(endpoint.status()),
@@ -96,7 +100,9 @@ impl<'a> Replication<'a> {
         let id = self.task_id(oid);
         let call = self.client.describe_replication_tasks().filters(named("replication-task-id", &[&id]));
         let answer = or_absent(format!("read the DMS task `{id}`"), call.without_settings(true).send().await)?;
-        Ok(answer.and_then(|answer| answer.replication_tasks().first().cloned()))
+        let found = answer.and_then(|answer| answer.replication_tasks);
+        let mut found = found.into_iter().flatten();
+        Ok(found.find(|task| task.replication_task_identifier() == Some(&id)))
     }
 
     /// By its tags, which no description has.

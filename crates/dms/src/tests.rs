@@ -6,7 +6,7 @@ use aws_sdk_databasemigration::Client;
 use aws_sdk_databasemigration::error::ErrorMetadata;
 use aws_sdk_databasemigration::operation as of;
 use aws_sdk_databasemigration::types::{
-    Connection, Endpoint, ReplicationInstance, ReplicationTask, ReplicationTaskStats, TableStatistics, Tag,
+    Connection, Endpoint, Filter, ReplicationInstance, ReplicationTask, ReplicationTaskStats, TableStatistics, Tag,
 };
 use aws_smithy_mocks::{MockResponse, RuleMode, mock, mock_client};
 use workflow::Error;
@@ -29,9 +29,18 @@ struct World {
     task: Option<&'static str>,
     tables: Vec<TableStatistics>,
     owner: &'static str,
+    /// What a description has instead of the name that was asked for, if the filter is ignored.
+    stranger: Option<&'static str>,
     calls: Vec<String>,
     /// A call that is answered by an error code.
     refused: Option<(&'static str, &'static str)>,
+}
+
+impl World {
+    /// What is described: the one that was asked for.
+    fn name(&self, filters: &[Filter]) -> String {
+        self.stranger.map_or_else(|| filters[0].values()[0].clone(), str::to_owned)
+    }
 }
 
 impl Dms {
@@ -70,9 +79,11 @@ impl Dms {
         let world = |dms: &Self| dms.0.clone();
         let (one, two, three, four, five, six) =
             (world(self), world(self), world(self), world(self), world(self), world(self));
-        let instances = mock!(Client::describe_replication_instances).then_compute_response(move |_| {
-            let found = one.lock().expect("a lock").instance.map(|status| {
+        let instances = mock!(Client::describe_replication_instances).then_compute_response(move |input| {
+            let world = one.lock().expect("a lock");
+            let found = world.instance.map(|status| {
                 ReplicationInstance::builder()
+                    .replication_instance_identifier(world.name(input.filters()))
                     .replication_instance_arn("arn:rep")
                     .replication_instance_status(status)
                     .build()
@@ -84,20 +95,23 @@ impl Dms {
             )
         });
         let endpoints = mock!(Client::describe_endpoints).then_compute_response(move |input| {
-            let id = input.filters()[0].values()[0].clone();
-            if !two.lock().expect("a lock").endpoints.contains(&id) {
+            let world = two.lock().expect("a lock");
+            let id = &input.filters()[0].values()[0];
+            if !world.endpoints.contains(id) {
                 let gone = ErrorMetadata::builder().code("ResourceNotFoundFault").build();
                 return MockResponse::Error(of::describe_endpoints::DescribeEndpointsError::generic(gone));
             }
-            let found = Endpoint::builder().endpoint_arn(format!("arn:{id}")).status("active").build();
+            let found = Endpoint::builder().endpoint_identifier(world.name(input.filters()));
+            let found = found.endpoint_arn(format!("arn:{id}")).status("active").build();
             MockResponse::Output(of::describe_endpoints::DescribeEndpointsOutput::builder().endpoints(found).build())
         });
-        let connections = mock!(Client::describe_connections).then_compute_response(move |_| {
-            let found = three
-                .lock()
-                .expect("a lock")
-                .connection
-                .map(|status| Connection::builder().status(status).last_failure_message("no route").build());
+        let connections = mock!(Client::describe_connections).then_compute_response(move |input| {
+            let world = three.lock().expect("a lock");
+            let found = world.connection.map(|status| {
+                let [endpoint, instance] = [0, 1].map(|filter| world.name(&input.filters()[filter..]));
+                let of_both = Connection::builder().endpoint_arn(endpoint).replication_instance_arn(instance);
+                of_both.status(status).last_failure_message("no route").build()
+            });
             MockResponse::Output(
                 of::describe_connections::DescribeConnectionsOutput::builder()
                     .set_connections(found.map(|one| vec![one]))
@@ -105,9 +119,10 @@ impl Dms {
             )
         });
         let tasks = mock!(Client::describe_replication_tasks).then_compute_response(move |input| {
-            let found = four.lock().expect("a lock").task.map(|status| {
+            let world = four.lock().expect("a lock");
+            let found = world.task.map(|status| {
                 ReplicationTask::builder()
-                    .replication_task_identifier(&input.filters()[0].values()[0])
+                    .replication_task_identifier(world.name(input.filters()))
                     .replication_task_arn("arn:task")
                     .status(status)
                     .stop_reason("Stop Reason FATAL_ERROR")
@@ -339,6 +354,18 @@ async fn an_endpoint_that_cannot_be_reached_says_why_and_is_tried_again() {
     let Look::Unreachable(why) = dms.create().await.expect("a look") else { panic!("it was reached") };
     assert!(why.contains("no route"), "{why}");
     assert_eq!(dms.calls().len(), 1, "one more test");
+}
+
+#[tokio::test]
+async fn a_filter_that_is_ignored_hands_over_nothing() {
+    let dms = Dms::with(World { stranger: Some("another"), task: Some("running"), ..ready() });
+    assert!(pending(dms.create().await).contains("the replication instance is new"));
+    dms.calls();
+    assert_eq!(dms.delete().await.expect("a look"), Swept::default());
+    assert_eq!(dms.calls(), Vec::<String>::new());
+    let (client, owner) = (dms.client(), owner());
+    let error = Replication::of(&client, &owner).progress(7).await.expect_err("its task is not there");
+    assert!(error.to_string().contains("is gone"), "{error}");
 }
 
 #[tokio::test]

@@ -112,6 +112,20 @@ pub async fn validate(target: &Session, names: &Names, until: Instant) -> Result
     Ok(left)
 }
 
+/// Fails if AWS DMS may log in no more: a cutover came to its last moments and no further, and the target has its
+/// foreign keys and triggers back.
+pub async fn is_admitted(maintenance: &Session, names: &Names) -> Result<(), Error> {
+    let statement = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND rolcanlogin)";
+    let what = failed("look whether AWS DMS may log in");
+    if maintenance.query_one(statement, &[&names.base()]).await.map_err(what)?.get(0) {
+        return Ok(());
+    }
+    Err(Error::ReplicationFailed(format!(
+        "the role {} of AWS DMS may not log in: a cutover ended right after it was shut out, or somebody did it; start again",
+        names.base()
+    )))
+}
+
 /// The slots that AWS DMS reads a database by, under names of its own.
 pub async fn slots(source: &Session, names: &Names) -> Result<Vec<String>, Error> {
     let statement =

@@ -51,7 +51,11 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
     let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let previous = request.previous.unwrap_or_default();
-    catalog::has_the_same_databases(&source.open(MAINTENANCE).await?, &request.databases).await?;
+    let (at_source, at_target) = tokio::try_join!(source.open(MAINTENANCE), target.open(MAINTENANCE))?;
+    catalog::has_the_same_databases(&at_source, &request.databases).await?;
+    for maintenance in [&at_source, &at_target] {
+        of_dms::is_admitted(maintenance, &names).await?;
+    }
     let replication = Replication::of(client, &request.owner);
     let mut response = Response { ready: false, status: None, starts: vec![], ..previous };
     let mut behind = vec![];
