@@ -148,13 +148,15 @@ async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl Asy
     outcome
 }
 
-/// A cloud for what befalls every execution of it, one test at a time.
+/// A cloud for what befalls every execution of it, one test at a time, which finds it empty.
 pub(crate) async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
     static RUNNING: OnceCell<Running> = OnceCell::const_new();
     static ALONE: Mutex<()> = Mutex::const_new(());
     let guard = ALONE.lock().await;
     let running = RUNNING.get_or_init(|| async { Running::start(&Setup::default()) }).await;
-    (Cloud::connect(running).await.online(), guard)
+    let cloud = Cloud::connect(running).await.online();
+    cloud.control("POST", "reset", json!({}));
+    (cloud, guard)
 }
 
 /// A rule that runs a command when this step begins.
