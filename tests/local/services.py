@@ -16,6 +16,7 @@ rds/faults.py. Nothing is kept: the service ends with the process that started i
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 warnings.filterwarnings("ignore", message="Exception.*does not match an error shape")
 sys.path.insert(0, str(Path(__file__).parent))
 
+from moto import backends
+from moto.core import responses, utils
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
@@ -74,6 +77,7 @@ def main() -> None:
     dms_operations.install(cloud)
     kms.install()
     metrics.publish(cloud)
+    remember()
     faults = Faults(cloud, arguments.cloud_id)
     guard = Guard(cloud)
     calls = Calls(DomainDispatcherApplication(create_backend_app), faults, guard)
@@ -88,6 +92,14 @@ def main() -> None:
         server.serve_forever()
     finally:
         cloud.close()
+
+
+def remember() -> None:
+    """Keeps what moto finds out for every request anew, a tenth of its time, and which never changes."""
+    modules = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+    names = functools.cache(utils.method_names_from_class)
+    responses.method_names_from_class = names  # type: ignore[attr-defined]
 
 
 def parse_arguments() -> argparse.Namespace:
