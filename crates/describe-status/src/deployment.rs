@@ -9,7 +9,7 @@ use workflow::Error;
 use workflow::deployment::{self, Deployed, Target};
 use workflow::describe::{find_by_resource_id, has_pending_modifications, is_called};
 use workflow::ids::{DeploymentName, InstanceId};
-use workflow::metrics::refuse_low_storage;
+use workflow::metrics::{Follower, refuse_low_storage};
 use workflow::owner::Owner;
 use workflow::status::{self, Class};
 
@@ -78,7 +78,7 @@ async fn watch_source(context: &Context, members: &[Member], at: &str) -> Result
     // One that is left out of an answer is there at the next look; one that is gone, the proof names.
     let Some(source) = find_by_resource_id(&context.rds, &wanted.source_resource_id).await? else { return Ok(()) };
     is_called(&source, &wanted.instance_id)?;
-    refuse_low_storage(&context.cloudwatch, &source, at).await
+    refuse_low_storage(&context.cloudwatch, &source, Follower::Green, at).await
 }
 
 /// What stays so until somebody acts.

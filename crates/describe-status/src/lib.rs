@@ -1,8 +1,8 @@
 //! Looks at a snapshot, an instance or a blue/green deployment that is being created, and says how long to wait
-//! before the next look.
+//! before the next look; and at a source that keeps its log meanwhile, whether it has room for it.
 //!
-//! AWS calls: DescribeDBSnapshots or DescribeDBInstances; for a deployment DescribeBlueGreenDeployments,
-//! DescribeDBInstances and CloudWatch GetMetricStatistics.
+//! AWS calls: DescribeDBSnapshots or DescribeDBInstances; for a deployment DescribeBlueGreenDeployments and
+//! DescribeDBInstances; for a source that keeps its log DescribeDBInstances and CloudWatch GetMetricStatistics.
 //!
 //! Repeating it is safe: it only reads. Waiting is data: the state machine loops, this never sleeps.
 
@@ -12,9 +12,10 @@ use aws_sdk_rds::types::{DbInstance, DbSnapshot};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::deployment::Deployed;
-use workflow::describe::{find_instance, find_snapshot, has_pending_modifications};
+use workflow::describe::{find_by_resource_id, find_instance, find_snapshot, has_pending_modifications};
 use workflow::ids::{InstanceId, SnapshotId};
 use workflow::look::Look;
+use workflow::metrics::{Follower, refuse_low_storage};
 use workflow::status::{self, Class};
 
 /// RDS is eventually consistent: what was just created can be missing from a Describe for a while.
@@ -30,17 +31,34 @@ pub struct Context {
 pub enum Request {
     Snapshot {
         id: SnapshotId,
+        source: Source,
         previous: Look,
         max_wait_seconds: u64,
     },
     Instance {
         id: InstanceId,
+        source: Source,
         previous: Look,
         /// It is not ready before the lazy load of its storage is over.
         wait_for_initialization: bool,
         max_wait_seconds: u64,
     },
     Deployment(Box<deployment::Request>),
+    /// Nothing but that it has room for its log.
+    Source {
+        source: Source,
+    },
+}
+
+/// The source, which keeps its log for whoever follows it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    pub resource_id: String,
+    /// The execution whose target does; `None`: nobody.
+    pub followed_by: Option<String>,
+    /// The time of the look (RFC 3339).
+    pub at: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,7 +71,8 @@ pub enum Response {
 pub async fn handle(context: &Context, request: Request) -> Result<Response, Error> {
     let client = &context.rds;
     let look = match request {
-        Request::Snapshot { id, previous, max_wait_seconds } => {
+        Request::Snapshot { id, source, previous, max_wait_seconds } => {
+            watch(context, &source).await?;
             let name = format!("DB snapshot `{id}`");
             let seen = find_snapshot(client, &id).await?;
             let look = match seen {
@@ -63,7 +82,8 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
             };
             or_wait(&name, look, &previous, max_wait_seconds)?
         }
-        Request::Instance { id, previous, wait_for_initialization, max_wait_seconds } => {
+        Request::Instance { id, source, previous, wait_for_initialization, max_wait_seconds } => {
+            watch(context, &source).await?;
             let name = format!("DB instance `{id}`");
             let seen = find_instance(client, &id).await?;
             let look = match seen {
@@ -76,8 +96,21 @@ pub async fn handle(context: &Context, request: Request) -> Result<Response, Err
             or_wait(&name, look, &previous, max_wait_seconds)?
         }
         Request::Deployment(request) => return Ok(Response::Deployment(deployment::look(context, *request).await?)),
+        Request::Source { source } => {
+            watch(context, &source).await?;
+            Look::default()
+        }
     };
     Ok(Response::Look(look))
+}
+
+/// One that is left out of an answer is there at the next look; one that is gone, the proof names.
+async fn watch(context: &Context, source: &Source) -> Result<(), Error> {
+    if source.followed_by.is_none() {
+        return Ok(());
+    }
+    let Some(found) = find_by_resource_id(&context.rds, &source.resource_id).await? else { return Ok(()) };
+    refuse_low_storage(&context.cloudwatch, &found, Follower::Target, &source.at).await
 }
 
 /// A resource that was just created can be missing for a while, and one that was seen can be missing
@@ -163,6 +196,8 @@ fn vanished(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_cloudwatch::operation::get_metric_statistics::GetMetricStatisticsOutput;
+    use aws_sdk_cloudwatch::types::Datapoint;
     use aws_sdk_rds::Client;
     use aws_sdk_rds::error::ErrorMetadata;
     use aws_sdk_rds::operation::describe_db_instances::{DescribeDBInstancesError, DescribeDbInstancesOutput};
@@ -193,7 +228,7 @@ mod tests {
                 DescribeDbSnapshotsOutput::builder().set_db_snapshots(Some(snapshots.clone())).build()
             });
         let id = SnapshotId::parse("orders-encrypted").expect("legal");
-        let request = Request::Snapshot { id, previous, max_wait_seconds: HOUR_SECONDS };
+        let request = Request::Snapshot { id, source: source(None), previous, max_wait_seconds: HOUR_SECONDS };
         handle(&mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe]), request).await
     }
 
@@ -204,7 +239,9 @@ mod tests {
     async fn look_at_initialization(instance: Option<DbInstanceBuilder>, previous: Look) -> Result<Look, Error> {
         let id = InstanceId::parse("orders-encrypted").expect("legal");
         let wait_for_initialization = true;
-        let request = Request::Instance { id, previous, wait_for_initialization, max_wait_seconds: HOUR_SECONDS };
+        let max_wait_seconds = HOUR_SECONDS;
+        let request =
+            Request::Instance { id, source: source(None), previous, wait_for_initialization, max_wait_seconds };
         look_by(instance, request).await
     }
 
@@ -220,7 +257,71 @@ mod tests {
 
     fn instance_request(previous: Look) -> Request {
         let id = InstanceId::parse("orders-encrypted").expect("legal");
-        Request::Instance { id, previous, wait_for_initialization: false, max_wait_seconds: HOUR_SECONDS }
+        let max_wait_seconds = HOUR_SECONDS;
+        Request::Instance { id, source: source(None), previous, wait_for_initialization: false, max_wait_seconds }
+    }
+
+    fn source(followed_by: Option<&str>) -> Source {
+        Source {
+            resource_id: "db-SOURCE".into(),
+            followed_by: followed_by.map(Into::into),
+            at: "2026-03-01T10:00:30Z".into(),
+        }
+    }
+
+    /// What a source of 100 GiB with so much free storage lets happen.
+    async fn watched(free_gib: f64, followed_by: Option<&str>) -> [Result<Look, Error>; 3] {
+        let describe = mock!(Client::describe_db_instances).then_output(|| {
+            let source = instance("available").dbi_resource_id("db-SOURCE").allocated_storage(100).build();
+            DescribeDbInstancesOutput::builder().db_instances(source).build()
+        });
+        let snapshots = mock!(Client::describe_db_snapshots)
+            .then_output(|| DescribeDbSnapshotsOutput::builder().db_snapshots(snapshot("creating").build()).build());
+        let free = mock!(aws_sdk_cloudwatch::Client::get_metric_statistics)
+            .match_requests(|input| input.metric_name() == Some("FreeStorageSpace"))
+            .then_output(move || {
+                let at = aws_sdk_cloudwatch::primitives::DateTime::from_secs(60);
+                let point = Datapoint::builder().timestamp(at).minimum(free_gib * f64::from(1 << 30)).build();
+                GetMetricStatisticsOutput::builder().datapoints(point).build()
+            });
+        let context = Context {
+            rds: mock_client!(aws_sdk_rds, RuleMode::MatchAny, [&describe, &snapshots]),
+            cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, [&free]),
+        };
+        let look = async |request| match super::handle(&context, request).await? {
+            Response::Look(look) => Ok(look),
+            Response::Deployment(deployed) => panic!("{deployed:?}"),
+        };
+        let snapshot = Request::Snapshot {
+            id: SnapshotId::parse("orders-encrypted").expect("legal"),
+            source: source(followed_by),
+            previous: waited(60),
+            max_wait_seconds: HOUR_SECONDS,
+        };
+        let instance = Request::Instance {
+            id: InstanceId::parse("orders-encrypted").expect("legal"),
+            source: source(followed_by),
+            previous: waited(60),
+            wait_for_initialization: false,
+            max_wait_seconds: HOUR_SECONDS,
+        };
+        let alone = Request::Source { source: source(followed_by) };
+        [look(snapshot).await, look(instance).await, look(alone).await]
+    }
+
+    #[tokio::test]
+    async fn a_source_that_keeps_its_log_for_a_target_must_have_room_for_it_at_every_look() {
+        for outcome in watched(0.5, Some("arn:online")).await {
+            let error = outcome.expect_err("no room");
+            assert_eq!(error.name(), "SourceStorageLow");
+            assert!(error.to_string().contains("its replication slots hold its log back"), "{error}");
+        }
+        for outcome in watched(50.0, Some("arn:online")).await {
+            assert!(outcome.is_ok(), "{outcome:?}");
+        }
+        for outcome in watched(0.5, None).await {
+            assert!(outcome.is_ok(), "nobody follows it: {outcome:?}");
+        }
     }
 
     fn snapshot(status: &str) -> DbSnapshotBuilder {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::deployment::{self, details_of};
 use workflow::describe::{find_by_resource_id, has_pending_modifications, is_called};
-use workflow::metrics::{refuse_low_storage, replica_lag_seconds};
+use workflow::metrics::{Follower, refuse_low_storage, replica_lag_seconds};
 use workflow::wait::{self, Wait};
 
 use crate::{Context, Proven};
@@ -55,7 +55,7 @@ pub(crate) async fn look(context: &Context, request: Request) -> Result<Lag, Err
         && let Some(instance) = find_by_resource_id(&context.rds, &source.wanted.source_resource_id).await?
     {
         is_called(&instance, &source.wanted.instance_id)?;
-        refuse_low_storage(&context.cloudwatch, &instance, &at).await?;
+        refuse_low_storage(&context.cloudwatch, &instance, Follower::Green, &at).await?;
     }
     let mut lag_seconds = None;
     if let Some(green) = proven.targets.first() {

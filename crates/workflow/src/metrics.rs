@@ -67,8 +67,22 @@ pub async fn replica_lag_seconds(client: &Client, replica_id: &str, at: &str) ->
     least(client, replica_id, "ReplicaLag", at).await
 }
 
+/// Whose the source's log is kept for until they have taken it.
+#[derive(Clone, Copy, Debug)]
+pub enum Follower {
+    /// Of a blue/green deployment.
+    Green,
+    /// By logical replication.
+    Target,
+}
+
 /// Refuses to go on while a source runs out of storage. Where CloudWatch has no answer nobody can say so.
-pub async fn refuse_low_storage(client: &Client, source: &DbInstance, at: &str) -> Result<(), Error> {
+pub async fn refuse_low_storage(
+    client: &Client,
+    source: &DbInstance,
+    follower: Follower,
+    at: &str,
+) -> Result<(), Error> {
     let id = source.db_instance_identifier().unwrap_or_default();
     let Some(free_bytes) = least(client, id, "FreeStorageSpace", at).await? else { return Ok(()) };
     let free_gib = free_bytes / BYTES_PER_GIB;
@@ -77,10 +91,13 @@ pub async fn refuse_low_storage(client: &Client, source: &DbInstance, at: &str) 
     if free_gib >= needed_gib {
         return Ok(());
     }
+    let holder = match follower {
+        Follower::Green => "a blue/green deployment holds its log back until green has taken it",
+        Follower::Target => "its replication slots hold its log back until the target has taken it",
+    };
     Err(Error::SourceStorageLow(format!(
-        "DB instance `{id}` has {free_gib:.1} GiB of {size_gib:.0} GiB free, and must keep {needed_gib:.1} GiB: a \
-         blue/green deployment holds its log back until green has taken it. Raise its storage (aws rds \
-         modify-db-instance --allocated-storage) and start again"
+        "DB instance `{id}` has {free_gib:.1} GiB of {size_gib:.0} GiB free, and must keep {needed_gib:.1} GiB: \
+         {holder}. Raise its storage (aws rds modify-db-instance --allocated-storage) and start again"
     )))
 }
 
@@ -124,7 +141,8 @@ mod tests {
         ] {
             let bytes: Vec<f64> = free_gib.iter().map(|gib| gib * BYTES_PER_GIB).collect();
             let source = DbInstance::builder().db_instance_identifier("orders").allocated_storage(size_gib).build();
-            let outcome = refuse_low_storage(&metric("FreeStorageSpace", bytes.leak()), &source, AT).await;
+            let outcome =
+                refuse_low_storage(&metric("FreeStorageSpace", bytes.leak()), &source, Follower::Green, AT).await;
             assert_eq!(outcome.is_err(), is_low, "{free_gib:?} of {size_gib}: {outcome:?}");
             if let Err(error) = outcome {
                 assert_eq!(error.name(), "SourceStorageLow");
