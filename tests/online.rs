@@ -148,14 +148,18 @@ async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl Asy
     outcome
 }
 
-/// A cloud for what befalls every execution of it, one test at a time, which finds it empty.
+/// A cloud for what befalls every execution of it, one test at a time, which finds no instances.
 pub(crate) async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
     static RUNNING: OnceCell<Running> = OnceCell::const_new();
     static ALONE: Mutex<()> = Mutex::const_new(());
     let guard = ALONE.lock().await;
     let running = RUNNING.get_or_init(|| async { Running::start(&Setup::default()) }).await;
     let cloud = Cloud::connect(running).await.online();
-    cloud.control("POST", "reset", json!({}));
+    let instances = cloud.control("GET", "instances", json!({}));
+    for instance in instances.as_array().expect("a list") {
+        let id = instance["fields"]["DBInstanceIdentifier"].as_str().expect("a name");
+        cloud.control("DELETE", &format!("instances/{id}"), json!({}));
+    }
     (cloud, guard)
 }
 
