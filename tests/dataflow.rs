@@ -72,7 +72,7 @@ const ANSWERS: &[Answer] = &[
              options.quarantine_security_group_id options.snapshots owner.execution owner.source_resource_id proof \
              protected replication replication_cleaned security_group_id source.ready source.wait.wait_seconds \
              source.wait.waited_seconds source_renamed tags \
-             target_renamed undo unencrypted_instance_id warnings",
+             target_renamed undo unencrypted_instance_id verification warnings",
         )
     },
     Answer { given: Some(("task", "check_cutover")), ..answer("Plan", "") },
@@ -84,6 +84,7 @@ const ANSWERS: &[Answer] = &[
     answer("PrepareTarget", ""),
     answer("CreateReplication", TURN),
     answer("RunReplication", "ready slots starts wait.wait_seconds"),
+    answer("VerifyData", "ready wait.wait_seconds"),
     answer("CutOver", "ready fenced_at compared sequences wait.wait_seconds"),
     Answer { given: Some(("side", "target")), ..answer("OpenTarget", "downtime_seconds not_validated") },
     Answer { given: Some(("side", "old_source")), ..answer("OpenTarget", TURN) },

@@ -192,7 +192,34 @@ async fn a_row_that_differs_is_found_and_ends_the_cutover() {
         before(&cloud, "seed-target", &on_instance(&cloud, "shoal-encrypted", "UPDATE t SET text = 'wrong'"));
     });
     let outcome = outcome.await;
-    assert!(outcome.output["Cause"].to_string().contains("public.t"), "{outcome:#?}");
+    assert!(outcome.cause.contains("public.t: 1 rows are not as in the source, with the keys (7)"), "{outcome:#?}");
+    let states = cloud.states(&outcome.execution).await;
+    assert!(!states.iter().any(|state| state == "CutOver"), "nobody was locked out for it: {states:?}");
+}
+
+/// The chunk that they are in was equal, and nobody has changed the source's rows since.
+#[tokio::test]
+async fn what_somebody_writes_on_the_target_after_its_comparison_is_found() {
+    let (cloud, _alone) = alone().await;
+    for (id, change, words) in [
+        ("shelf", "UPDATE pair SET text = 'wrong' WHERE (a, b) = ('it''s', false)", "public.pair: 1 rows"),
+        ("ledge", "INSERT INTO pair VALUES ('', true, 'more')", "(more     , t)"),
+        ("spit", "DELETE FROM pair WHERE a = 'it''s'", "(it's     , f)"),
+        ("bar", "TRUNCATE pair", "public.pair: 2 rows in the source and 0 in the target"),
+        ("bank", "UPDATE event SET note = 'wrong' WHERE note = md5('7')", "public.event: 2000 rows"),
+    ] {
+        let outcome = fails_under_load(&cloud, id, "DataDiffers", async |source| {
+            let table = "CREATE TABLE pair (text text, b boolean, a character(9), PRIMARY KEY (a, b));
+                INSERT INTO pair VALUES ('right', false, 'it''s'), ('right', true, 'one');
+                CREATE TABLE event (note text); ALTER TABLE event REPLICA IDENTITY FULL;
+                INSERT INTO event SELECT md5(g::text) FROM generate_series(1, 2000) g";
+            database(source, "app").await.batch_execute(table).await.expect("tables");
+            before(&cloud, "cut-over", &on_instance(&cloud, &format!("{id}-encrypted"), change));
+        });
+        let outcome = outcome.await;
+        cloud.control("DELETE", "faults", json!({}));
+        assert!(outcome.cause.contains(words), "{outcome:#?}");
+    }
 }
 
 #[tokio::test]
@@ -279,8 +306,15 @@ async fn a_target_that_does_not_drain_opens_the_source_again_until_it_does() {
 #[tokio::test]
 async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
     let (cloud, _alone) = alone().await;
-    let before =
-        ["PreflightDatabase", "PublishSource", "EncryptInstance", "SeedTarget", "CutOver", "WaitForSourceName"];
+    let before = [
+        "PreflightDatabase",
+        "PublishSource",
+        "EncryptInstance",
+        "SeedTarget",
+        "VerifyData",
+        "CutOver",
+        "WaitForSourceName",
+    ];
     let past = ["WaitForTargetName", "CleanUpReplication", "ProtectTarget", "CleanUp"];
     for (number, state) in before.iter().chain(&past).enumerate() {
         let id = format!("stop-{number}");

@@ -1,5 +1,5 @@
 //! The outage, in one invocation: fence, end the sessions, marker, drain, proof that nothing came after, sequences,
-//! and the comparison of all rows. What does not work out in time opens the source again.
+//! and the comparison of the rows that changed last. What does not work out in time opens the source again.
 //!
 //! By AWS DMS the proof is its own: every table validated, and nothing left to compare. At the end it is shut out, and
 //! the target has its foreign keys and triggers back before any client can write.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_databasemigration::Client;
 use dms::Replication;
-use postgres::compare::{self, Compared};
+use postgres::compare::{Compared, Comparison};
 use postgres::names::{Database, MAINTENANCE, Names, literal};
 use postgres::{Access, Server, Servers, Session, catalog, dms as of_dms, failed, fence, replication};
 use serde::{Deserialize, Serialize};
@@ -208,7 +208,7 @@ async fn finish(
             }
         }
         response.sequences += set_sequences(pair).await?;
-        let compared = compare::whole(&pair.database.name, &pair.source, &pair.target).await?;
+        let compared = Comparison::begin(pair.database, &pair.source, &pair.target, names).await?.finish().await?;
         response.compared.tables += compared.tables;
         response.compared.rows += compared.rows;
     }

@@ -3,6 +3,7 @@
 use workflow::Error;
 use workflow::options::Engine;
 
+use crate::compare::{self, Column, Table};
 use crate::names::{Client, Database, MAINTENANCE, quoted};
 use crate::{Session, failed};
 
@@ -54,7 +55,7 @@ pub async fn problems_of_server(session: &Session, databases: usize, engine: Eng
         let older = format!("PostgreSQL {} is older than 16, with which it was not tried", version / 10_000);
         return Err(Error::DatabaseNotUsable(older));
     }
-    let needed = databases as i64;
+    let databases = databases as i64;
     let mut problems = vec![];
     let mut check = |fails: bool, problem: String| {
         if fails {
@@ -65,13 +66,17 @@ pub async fn problems_of_server(session: &Session, databases: usize, engine: Eng
         row.get::<_, &str>(1) != "logical",
         "wal_level is not `logical`: set rds.logical_replication = 1 in the DB parameter group and reboot".to_owned(),
     );
-    for (column, setting) in [(2, "max_replication_slots"), (3, "max_wal_senders")] {
+    // One to replicate by, and one that tells which rows change while they are compared.
+    for (column, setting, needed) in [(2, "max_replication_slots", 2 * databases), (3, "max_wal_senders", databases)] {
         let free: i64 = row.get(column);
-        check(free < needed, format!("{setting}: {free} are free, and {databases} databases need one each: raise it"));
+        check(
+            free < needed,
+            format!("{setting}: {free} are free, and {needed} are needed for {databases} databases: raise it"),
+        );
     }
     let workers: i64 = row.get(4);
     check(
-        is_native && workers < needed,
+        is_native && workers < databases,
         format!("max_logical_replication_workers is {workers}, and {databases} databases need one each: raise it"),
     );
     check(
@@ -257,6 +262,16 @@ pub async fn warnings_of_database(session: &Session, database: &str, engine: Eng
             listed(&keyless)
         ));
     }
+    let condition = "c.relkind = 'r' AND pg_table_size(c.oid) > 1073741824 AND NOT EXISTS (SELECT FROM pg_index i
+        WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)";
+    let large = names(session, &format!("{condition} AND {USER_SCHEMA}")).await?;
+    if !large.is_empty() {
+        warnings.push(format!(
+            "database `{database}`: {} larger than 1 GiB and without a primary key: compared as a whole in the outage, \
+             which opens the source again if that takes too long; add a primary key",
+            listed(&large)
+        ));
+    }
     if !views.is_empty() {
         warnings
             .push(format!("database `{database}`: {} are as of the snapshot afterwards: refresh them", listed(&views)));
@@ -281,6 +296,41 @@ pub async fn tables(session: &Session) -> Result<Vec<String>, Error> {
 /// The tables that hold rows: partitions, and not what they are partitions of.
 pub async fn tables_with_rows(session: &Session) -> Result<Vec<String>, Error> {
     names(session, &format!("c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA}")).await
+}
+
+/// The same tables, with what they are compared by.
+pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
+    // A generated column is in no publication's rows.
+    let statement = format!(
+        "SELECT format('%I.%I', n.nspname, c.relname), c.oid, c.relreplident = 'f', c.reltuples::bigint,
+            pg_table_size(c.oid), coalesce(k.names, '{{}}'), coalesce(k.types, '{{}}'), coalesce(k.is_generated, false)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         LEFT JOIN LATERAL (
+            SELECT array_agg(a.attname::text ORDER BY place) AS names,
+                array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY place) AS types,
+                bool_or(a.attgenerated <> '') AS is_generated
+            FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS of_key (number, place)
+            JOIN pg_attribute a ON a.attnum = number
+            WHERE i.indrelid = c.oid AND a.attrelid = c.oid AND place <= i.indnkeyatts
+                AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) k ON true
+         WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA} AND NOT {OF_EXTENSION} ORDER BY 1"
+    );
+    let rows = session.query(&statement, &[]).await.map_err(failed("list the tables and their keys"))?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let (names, types): (Vec<String>, Vec<String>) = (row.get(5), row.get(6));
+            let columns = names.into_iter().zip(types).map(|(name, type_name)| Column { name, type_name });
+            Table {
+                name: row.get(0),
+                oid: row.get(1),
+                key: if row.get(7) { vec![] } else { columns.collect() },
+                has_whole_identity: row.get(2),
+                rows: row.get::<_, i64>(3).max(0),
+                rows_a_chunk: compare::rows_a_chunk(row.get(3), row.get(4)),
+            }
+        })
+        .collect())
 }
 
 /// The schemas of these.

@@ -1,9 +1,57 @@
-//! The rows of two servers, side by side.
+//! The rows of two servers, side by side, while clients write: each table once in chunks of its primary key, and the
+//! rows that change meanwhile again and again, until the outage is left with the few of its last seconds.
+//!
+//! How far it came stands in the target's own schema: the comparison may take hours, a function may not, and keys do
+//! not belong into the state.
+//!
+//! Why that proves every row: a row that nobody changed on either side since the slots were made is as it was when its
+//! chunk was compared, and one that somebody changed, here or there, a slot has told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 
-use crate::{Session, catalog, failed};
+use crate::changes::{self, Key, Noted};
+use crate::names::{Database, Names, literal, quoted};
+use crate::{Session, catalog, failed, replication};
+
+/// What is hashed with one statement on each side.
+const CHUNK_BYTES: i64 = 32 << 20;
+const CHUNK_ROWS_MIN: i64 = 100;
+const CHUNK_ROWS_MAX: i64 = 50_000;
+/// Of a table that nobody has analyzed.
+const CHUNK_ROWS_UNKNOWN: i64 = 5_000;
+/// Keys in one statement.
+const KEYS_AT_ONCE: usize = 1_000;
+/// Keys that a difference names.
+const KEYS_NAMED: usize = 3;
+/// A target that has not applied the marker by then is behind, and is looked at later.
+const MARKER: Duration = Duration::from_secs(20);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// A table with rows, and by what these are told apart.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// As SQL takes it.
+    pub name: String,
+    pub oid: u32,
+    /// The columns of its replica identity's index, or of its primary key; without either it is compared as a whole.
+    pub key: Vec<Column>,
+    /// REPLICA IDENTITY FULL: a publication must have all of its columns.
+    pub has_whole_identity: bool,
+    /// By PostgreSQL's own estimate.
+    pub rows: i64,
+    pub rows_a_chunk: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: String,
+    /// As SQL takes it.
+    pub type_name: String,
+}
 
 /// What was compared, and found equal.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -13,35 +61,371 @@ pub struct Compared {
     pub rows: i64,
 }
 
-/// Counts and hashes of all rows of one database. The hash is of the rows' text under the settings that every
-/// session of ours has: unlike a hash of the values it tells 1.0 from 1.00, and takes every type.
-pub async fn whole(database: &str, source: &Session, target: &Session) -> Result<Compared, Error> {
-    let tables = catalog::tables_with_rows(source).await?;
-    let mut compared = Compared { tables: tables.len(), rows: 0 };
-    for table in &tables {
-        let (of_source, of_target) = tokio::try_join!(digest(source, table), digest(target, table))?;
-        if of_source != of_target {
-            return Err(Error::DataDiffers(format!(
-                "database `{database}`, table {table}: {} rows in the source and {} in the target{}",
-                of_source.0,
-                of_target.0,
-                if of_source.0 == of_target.0 { ", of other contents" } else { "" }
-            )));
-        }
-        compared.rows += of_source.0;
+/// Both sides of a database.
+pub struct Comparison<'a> {
+    database: &'a Database,
+    source: &'a Session,
+    target: &'a Session,
+    names: &'a Names,
+    tables: Vec<Table>,
+}
+
+/// By a look of [`Comparison::look`].
+#[derive(Debug, Default)]
+pub struct Look {
+    /// Every table was gone through once.
+    pub is_whole: bool,
+    /// The target had what the source had at the look's begin.
+    pub is_level: bool,
+    pub tables: usize,
+    pub tables_compared: usize,
+    pub rows: i64,
+    /// By PostgreSQL's own estimate, of the tables that are gone through.
+    pub rows_estimated: i64,
+    /// Of the rows that change, how many are to be compared again.
+    pub changed: i64,
+}
+
+/// So many rows are about as long as a chunk may be.
+pub(crate) fn rows_a_chunk(rows: i64, bytes: i64) -> i64 {
+    if rows <= 0 {
+        return CHUNK_ROWS_UNKNOWN;
     }
-    Ok(compared)
+    (CHUNK_BYTES / (bytes / rows).max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
 }
 
-/// A column that has the alias's name would be read in the place of the whole row.
-fn digest_of(table: &str) -> String {
-    format!(
-        "SELECT count(*), sum(hashtextextended(rds_encrypt_row.*::text, 0))::text FROM ONLY {table} AS rds_encrypt_row"
-    )
+impl<'a> Comparison<'a> {
+    /// Repeated, it goes on.
+    pub async fn begin(
+        database: &'a Database,
+        source: &'a Session,
+        target: &'a Session,
+        names: &'a Names,
+    ) -> Result<Self, Error> {
+        let tables = catalog::compared_tables(source).await?;
+        target
+            .batch_execute(&format!(
+                "CREATE TABLE IF NOT EXISTS {compared} (oid oid PRIMARY KEY, after text, rows bigint NOT NULL,
+                    done boolean NOT NULL);
+                 CREATE TABLE IF NOT EXISTS {changed} (oid oid NOT NULL, key text NOT NULL);
+                 CREATE UNIQUE INDEX IF NOT EXISTS changed_key ON {changed} (oid, md5(key))",
+                compared = names.compared(),
+                changed = names.changed(),
+            ))
+            .await
+            .map_err(failed("make the comparison's tables"))?;
+        for side in [source, target] {
+            changes::watch(side, database, &tables, names).await?;
+        }
+        Ok(Self { database, source, target, names, tables })
+    }
+
+    /// Goes on until then, and says how far it came.
+    pub async fn look(&self, until: Instant) -> Result<Look, Error> {
+        let is_whole = self.go_through(until).await?;
+        let is_level = self.compare_again().await?;
+        let done = self.done().await?;
+        let changed = self
+            .target
+            .query_one(&format!("SELECT count(*) FROM {}", self.names.changed()), &[])
+            .await
+            .map_err(failed("count the changed rows"))?;
+        Ok(Look {
+            // A table can have been truncated meanwhile.
+            is_whole: is_whole && self.keyed().all(|table| done.contains_key(&table.oid)),
+            is_level,
+            tables: self.tables.len(),
+            tables_compared: done.len(),
+            rows: self.rows_compared().await?,
+            rows_estimated: self.keyed().map(|table| table.rows).sum(),
+            changed: changed.get(0),
+        })
+    }
+
+    /// Behind the fence and level: what is left is little, and every row of it must be equal.
+    pub async fn finish(&self) -> Result<Compared, Error> {
+        self.drain().await?;
+        if let Some((table, keys)) = self.changed_that_differ().await?.into_iter().next() {
+            return Err(self.differs(table, keys.iter()));
+        }
+        let done = self.done().await?;
+        let mut compared = Compared { tables: self.tables.len(), rows: done.values().sum() };
+        for table in self.tables.iter().filter(|table| !done.contains_key(&table.oid)) {
+            compared.rows += self.compare_whole(table).await?;
+        }
+        Ok(compared)
+    }
+
+    fn keyed(&self) -> impl Iterator<Item = &Table> {
+        self.tables.iter().filter(|table| !table.key.is_empty())
+    }
+
+    /// Each table once, chunk by chunk; `false` if there is more to do.
+    async fn go_through(&self, until: Instant) -> Result<bool, Error> {
+        for table in self.keyed() {
+            let statement = format!("SELECT after, rows, done FROM {} WHERE oid = $1", self.names.compared());
+            let known = self.target.query_opt(&statement, &[&table.oid]).await.map_err(failed("look where it was"))?;
+            let (mut after, mut rows, mut done): (Option<String>, i64, bool) =
+                known.map_or((None, 0, false), |row| (row.get(0), row.get(1), row.get(2)));
+            while !done {
+                if Instant::now() >= until {
+                    return Ok(false);
+                }
+                let from = after.as_deref().map(key_of).transpose()?;
+                let (end, count) = self.compare_chunk(table, from.as_ref()).await?;
+                rows += count;
+                done = end.is_none();
+                after = end.as_ref().map(text_of);
+                let statement = format!(
+                    "INSERT INTO {} VALUES ($1, $2, $3, $4) ON CONFLICT (oid) DO UPDATE
+                     SET after = excluded.after, rows = excluded.rows, done = excluded.done",
+                    self.names.compared()
+                );
+                let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&table.oid, &after, &rows, &done];
+                self.target.execute(&statement, &values).await.map_err(failed("note how far it came"))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The key at its end, unless the table ends with it, and the source's rows in it.
+    async fn compare_chunk(&self, table: &Table, after: Option<&Key>) -> Result<(Option<Key>, i64), Error> {
+        let mut condition =
+            after.map_or("true".to_owned(), |key| format!("{} > {}", table.columns(), table.values(key)));
+        let statement = format!(
+            "SELECT {} FROM ONLY {} AS rds_encrypt_row WHERE {condition} ORDER BY {} OFFSET {} LIMIT 1",
+            table.key_texts(),
+            table.name,
+            table.column_list(),
+            table.rows_a_chunk - 1
+        );
+        let end = self.source.query_opt(&statement, &[]).await.map_err(failed(format!("read {}", table.name)))?;
+        let end: Option<Key> = end.map(|row| row.get(0));
+        if let Some(end) = &end {
+            condition += &format!(" AND {} <= {}", table.columns(), table.values(end));
+        }
+        let digest = |side| digest(side, &table.name, &condition);
+        let (of_source, of_target) = tokio::try_join!(digest(self.source), digest(self.target))?;
+        if of_source != of_target {
+            // Most often since the target is a moment behind.
+            let keys = self.differing(table, &condition).await?;
+            self.note(&Noted { keys: BTreeMap::from([(table.oid, keys)]), ..Noted::default() }).await?;
+        }
+        Ok((end, of_source.0))
+    }
+
+    /// The rows that changed; `false` if the target is too far behind to tell. A row that differs although nobody has
+    /// changed it since before the target was level will not be equal any more.
+    async fn compare_again(&self) -> Result<bool, Error> {
+        self.drain().await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let id = format!("compared {now}");
+        replication::mark(self.source, self.names, &id).await?;
+        let begun = Instant::now();
+        while !replication::is_marked(self.target, self.names, &id).await? {
+            if begun.elapsed() > MARKER {
+                return Ok(false);
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        let differing = self.changed_that_differ().await?;
+        let since = self.drain().await?;
+        for (table, keys) in differing {
+            let none = BTreeSet::new();
+            let noted = since.keys.get(&table.oid).unwrap_or(&none);
+            let mut unchanged = keys.difference(noted).peekable();
+            if unchanged.peek().is_some() && !since.truncated.contains(&table.oid) {
+                return Err(self.differs(table, unchanged));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes from both sides' slots what has changed, and keeps it.
+    async fn drain(&self) -> Result<Noted, Error> {
+        let mut all = Noted::default();
+        for side in [self.source, self.target] {
+            loop {
+                let step = changes::step(side, self.database, self.names).await?;
+                let noted = changes::noted(side, self.database, &self.tables, self.names, &step).await?;
+                self.note(&noted).await?;
+                changes::forget(side, self.database, self.names, &step).await?;
+                all.truncated.extend(noted.truncated);
+                for (oid, keys) in noted.keys {
+                    all.keys.entry(oid).or_default().extend(keys);
+                }
+                if step.is_last {
+                    break;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    async fn note(&self, noted: &Noted) -> Result<(), Error> {
+        let what = || failed("note what has changed");
+        for oid in &noted.truncated {
+            for table in [self.names.compared(), self.names.changed()] {
+                let statement = format!("DELETE FROM {table} WHERE oid = $1");
+                self.target.execute(&statement, &[oid]).await.map_err(what())?;
+            }
+        }
+        let statement = format!(
+            "INSERT INTO {} SELECT $1, key FROM unnest($2::text[]) AS key ON CONFLICT DO NOTHING",
+            self.names.changed()
+        );
+        for (oid, keys) in &noted.keys {
+            let keys: Vec<String> = keys.iter().map(text_of).collect();
+            for keys in keys.chunks(KEYS_AT_ONCE) {
+                self.target.execute(&statement, &[oid, &keys]).await.map_err(what())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the rows that changed those that are not equal; the others are done with.
+    async fn changed_that_differ(&self) -> Result<Vec<(&Table, BTreeSet<Key>)>, Error> {
+        let what = || failed("go through the changed rows");
+        let mut all = vec![];
+        for table in self.keyed() {
+            let statement = format!("SELECT key FROM {} WHERE oid = $1", self.names.changed());
+            let rows = self.target.query(&statement, &[&table.oid]).await.map_err(what())?;
+            let keys: Vec<Key> = rows.iter().map(|row| key_of(row.get(0))).collect::<Result<_, _>>()?;
+            let mut differing = BTreeSet::new();
+            for keys in keys.chunks(KEYS_AT_ONCE) {
+                let values: Vec<String> = keys.iter().map(|key| table.values(key)).collect();
+                let condition = format!("{} IN (VALUES {})", table.columns(), values.join(", "));
+                let differ = self.differing(table, &condition).await?;
+                let equal: Vec<String> = keys.iter().filter(|key| !differ.contains(*key)).map(text_of).collect();
+                let statement = format!("DELETE FROM {} WHERE oid = $1 AND key = ANY ($2)", self.names.changed());
+                self.target.execute(&statement, &[&table.oid, &equal]).await.map_err(what())?;
+                differing.extend(differ);
+            }
+            if !differing.is_empty() {
+                all.push((table, differing));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The keys of rows that only one side has, or that differ.
+    async fn differing(&self, table: &Table, condition: &str) -> Result<BTreeSet<Key>, Error> {
+        let rows = |side| hashes(side, table, condition);
+        let (of_source, of_target) = tokio::try_join!(rows(self.source), rows(self.target))?;
+        let differ = |key: &&Key| of_source.get(*key) != of_target.get(*key);
+        Ok(of_source.keys().chain(of_target.keys()).filter(differ).cloned().collect())
+    }
+
+    /// By table, with the rows in it, those that were gone through.
+    async fn done(&self) -> Result<BTreeMap<u32, i64>, Error> {
+        let statement = format!("SELECT oid, rows FROM {} WHERE done", self.names.compared());
+        let rows = self.target.query(&statement, &[]).await.map_err(failed("look how far it came"))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// Those of a table that is being gone through, too.
+    async fn rows_compared(&self) -> Result<i64, Error> {
+        let statement = format!("SELECT coalesce(sum(rows), 0)::bigint FROM {}", self.names.compared());
+        let row = self.target.query_one(&statement, &[]).await.map_err(failed("look how far it came"))?;
+        Ok(row.get(0))
+    }
+
+    async fn compare_whole(&self, table: &Table) -> Result<i64, Error> {
+        let digest = |side| digest(side, &table.name, "true");
+        let (of_source, of_target) = tokio::try_join!(digest(self.source), digest(self.target))?;
+        if of_source == of_target {
+            return Ok(of_source.0);
+        }
+        Err(Error::DataDiffers(format!(
+            "database `{}`, table {}: {} rows in the source and {} in the target{}",
+            self.database.name,
+            table.name,
+            of_source.0,
+            of_target.0,
+            if of_source.0 == of_target.0 { ", of other contents" } else { "" }
+        )))
+    }
+
+    fn differs<'k>(&self, table: &Table, keys: impl Iterator<Item = &'k Key>) -> Error {
+        let keys: Vec<&Key> = keys.collect();
+        let named: Vec<String> = keys.iter().take(KEYS_NAMED).map(|key| format!("({})", key.join(", "))).collect();
+        let more = if keys.len() > KEYS_NAMED { ", …" } else { "" };
+        Error::DataDiffers(format!(
+            "database `{}`, table {}: {} rows are not as in the source, with the keys {}{more}",
+            self.database.name,
+            table.name,
+            keys.len(),
+            named.join(", ")
+        ))
+    }
 }
 
-async fn digest(session: &Session, table: &str) -> Result<(i64, Option<String>), Error> {
-    let statement = digest_of(table);
+impl Table {
+    /// What a publication of keys has of it.
+    pub(crate) fn published(&self) -> String {
+        if self.has_whole_identity {
+            return self.name.clone();
+        }
+        let columns: Vec<String> = self.key.iter().map(|column| quoted(&column.name)).collect();
+        format!("{} ({})", self.name, columns.join(", "))
+    }
+
+    fn column_list(&self) -> String {
+        let columns: Vec<String> =
+            self.key.iter().map(|column| format!("rds_encrypt_row.{}", quoted(&column.name))).collect();
+        columns.join(", ")
+    }
+
+    fn columns(&self) -> String {
+        format!("({})", self.column_list())
+    }
+
+    /// As pgoutput writes them: by the types' own output, which is not always what a cast to text gives.
+    fn key_texts(&self) -> String {
+        let texts: Vec<String> =
+            self.key.iter().map(|column| format!("format('%s', rds_encrypt_row.{})", quoted(&column.name))).collect();
+        format!("ARRAY[{}]", texts.join(", "))
+    }
+
+    fn values(&self, key: &Key) -> String {
+        let values: Vec<String> = self
+            .key
+            .iter()
+            .zip(key)
+            .map(|(column, value)| format!("{}::{}", literal(value), column.type_name))
+            .collect();
+        format!("({})", values.join(", "))
+    }
+}
+
+/// How many rows there are, and a hash of them: of the rows' text under the settings that every session of ours has.
+/// Unlike a hash of the values it tells 1.0 from 1.00, and takes every type. A column that has the alias's name would
+/// be read in the place of the whole row.
+async fn digest(session: &Session, table: &str, condition: &str) -> Result<(i64, Option<String>), Error> {
+    let statement = format!(
+        "SELECT count(*), sum(hashtextextended(rds_encrypt_row.*::text, 0))::text
+         FROM ONLY {table} AS rds_encrypt_row WHERE {condition}"
+    );
     let row = session.query_one(&statement, &[]).await.map_err(failed(format!("read {table}")))?;
     Ok((row.get(0), row.get(1)))
+}
+
+/// The same row by row.
+async fn hashes(session: &Session, table: &Table, condition: &str) -> Result<BTreeMap<Key, i64>, Error> {
+    let statement = format!(
+        "SELECT {}, hashtextextended(rds_encrypt_row.*::text, 0) FROM ONLY {} AS rds_encrypt_row WHERE {condition}",
+        table.key_texts(),
+        table.name
+    );
+    let rows = session.query(&statement, &[]).await.map_err(failed(format!("read {}", table.name)))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+fn text_of(key: &Key) -> String {
+    serde_json::to_string(key).expect("texts")
+}
+
+fn key_of(text: &str) -> Result<Key, Error> {
+    serde_json::from_str(text)
+        .map_err(|_| Error::ReplicationFailed("somebody wrote into the comparison's tables; start again".to_owned()))
 }

@@ -3,6 +3,7 @@
 //! AWS calls: RDS DescribeDBInstances (the endpoint of today), Secrets Manager GetSecretValue.
 
 pub mod catalog;
+pub mod changes;
 pub mod compare;
 pub mod dms;
 pub mod fence;

@@ -64,6 +64,31 @@ impl Names {
         format!("{}_{}", self.base, database.oid)
     }
 
+    /// Of the publication of the keys that change while rows are compared.
+    pub fn comparison(&self) -> String {
+        format!("{}_compared", self.base)
+    }
+
+    /// Of the slot that tells them.
+    pub fn comparison_slot(&self, database: &Database) -> String {
+        format!("{}_compared", self.slot(database))
+    }
+
+    /// How far each table was compared.
+    pub fn compared(&self) -> String {
+        format!("{}.compared", self.base)
+    }
+
+    /// The keys of rows that are to be compared again.
+    pub fn changed(&self) -> String {
+        format!("{}.changed", self.base)
+    }
+
+    /// All slots of ours in a server.
+    pub fn slots(&self, databases: &[Database]) -> Vec<String> {
+        databases.iter().flat_map(|database| [self.slot(database), self.comparison_slot(database)]).collect()
+    }
+
     /// Of the role that the target logs in by. It follows from the login's own, so that it need not be kept.
     pub fn password(&self, login_password: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(login_password.as_bytes()).expect("HMAC takes keys of any length");
@@ -103,10 +128,10 @@ mod tests {
         };
         let (one, two) = (Names::of("arn:one"), Names::of("arn:two"));
         assert_ne!(one.slot(&database), two.slot(&database));
-        assert!(one.slot(&database).len() < 64, "{}", one.slot(&database));
-        assert!(
-            one.slot(&database).bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        );
+        for slot in one.slots(&[database]) {
+            assert!(slot.len() < 64, "{slot}");
+            assert!(slot.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'));
+        }
     }
 
     #[test]

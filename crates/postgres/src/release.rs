@@ -27,7 +27,9 @@ pub async fn target(
         let statements = dms::validate(&session, names, until).await?;
         left.extend(statements.into_iter().map(|statement| format!("database `{}`: {statement}", database.name)));
         replication::unsubscribe(&session, names).await?;
-        replication::drop_slot(&session, &names.slot(database)).await?;
+        for slot in names.slots(std::slice::from_ref(database)) {
+            replication::drop_slot(&session, &slot).await?;
+        }
         replication::drop_own(&session, names).await?;
     }
     replication::drop_role(maintenance, databases, names).await?;
@@ -72,9 +74,8 @@ async fn drop_slots(
     names: &Names,
     slots: &[String],
 ) -> Result<(), Error> {
-    let ours = databases.iter().map(|database| names.slot(database));
-    for slot in ours.chain(slots.iter().cloned()) {
-        replication::drop_slot(maintenance, &slot).await?;
+    for slot in names.slots(databases).iter().chain(slots) {
+        replication::drop_slot(maintenance, slot).await?;
     }
     Ok(())
 }

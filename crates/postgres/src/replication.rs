@@ -60,13 +60,19 @@ pub async fn publish(session: &Session, database: &Database, names: &Names) -> R
             .await
             .map_err(failed(what("publish all tables")))?;
     }
-    let slot = names.slot(database);
-    if !exists(session, "pg_replication_slots WHERE slot_name = $1", &slot).await? {
-        session
-            .execute("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot])
-            .await
-            .map_err(failed(what("make a replication slot, for which every running transaction has to end,")))?;
+    create_slot(session, database, &names.slot(database)).await
+}
+
+/// A replication slot of one database, if it is not there yet.
+pub async fn create_slot(session: &Session, database: &Database, slot: &str) -> Result<(), Error> {
+    if exists(session, "pg_replication_slots WHERE slot_name = $1", slot).await? {
+        return Ok(());
     }
+    let what = "make a replication slot, for which every running transaction has to end,";
+    session
+        .execute("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot])
+        .await
+        .map_err(failed(format!("{what} in database `{}`", database.name)))?;
     Ok(())
 }
 
@@ -229,11 +235,14 @@ pub async fn unsubscribe(session: &Session, names: &Names) -> Result<(), Error> 
     Ok(())
 }
 
-/// Publication, marker and grants of one database.
+/// Publications, marker, the comparison's memory and grants of one database.
 pub async fn drop_own(session: &Session, names: &Names) -> Result<(), Error> {
     let own = quoted(names.base());
+    let of_comparison = quoted(&names.comparison());
     session
-        .batch_execute(&format!("DROP PUBLICATION IF EXISTS {own}; DROP SCHEMA IF EXISTS {own} CASCADE"))
+        .batch_execute(&format!(
+            "DROP PUBLICATION IF EXISTS {own}, {of_comparison}; DROP SCHEMA IF EXISTS {own} CASCADE"
+        ))
         .await
         .map_err(failed("drop the publication"))?;
     take_rights(session, names).await
@@ -391,7 +400,7 @@ async fn exists_role(session: &Session, role: &str) -> Result<bool, Error> {
     exists(session, "pg_roles WHERE rolname = $1", role).await
 }
 
-async fn exists(session: &Session, of: &str, name: &str) -> Result<bool, Error> {
+pub(crate) async fn exists(session: &Session, of: &str, name: &str) -> Result<bool, Error> {
     let statement = format!("SELECT EXISTS (SELECT FROM {of})");
     Ok(session.query_one(&statement, &[&name]).await.map_err(failed(format!("look for {name}")))?.get(0))
 }

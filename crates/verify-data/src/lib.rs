@@ -1,0 +1,86 @@
+//! Compares every row of the target with the source's while clients write, and then again what changes.
+//!
+//! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: it goes on where it was.
+
+use std::time::{Duration, Instant};
+
+use postgres::compare::Comparison;
+use postgres::names::{Database, Names};
+use postgres::{Access, Servers};
+use serde::{Deserialize, Serialize};
+use workflow::Error;
+use workflow::wait::{self, Wait};
+
+/// Of the function's 300 seconds; the last chunk, and the rows that changed, come on top.
+const LOOK: Duration = Duration::from_secs(180);
+/// The outage compares so many rows in well under a second.
+const CHANGED_ROWS_MAX: i64 = 10_000;
+/// There is more to do, so that nothing is waited for.
+const AT_ONCE: u64 = 1;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub source_resource_id: String,
+    pub target_resource_id: String,
+    pub access: Access,
+    pub execution: String,
+    pub databases: Vec<Database>,
+    /// `None` at the first look.
+    pub previous: Option<Response>,
+    pub max_wait_seconds: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// Every row was found equal, but for the few that changed since.
+    pub ready: bool,
+    pub tables: usize,
+    /// Those that were gone through; the others have no key, and are compared in the outage.
+    pub tables_compared: usize,
+    pub rows: i64,
+    pub percent_progress: Option<i64>,
+    /// To be compared again.
+    pub changed: i64,
+    pub wait: Wait,
+}
+
+pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+    let until = Instant::now() + LOOK;
+    let names = Names::of(&request.execution);
+    let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let target = servers.get(&request.target_resource_id, &request.access).await?;
+    let mut response = Response { ready: true, wait: request.previous.unwrap_or_default().wait, ..Response::default() };
+    let (mut is_whole, mut rows_estimated) = (true, 0);
+    for database in &request.databases {
+        let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
+        let comparison = Comparison::begin(database, &at_source, &at_target, &names).await?;
+        let look = comparison.look(until).await?;
+        is_whole &= look.is_whole;
+        response.ready &= look.is_whole && look.is_level;
+        response.tables += look.tables;
+        response.tables_compared += look.tables_compared;
+        response.rows += look.rows;
+        rows_estimated += look.rows_estimated;
+        response.changed += look.changed;
+    }
+    // The estimate is no promise.
+    response.percent_progress = (rows_estimated > 0).then(|| (100 * response.rows / rows_estimated).min(99));
+    response.ready &= response.changed <= CHANGED_ROWS_MAX;
+    if response.ready {
+        return Ok(Response { percent_progress: Some(100), ..response });
+    }
+    response.wait = if is_whole {
+        wait::next(Some(&response.wait), None, request.max_wait_seconds).map_err(|_| {
+            Error::WaitTimedOut(format!(
+                "{} rows change faster than they are compared, after {} s: choose a quieter time",
+                response.changed, request.max_wait_seconds
+            ))
+        })?
+    } else {
+        let Wait { waited_seconds, looks, .. } = response.wait;
+        Wait { waited_seconds: waited_seconds + AT_ONCE, wait_seconds: AT_ONCE, looks: looks + 1, ..response.wait }
+    };
+    Ok(response)
+}
