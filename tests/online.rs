@@ -197,6 +197,30 @@ async fn a_row_that_differs_is_found_and_ends_the_cutover() {
     assert!(!states.iter().any(|state| state == "CutOver"), "nobody was locked out for it: {states:?}");
 }
 
+/// Most looks find them different, since the target is a moment behind.
+#[tokio::test]
+async fn rows_that_change_all_the_time_are_no_difference() {
+    let (cloud, _alone) = alone().await;
+    let (source, input) = seed_replicable(&cloud, "whirl", None).await;
+    let client = database(&source, "app").await;
+    let rows =
+        "CREATE TABLE hot (id int PRIMARY KEY, n bigint); INSERT INTO hot SELECT g, 0 FROM generate_series(1, 3000) g";
+    client.batch_execute(rows).await.expect("rows");
+    let changing = tokio::spawn(async move {
+        let mut changes = 0_i64;
+        while client.execute("UPDATE hot SET n = n + 1", &[]).await.is_ok() {
+            changes += 1;
+        }
+        changes
+    });
+    cloud.encrypt(input).await.succeeded();
+    let changes = changing.await.expect("the fence ends it");
+    let target = database(&instance(&cloud, "whirl").await, "app").await;
+    let row = target.query_one("SELECT min(n), max(n) FROM hot", &[]).await.expect("rows");
+    let (least, most): (i64, i64) = (row.get(0), row.get(1));
+    assert!(changes > 20 && least == most && (changes..=changes + 1).contains(&most), "{changes}, {least} to {most}");
+}
+
 /// The chunk that they are in was equal, and nobody has changed the source's rows since.
 #[tokio::test]
 async fn what_somebody_writes_on_the_target_after_its_comparison_is_found() {
