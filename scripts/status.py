@@ -25,8 +25,8 @@ MACHINES = (
 # The loops of a state document, the latest first: what is waited for is in the first that is not over.
 LOOPS = (
     "undo", "cleaned", "protected", "replication_cleaned", "verified", "switched", "lag", "loaded", "target_renamed",
-    "source_renamed", "writes", "fenced", "cut_over", "verification", "replication", "created", "proof", "applied", "target",
-    "deployment", "encrypted_snapshot", "no_encrypted_snapshot", "source",
+    "source_renamed", "writes", "fenced", "cut_over", "verification", "replication", "created", "proof", "applied",
+    "target", "deployment", "encrypted_snapshot", "no_encrypted_snapshot", "source",
 )  # fmt: skip
 
 

@@ -124,6 +124,26 @@ async fn a_row_that_differs_is_found_by_us_where_aws_dms_does_not_look() {
     assert!(outcome.cause.contains("public.event"), "{outcome:#?}");
 }
 
+/// A client may change it all the while, although a publication of it would let nobody.
+#[tokio::test]
+async fn what_no_log_tells_aws_dms_is_found_by_us() {
+    let (cloud, _alone) = alone().await;
+    let (source, input) = seed_for_dms(&cloud, "slough").await;
+    let tables = "CREATE TABLE numb (id int PRIMARY KEY); ALTER TABLE numb REPLICA IDENTITY NOTHING;
+        CREATE TABLE lazy (id int PRIMARY KEY DEFERRABLE); INSERT INTO numb VALUES (1), (2); INSERT INTO lazy VALUES (1), (2)";
+    database(&source, "app").await.batch_execute(tables).await.expect("tables");
+    let change = "DELETE FROM numb WHERE id = 2; DELETE FROM lazy WHERE id = 2";
+    before(&cloud, "cut-over", &on_instance(&cloud, "slough", change));
+    let outcome = cloud.encrypt(input).await;
+    cloud.control("DELETE", "faults", json!({}));
+    outcome.failed("DataDiffers");
+    assert!(outcome.cause.contains("public.lazy: 1 rows in the source and 2 in the target"), "{outcome:#?}");
+    let counts = "SELECT (SELECT count(*) FROM numb), (SELECT count(*) FROM lazy)";
+    let row = database(&source, "app").await.query_one(counts, &[]).await.expect("rows");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 1), "the changes were refused");
+    is_as_before(&cloud, &source).await;
+}
+
 #[tokio::test]
 async fn a_task_that_fails_or_finds_a_difference_ends_the_run_before_the_outage() {
     let (cloud, _alone) = alone().await;

@@ -276,13 +276,14 @@ async fn a_copy_without_its_slots_is_refused() {
 async fn what_cannot_be_replicated_is_refused_with_every_reason() {
     let cloud = Cloud::shared().await.online();
     let (source, input) = seed_replicable(&cloud, "weir", None).await;
-    let awkward = "CREATE TABLE keyless (n int); CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY);
+    let awkward = "CREATE TABLE keyless (n int); CREATE TABLE lazy (id int PRIMARY KEY DEFERRABLE);
+        CREATE TABLE numb (id int PRIMARY KEY); ALTER TABLE numb REPLICA IDENTITY NOTHING; CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY);
         CREATE MATERIALIZED VIEW seen AS SELECT 1 AS one; SELECT lo_create(0);";
     database(&source, "app").await.batch_execute(awkward).await.expect("tables");
     sql(&source).await.batch_execute("CREATE TABLE strays (id int PRIMARY KEY)").await.expect("a table");
     let outcome = cloud.encrypt(input).await;
     let cause = outcome.failed("DatabaseNotUsable").to_owned();
-    for words in ["public.keyless", "public.scratch", "large objects", "public.strays"] {
+    for words in ["public.keyless", "public.lazy", "public.numb", "public.scratch", "large objects", "public.strays"] {
         assert!(cause.contains(words), "{cause} does not name {words}");
     }
     is_as_before(&cloud, &source).await;

@@ -3,7 +3,7 @@
 use workflow::Error;
 use workflow::options::Engine;
 
-use crate::compare::{self, Column, Table};
+use crate::compare::{Column, Table};
 use crate::names::{Client, Database, MAINTENANCE, quoted};
 use crate::{Session, failed};
 
@@ -11,6 +11,7 @@ use crate::{Session, failed};
 const OWN_DATABASES: [&str; 2] = ["rdsadmin", MAINTENANCE];
 /// Before it, who is not a superuser needs other rights, which nobody tried.
 const VERSION_MIN: i32 = 160_000;
+const GIBIBYTE: i64 = 1 << 30;
 /// All but the schema of a run's own marker, whose name ends in eight digits (`Names`).
 const USER_SCHEMA: &str =
     "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname !~ '^rds_encrypt_[0-9a-f]{8}$'";
@@ -20,9 +21,11 @@ const OWN_ROLE: &str = "rds_encrypt_[0-9a-f]{8}";
 /// Made by CREATE EXTENSION, which the copy has from the snapshot.
 const OF_EXTENSION: &str = "EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
     AND d.deptype = 'e')";
-/// Tables whose updates and deletions cannot be told from their rows.
+/// Tables whose updates and deletions cannot be told from their rows: once such a table is published, PostgreSQL refuses
+/// them to everybody. A key that is checked at the end of a transaction does not tell rows apart within it.
 const KEYLESS: &str = "c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i
-    WHERE i.indrelid = c.oid AND (i.indisprimary AND c.relreplident = 'd' OR i.indisreplident))";
+    WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
+        AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END)";
 
 /// A server's problems, each with its remedy; none of it depends on a database.
 pub async fn problems_of_server(session: &Session, databases: usize, engine: Engine) -> Result<Vec<String>, Error> {
@@ -252,19 +255,22 @@ pub async fn warnings_of_database(session: &Session, database: &str, engine: Eng
         // "Updates and deletes on tables with no primary key are ignored" is what AWS DMS says of itself.
         Engine::Dms => {
             let without = "NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)";
-            names(session, &format!("c.relkind = 'r' AND {without} AND {USER_SCHEMA}")).await?
+            names(session, &format!("c.relkind = 'r' AND ({without} OR {KEYLESS}) AND {USER_SCHEMA}")).await?
         }
     };
     if !keyless.is_empty() {
         warnings.push(format!(
-            "database `{database}`: {} without a primary key: AWS DMS carries what is inserted, and neither changes nor \
+            "database `{database}`: {} without a primary key that the log has: AWS DMS carries what is inserted, and neither changes nor \
              deletions; if there are any, the comparison in the outage ends the run, and nothing is lost",
             listed(&keyless)
         ));
     }
-    let condition = "c.relkind = 'r' AND pg_table_size(c.oid) > 1073741824 AND NOT EXISTS (SELECT FROM pg_index i
-        WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)";
-    let large = names(session, &format!("{condition} AND {USER_SCHEMA}")).await?;
+    let tables = compared_tables(session).await?;
+    let large: Vec<String> = tables
+        .into_iter()
+        .filter(|table| table.key.is_empty() && table.bytes > GIBIBYTE)
+        .map(|table| table.name)
+        .collect();
     if !large.is_empty() {
         warnings.push(format!(
             "database `{database}`: {} larger than 1 GiB and without a primary key: compared as a whole in the outage, \
@@ -312,7 +318,8 @@ pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
             FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS of_key (number, place)
             JOIN pg_attribute a ON a.attnum = number
             WHERE i.indrelid = c.oid AND a.attrelid = c.oid AND place <= i.indnkeyatts
-                AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) k ON true
+                AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
+                AND NOT ({KEYLESS})) k ON true
          WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA} AND NOT {OF_EXTENSION} ORDER BY 1"
     );
     let rows = session.query(&statement, &[]).await.map_err(failed("list the tables and their keys"))?;
@@ -327,7 +334,7 @@ pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
                 key: if row.get(7) { vec![] } else { columns.collect() },
                 has_whole_identity: row.get(2),
                 rows: row.get::<_, i64>(3).max(0),
-                rows_a_chunk: compare::rows_a_chunk(row.get(3), row.get(4)),
+                bytes: row.get(4),
             }
         })
         .collect())

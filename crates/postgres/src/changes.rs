@@ -15,7 +15,7 @@ use crate::names::{Database, Names, quoted};
 use crate::{Session, failed, replication};
 
 /// Of a server's log; its keys fit into a function's memory, and the time into a statement's.
-const STEP_BYTES: i64 = 64 << 20;
+const STEP_BYTES: i64 = 16 << 20;
 
 /// A row's key, column by column, as text.
 pub type Key = Vec<String>;
@@ -230,7 +230,7 @@ mod tests {
             key: key.iter().map(column).collect(),
             has_whole_identity: false,
             rows: 0,
-            rows_a_chunk: 10,
+            bytes: 0,
         }
     }
 

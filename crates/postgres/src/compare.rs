@@ -23,8 +23,11 @@ const CHUNK_ROWS_MIN: i64 = 100;
 const CHUNK_ROWS_MAX: i64 = 50_000;
 /// Of a table that nobody has analyzed.
 const CHUNK_ROWS_UNKNOWN: i64 = 5_000;
-/// Keys in one statement.
+/// Keys in one statement, and in memory.
 const KEYS_AT_ONCE: usize = 1_000;
+const KEYS_A_PAGE: i64 = 20_000;
+/// The outage compares so many rows in well under a second.
+pub const CHANGED_ROWS_MAX: i64 = 10_000;
 /// Keys that a difference names.
 const KEYS_NAMED: usize = 3;
 /// A target that has not applied the marker by then is behind, and is looked at later.
@@ -37,13 +40,14 @@ pub struct Table {
     /// As SQL takes it.
     pub name: String,
     pub oid: u32,
-    /// The columns of its replica identity's index, or of its primary key; without either it is compared as a whole.
+    /// The columns of its replica identity's index, or of its primary key. Without, it is compared as a whole, and must
+    /// not be published either.
     pub key: Vec<Column>,
     /// REPLICA IDENTITY FULL: a publication must have all of its columns.
     pub has_whole_identity: bool,
     /// By PostgreSQL's own estimate.
     pub rows: i64,
-    pub rows_a_chunk: i64,
+    pub bytes: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -86,14 +90,6 @@ pub struct Look {
     pub changed: i64,
 }
 
-/// So many rows are about as long as a chunk may be.
-pub(crate) fn rows_a_chunk(rows: i64, bytes: i64) -> i64 {
-    if rows <= 0 {
-        return CHUNK_ROWS_UNKNOWN;
-    }
-    (CHUNK_BYTES / (bytes / rows).max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
-}
-
 impl<'a> Comparison<'a> {
     /// Repeated, it goes on.
     pub async fn begin(
@@ -123,13 +119,11 @@ impl<'a> Comparison<'a> {
     /// Goes on until then, and says how far it came.
     pub async fn look(&self, until: Instant) -> Result<Look, Error> {
         let is_whole = self.go_through(until).await?;
-        let is_level = self.compare_again().await?;
+        let is_drained = self.drain(Some(until), None).await?;
+        // What is equal by now is done with; only what is left, and little, is worth a verdict.
+        self.changed_that_differ(Some(until)).await?;
+        let is_level = is_drained && self.changed().await? <= CHANGED_ROWS_MAX && self.compare_again(until).await?;
         let done = self.done().await?;
-        let changed = self
-            .target
-            .query_one(&format!("SELECT count(*) FROM {}", self.names.changed()), &[])
-            .await
-            .map_err(failed("count the changed rows"))?;
         Ok(Look {
             // A table can have been truncated meanwhile.
             is_whole: is_whole && self.keyed().all(|table| done.contains_key(&table.oid)),
@@ -138,14 +132,14 @@ impl<'a> Comparison<'a> {
             tables_compared: done.len(),
             rows: self.rows_compared().await?,
             rows_estimated: self.keyed().map(|table| table.rows).sum(),
-            changed: changed.get(0),
+            changed: self.changed().await?,
         })
     }
 
     /// Behind the fence and level: what is left is little, and every row of it must be equal.
     pub async fn finish(&self) -> Result<Compared, Error> {
-        self.drain().await?;
-        if let Some((table, keys)) = self.changed_that_differ().await?.into_iter().next() {
+        self.drain(None, None).await?;
+        if let Some((table, keys)) = self.changed_that_differ(None).await?.into_iter().next() {
             return Err(self.differs(table, keys.iter()));
         }
         let done = self.done().await?;
@@ -197,7 +191,7 @@ impl<'a> Comparison<'a> {
             table.key_texts(),
             table.name,
             table.column_list(),
-            table.rows_a_chunk - 1
+            table.rows_a_chunk() - 1
         );
         let end = self.source.query_opt(&statement, &[]).await.map_err(failed(format!("read {}", table.name)))?;
         let end: Option<Key> = end.map(|row| row.get(0));
@@ -216,8 +210,10 @@ impl<'a> Comparison<'a> {
 
     /// The rows that changed; `false` if the target is too far behind to tell. A row that differs although nobody has
     /// changed it since before the target was level will not be equal any more.
-    async fn compare_again(&self) -> Result<bool, Error> {
-        self.drain().await?;
+    async fn compare_again(&self, until: Instant) -> Result<bool, Error> {
+        if !self.drain(Some(until), None).await? {
+            return Ok(false);
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let id = format!("compared {now}");
         replication::mark(self.source, self.names, &id).await?;
@@ -228,8 +224,9 @@ impl<'a> Comparison<'a> {
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        let differing = self.changed_that_differ().await?;
-        let since = self.drain().await?;
+        let differing = self.changed_that_differ(None).await?;
+        let mut since = Noted::default();
+        self.drain(None, Some(&mut since)).await?;
         for (table, keys) in differing {
             let none = BTreeSet::new();
             let noted = since.keys.get(&table.oid).unwrap_or(&none);
@@ -241,25 +238,29 @@ impl<'a> Comparison<'a> {
         Ok(true)
     }
 
-    /// Takes from both sides' slots what has changed, and keeps it.
-    async fn drain(&self) -> Result<Noted, Error> {
-        let mut all = Noted::default();
+    /// Takes from both sides' slots what has changed, and keeps it; `false` if there is more.
+    async fn drain(&self, until: Option<Instant>, mut told: Option<&mut Noted>) -> Result<bool, Error> {
         for side in [self.source, self.target] {
             loop {
                 let step = changes::step(side, self.database, self.names).await?;
                 let noted = changes::noted(side, self.database, &self.tables, self.names, &step).await?;
                 self.note(&noted).await?;
                 changes::forget(side, self.database, self.names, &step).await?;
-                all.truncated.extend(noted.truncated);
-                for (oid, keys) in noted.keys {
-                    all.keys.entry(oid).or_default().extend(keys);
+                if let Some(told) = &mut told {
+                    told.truncated.extend(noted.truncated);
+                    for (oid, keys) in noted.keys {
+                        told.keys.entry(oid).or_default().extend(keys);
+                    }
                 }
                 if step.is_last {
                     break;
                 }
+                if is_over(until) {
+                    return Ok(false);
+                }
             }
         }
-        Ok(all)
+        Ok(true)
     }
 
     async fn note(&self, noted: &Noted) -> Result<(), Error> {
@@ -283,29 +284,55 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
+    async fn changed(&self) -> Result<i64, Error> {
+        let statement = format!("SELECT count(*) FROM {}", self.names.changed());
+        Ok(self.target.query_one(&statement, &[]).await.map_err(failed("count the changed rows"))?.get(0))
+    }
+
     /// Of the rows that changed those that are not equal; the others are done with.
-    async fn changed_that_differ(&self) -> Result<Vec<(&Table, BTreeSet<Key>)>, Error> {
-        let what = || failed("go through the changed rows");
+    async fn changed_that_differ(&self, until: Option<Instant>) -> Result<Vec<(&Table, BTreeSet<Key>)>, Error> {
         let mut all = vec![];
         for table in self.keyed() {
-            let statement = format!("SELECT key FROM {} WHERE oid = $1", self.names.changed());
-            let rows = self.target.query(&statement, &[&table.oid]).await.map_err(what())?;
-            let keys: Vec<Key> = rows.iter().map(|row| key_of(row.get(0))).collect::<Result<_, _>>()?;
             let mut differing = BTreeSet::new();
-            for keys in keys.chunks(KEYS_AT_ONCE) {
-                let values: Vec<String> = keys.iter().map(|key| table.values(key)).collect();
-                let condition = format!("{} IN (VALUES {})", table.columns(), values.join(", "));
-                let differ = self.differing(table, &condition).await?;
-                let equal: Vec<String> = keys.iter().filter(|key| !differ.contains(*key)).map(text_of).collect();
-                let statement = format!("DELETE FROM {} WHERE oid = $1 AND key = ANY ($2)", self.names.changed());
-                self.target.execute(&statement, &[&table.oid, &equal]).await.map_err(what())?;
-                differing.extend(differ);
+            let mut after = String::new();
+            while !is_over(until) {
+                let Some(last) = self.compare_page(table, &after, &mut differing).await? else { break };
+                after = last;
             }
             if !differing.is_empty() {
                 all.push((table, differing));
             }
         }
         Ok(all)
+    }
+
+    /// Of the changed rows' keys those behind `after`, in the order of their hashes; the last one's, unless there are none.
+    async fn compare_page(
+        &self,
+        table: &Table,
+        after: &str,
+        differing: &mut BTreeSet<Key>,
+    ) -> Result<Option<String>, Error> {
+        let what = || failed("go through the changed rows");
+        let statement = format!(
+            "SELECT key, md5(key) FROM {} WHERE oid = $1 AND md5(key) > $2 ORDER BY md5(key) LIMIT {KEYS_A_PAGE}",
+            self.names.changed()
+        );
+        let rows = self.target.query(&statement, &[&table.oid, &after]).await.map_err(what())?;
+        let keys: Vec<Key> = rows.iter().map(|row| key_of(row.get(0))).collect::<Result<_, _>>()?;
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            let values: Vec<String> = keys.iter().map(|key| table.values(key)).collect();
+            let condition = format!("{} IN (VALUES {})", table.columns(), values.join(", "));
+            let differ = self.differing(table, &condition).await?;
+            let equal: Vec<String> = keys.iter().filter(|key| !differ.contains(*key)).map(text_of).collect();
+            let statement = format!(
+                "DELETE FROM {} WHERE oid = $1 AND md5(key) IN (SELECT md5(key) FROM unnest($2::text[]) AS key)",
+                self.names.changed()
+            );
+            self.target.execute(&statement, &[&table.oid, &equal]).await.map_err(what())?;
+            differing.extend(differ);
+        }
+        Ok(rows.last().map(|row| row.get(1)))
     }
 
     /// The keys of rows that only one side has, or that differ.
@@ -370,6 +397,14 @@ impl Table {
         format!("{} ({})", self.name, columns.join(", "))
     }
 
+    /// So many rows are about as long as a chunk may be.
+    fn rows_a_chunk(&self) -> i64 {
+        if self.rows <= 0 {
+            return CHUNK_ROWS_UNKNOWN;
+        }
+        (CHUNK_BYTES / (self.bytes / self.rows).max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
+    }
+
     fn column_list(&self) -> String {
         let columns: Vec<String> =
             self.key.iter().map(|column| format!("rds_encrypt_row.{}", quoted(&column.name))).collect();
@@ -419,6 +454,10 @@ async fn hashes(session: &Session, table: &Table, condition: &str) -> Result<BTr
     );
     let rows = session.query(&statement, &[]).await.map_err(failed(format!("read {}", table.name)))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+fn is_over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
 }
 
 fn text_of(key: &Key) -> String {

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use postgres::compare::Comparison;
+use postgres::compare::{CHANGED_ROWS_MAX, Comparison};
 use postgres::names::{Database, Names};
 use postgres::{Access, Servers};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,6 @@ use workflow::wait::{self, Wait};
 
 /// Of the function's 300 seconds; the last chunk, and the rows that changed, come on top.
 const LOOK: Duration = Duration::from_secs(180);
-/// The outage compares so many rows in well under a second.
-const CHANGED_ROWS_MAX: i64 = 10_000;
 /// There is more to do, so that nothing is waited for.
 const AT_ONCE: u64 = 1;
 

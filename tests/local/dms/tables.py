@@ -11,8 +11,8 @@ from psycopg import sql
 
 from .decoding import Change, Key, quoted
 
-# Ordinary tables, partitions among them, with their columns, the types of these, which take no update, and the key.
-# What DMS keeps for itself is left out.
+# Ordinary tables, partitions among them, with their columns, the types of these, which take no update, and the key if
+# the log tells it. What DMS keeps for itself is left out.
 TABLES = """
     SELECT n.nspname, c.relname,
         ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
@@ -22,7 +22,8 @@ TABLES = """
         ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a'),
         ARRAY(SELECT a.attname::text FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(number, place)
             JOIN pg_attribute a ON a.attnum = k.number
-            WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid ORDER BY k.place)
+            WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid
+                AND i.indimmediate AND c.relreplident <> 'n' ORDER BY k.place)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.relname !~ '^awsdms_'
         AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
