@@ -139,7 +139,9 @@ async fn attempt(
     }
     nothing_has_changed(maintenance, &pairs, request).await?;
     let mut ours = vec![];
+    let mut comparisons = vec![];
     for pair in &pairs {
+        comparisons.push(Comparison::begin(pair.database, &pair.source, &pair.target, &names).await?);
         ours.push(fence::process_id(&pair.source).await?);
     }
 
@@ -151,7 +153,7 @@ async fn attempt(
     let left = until.saturating_duration_since(Instant::now());
     let finish = async {
         nothing_has_changed(maintenance, &pairs, request).await?;
-        finish(&pairs, &names, dms, request, response).await
+        finish(&pairs, &comparisons, &names, dms, request, response).await
     };
     tokio::time::timeout(left, finish).await.map_err(|_| {
         Error::DatabaseUnavailable(format!(
@@ -179,13 +181,14 @@ async fn nothing_has_changed(maintenance: &Session, pairs: &[Pair<'_>], request:
 
 async fn finish(
     pairs: &[Pair<'_>],
+    comparisons: &[Comparison<'_>],
     names: &Names,
     dms: Option<&Replication<'_>>,
     request: &Request,
     response: &mut Response,
 ) -> Result<(), Error> {
     let id = format!("{} {}", request.owner.execution, response.fenced_at);
-    for pair in pairs {
+    for (pair, comparison) in pairs.iter().zip(comparisons) {
         let place = replication::mark(&pair.source, names, &id).await?;
         while !replication::is_marked(&pair.target, names, &id).await? {
             tokio::time::sleep(BETWEEN_LOOKS).await;
@@ -208,7 +211,7 @@ async fn finish(
             }
         }
         response.sequences += set_sequences(pair).await?;
-        let compared = Comparison::begin(pair.database, &pair.source, &pair.target, names).await?.finish().await?;
+        let compared = comparison.finish().await?;
         response.compared.tables += compared.tables;
         response.compared.rows += compared.rows;
     }

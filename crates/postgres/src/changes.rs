@@ -46,6 +46,14 @@ pub async fn watch(session: &Session, database: &Database, tables: &[Table], nam
     replication::create_slot(session, database, &slot).await
 }
 
+/// Has everything in the log that was committed so far, also by who does not wait for it, as subscriptions do not
+/// (`synchronous_commit`): a slot tells no more than that.
+pub async fn flush(session: &Session) -> Result<(), Error> {
+    let statement = "SELECT pg_logical_emit_message(true, 'rds_encrypt', '')";
+    session.execute(statement, &[]).await.map_err(failed("flush the log"))?;
+    Ok(())
+}
+
 /// What is read of a slot at once.
 pub struct Step {
     upto: PgLsn,

@@ -91,13 +91,22 @@ pub struct Look {
 }
 
 impl<'a> Comparison<'a> {
-    /// Repeated, it goes on.
+    /// Repeated, it goes on; the target's session must end with it.
     pub async fn begin(
         database: &'a Database,
         source: &'a Session,
         target: &'a Session,
         names: &'a Names,
     ) -> Result<Self, Error> {
+        // An invocation that was given up may still be at it, and would note what is no longer so.
+        let lock = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
+        let is_alone = target.query_one(lock, &[&names.base()]).await.map_err(failed("lock the comparison"))?;
+        if !is_alone.get::<_, bool>(0) {
+            let name = &database.name;
+            return Err(Error::DatabaseUnavailable(format!(
+                "database `{name}`: an earlier call still compares its rows"
+            )));
+        }
         let tables = catalog::compared_tables(source).await?;
         target
             .batch_execute(&format!(
@@ -241,6 +250,7 @@ impl<'a> Comparison<'a> {
     /// Takes from both sides' slots what has changed, and keeps it; `false` if there is more.
     async fn drain(&self, until: Option<Instant>, mut told: Option<&mut Noted>) -> Result<bool, Error> {
         for side in [self.source, self.target] {
+            changes::flush(side).await?;
             loop {
                 let step = changes::step(side, self.database, self.names).await?;
                 let noted = changes::noted(side, self.database, &self.tables, self.names, &step).await?;
