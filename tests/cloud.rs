@@ -23,7 +23,7 @@ use crate::permissions::refused;
 /// How long an AWS second lasts. Small enough for quick tests, large enough to see every status.
 const TIME_SCALE: f64 = 0.005;
 /// Longer than any execution of the tests; one that hangs fails with its history.
-const EXECUTION_SECONDS_MAX: u64 = 120;
+const EXECUTION_SECONDS_MAX: u64 = 240;
 
 /// Where the local cloud says that it is (`tests/local/cloud.py`).
 pub(crate) const REGION: &str = "ap-northeast-1";

@@ -110,7 +110,7 @@ impl Load {
 pub(crate) async fn until_entered(cloud: &Cloud, execution: &str, state: &str) {
     let started = Instant::now();
     while !cloud.entered_lately(execution).await.iter().any(|entered| entered == state) {
-        assert!(started.elapsed() < Duration::from_secs(60), "{execution} never entered {state}");
+        assert!(started.elapsed() < Duration::from_secs(180), "{execution} never entered {state}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
