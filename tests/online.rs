@@ -227,16 +227,12 @@ async fn what_somebody_writes_on_the_target_after_its_comparison_is_found() {
     let (cloud, _alone) = alone().await;
     for (id, change, words) in [
         ("shelf", "UPDATE pair SET text = 'wrong' WHERE (a, b) = ('it''s', false)", "public.pair: 1 rows"),
-        ("ledge", "INSERT INTO pair VALUES ('', true, 'more')", "(more     , t)"),
         ("spit", "DELETE FROM pair WHERE a = 'it''s'", "(it's     , f)"),
         ("bar", "TRUNCATE pair", "public.pair: 2 rows in the source and 0 in the target"),
-        ("bank", "UPDATE event SET note = 'wrong' WHERE note = md5('7')", "public.event: 2000 rows"),
     ] {
         let outcome = fails_under_load(&cloud, id, "DataDiffers", async |source| {
             let table = "CREATE TABLE pair (text text, b boolean, a character(9), PRIMARY KEY (a, b));
-                INSERT INTO pair VALUES ('right', false, 'it''s'), ('right', true, 'one');
-                CREATE TABLE event (note text); ALTER TABLE event REPLICA IDENTITY FULL;
-                INSERT INTO event SELECT md5(g::text) FROM generate_series(1, 2000) g";
+                INSERT INTO pair VALUES ('right', false, 'it''s'), ('right', true, 'one');";
             database(source, "app").await.batch_execute(table).await.expect("tables");
             before(&cloud, "cut-over", &on_instance(&cloud, &format!("{id}-encrypted"), change));
         });
