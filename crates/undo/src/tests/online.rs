@@ -72,6 +72,7 @@ fn dms(status: &Arc<Mutex<Option<&'static str>>>) -> aws_sdk_databasemigration::
         let mut status = seen.lock().expect("a lock");
         let instance = status.map(|status| {
             aws_sdk_databasemigration::types::ReplicationInstance::builder()
+                .replication_instance_identifier(format!("rds-encrypt-{}", workflow::online::token(OURS)))
                 .replication_instance_arn("arn:instance")
                 .replication_instance_status(status)
                 .build()
