@@ -156,6 +156,8 @@ class Forwarder:
             if not self._lets_through(client_port):
                 client.close()
                 continue
+            # Else each answer of two pieces waits 40 ms for an acknowledgement (Nagle's algorithm).
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = socket.socket(socket.AF_UNIX)
             try:
                 server.connect(self.socket_path)
