@@ -13,6 +13,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
+use postgres::{Access, Servers};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 
@@ -77,6 +78,7 @@ pub(crate) struct Cloud {
     pub(crate) rds: aws_sdk_rds::Client,
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) dms: aws_sdk_databasemigration::Client,
+    secrets: aws_sdk_secretsmanager::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
 }
 
@@ -227,6 +229,7 @@ impl Cloud {
             rds: aws_sdk_rds::Client::new(&services),
             kms: aws_sdk_kms::Client::new(&services),
             dms: aws_sdk_databasemigration::Client::new(&services),
+            secrets: aws_sdk_secretsmanager::Client::new(&main),
             sfn: aws_sdk_sfn::Client::new(&main),
         }
     }
@@ -251,6 +254,13 @@ impl Cloud {
     /// The same cloud, whose executions replicate.
     pub(crate) fn online(&self) -> Self {
         Self { state_machine: self.online_state_machine.clone(), ..self.clone() }
+    }
+
+    /// As the functions reach the servers, and with that login.
+    pub(crate) fn servers(&self, secret_arn: &Value) -> (Servers, Access) {
+        let roots = self.control("GET", "", json!({}))["database_roots"].as_str().expect("PEM").to_owned();
+        let access = Access { secret_arn: secret_arn.as_str().expect("an ARN").to_owned(), extra_roots: roots };
+        (Servers { rds: self.rds.clone(), secrets: self.secrets.clone() }, access)
     }
 
     /// A secret with a login, as the functions read it; its ARN.

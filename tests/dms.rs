@@ -166,7 +166,7 @@ async fn a_validation_that_does_not_end_opens_the_source_again_until_it_does() {
     cloud.control("PATCH", "settings", json!({"dms_plays": {"pending": true}}));
     input["max_downtime_seconds"] = json!(20);
     let execution = cloud.start_execution(&input.to_string()).await;
-    until_entered(&cloud, &execution, "WaitToRunOn").await;
+    until_entered(&cloud, &execution, "WaitToCutOver").await;
     cloud.control("PATCH", "settings", json!({"dms_plays": {"pending": false}}));
     let outcome = cloud.outcome(&execution).await;
     let ledger = load.outcome();

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
 use aws_sdk_sfn::types::ExecutionStatus;
+use postgres::compare::Comparison;
+use postgres::names::{Database, MAINTENANCE, Names};
+use postgres::{release, replication};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::cloud::{Cloud, Outcome, Running, Setup, repository};
-use crate::cutover::undo_of;
+use crate::cutover::{token_of, undo_of};
 use crate::dataflow::assert_answers_hold;
 use crate::fixtures::{
     Load, PASSWORD, client_program, connect_to, family, fault, find, instance, seed, sql, until_entered,
@@ -195,6 +198,93 @@ async fn a_row_that_differs_is_found_and_ends_the_cutover() {
     assert!(outcome.cause.contains("public.t: 1 rows are not as in the source, with the keys (7)"), "{outcome:#?}");
     let states = cloud.states(&outcome.execution).await;
     assert!(!states.iter().any(|state| state == "CutOver"), "nobody was locked out for it: {states:?}");
+}
+
+/// Each look goes on where the one before it ended, and compares every row once: a database beside itself.
+#[tokio::test]
+async fn a_comparison_of_many_looks_leaves_no_row_out() {
+    const ROWS: i64 = 60_000;
+    let cloud = Cloud::shared().await;
+    let (source, input) = seed_replicable(cloud, "tarn", None).await;
+    let client = database(&source, "app").await;
+    let table = format!(
+        "CREATE TABLE part (name text, number int, n int DEFAULT 0, PRIMARY KEY (name, number)) WITH (autovacuum_enabled = off);
+         INSERT INTO part SELECT 'it''s ' || g % 3, g FROM generate_series(1, {ROWS}) g"
+    );
+    client.batch_execute(&table).await.expect("rows");
+    let (servers, access) = cloud.servers(&input["database_secret_arn"]);
+    let server = servers.get(source.dbi_resource_id().expect("an id"), &access).await.expect("a server");
+    let maintenance = server.open(MAINTENANCE).await.expect("a session");
+    let (one, other) = (server.open("app").await.expect("a session"), server.open("app").await.expect("a session"));
+    let names = Names::of("a comparison");
+    let oid = client.query_one("SELECT oid FROM pg_database WHERE datname = 'app'", &[]).await.expect("an OID").get(0);
+    let app = Database { name: "app".into(), oid, connection_limit: -1, clients: vec![], schema_hash: String::new() };
+    replication::create_role(&maintenance, &names, PASSWORD).await.expect("a role");
+    replication::create_own(&one, &app, &names).await.expect("a schema");
+    let look = async || {
+        let comparison = Comparison::begin(&app, &one, &other, &names).await.expect("begun");
+        comparison.look(Instant::now() + Duration::from_millis(40)).await.expect("equal")
+    };
+    let mut looks = 1;
+    let mut last = look().await;
+    while !last.is_whole {
+        looks += 1;
+        last = look().await;
+    }
+    assert!(looks > 2 && last.rows == ROWS && last.changed == 0, "{looks}, {last:?}");
+    // More than a page of them.
+    client.execute("UPDATE part SET n = 1 WHERE number > 20000", &[]).await.expect("updated");
+    client.execute("UPDATE part SET number = -number WHERE number < 10", &[]).await.expect("updated");
+    let most = look().await.changed;
+    while !(last.is_level && last.changed == 0) {
+        last = look().await;
+    }
+    assert!(most > 20_000, "{most} at first");
+    release::target(&server, &maintenance, &[app], &names).await.expect("taken away");
+    is_open_and_clean(&source).await;
+}
+
+#[tokio::test]
+async fn a_comparison_that_lost_count_ends_the_run() {
+    let (cloud, _alone) = alone().await;
+    for (id, instance) in [("moor", "moor"), ("heath", "heath-encrypted")] {
+        let (source, input) = seed_replicable(&cloud, id, None).await;
+        let drop =
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE '%\\_compared'
+            AND database = 'app'";
+        before(&cloud, "cut-over", &on_instance(&cloud, instance, drop));
+        let outcome = cloud.encrypt(input).await;
+        cloud.control("DELETE", "faults", json!({}));
+        assert!(outcome.failed("ReplicationFailed").contains("nobody knows which rows have changed"), "{outcome:#?}");
+        is_as_before(&cloud, &source).await;
+    }
+}
+
+/// It keeps its log for the target from the slots on.
+#[tokio::test]
+async fn a_source_whose_storage_runs_low_ends_the_run() {
+    let cloud = Cloud::shared().await.online();
+    let runs_low =
+        |id: &str| cloud.control("PATCH", &format!("instances/{id}"), json!({"free_storage_bytes": 500_000_000}));
+    let (source, input) = seed_replicable(&cloud, "puddle", None).await;
+    runs_low("puddle");
+    let outcome = cloud.encrypt(input).await;
+    outcome.failed("SourceStorageLow");
+    let states = cloud.states(&outcome.execution).await;
+    assert!(!states.iter().any(|state| state == "SeedTarget"), "while the target was made: {states:?}");
+    is_as_before(&cloud, &source).await;
+
+    let (source, mut input) = seed_replicable(&cloud, "pool", None).await;
+    input["approval"] = json!(true);
+    let mut inbox = cloud.inbox();
+    let execution = cloud.start_execution(&input.to_string()).await;
+    let token = token_of(&mut inbox, "pool", "the source keeps its log for it");
+    runs_low("pool");
+    // A minute of CloudWatch's, here.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
+    cloud.outcome(&execution).await.failed("SourceStorageLow");
+    is_as_before(&cloud, &source).await;
 }
 
 /// Most looks find them different, since the target is a moment behind.

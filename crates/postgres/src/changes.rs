@@ -29,7 +29,8 @@ pub struct Noted {
     pub truncated: BTreeSet<u32>,
 }
 
-/// Begins to note what changes from now on; repeated, it goes on with what is missing.
+/// Begins to note what changes from now on. Repeated before anything was compared, it goes on with what is missing;
+/// later nobody may make a slot anew, since what changed in between would be told by none.
 pub async fn watch(session: &Session, database: &Database, tables: &[Table], names: &Names) -> Result<(), Error> {
     let what = |what: &str| format!("{what} in database `{}`", database.name);
     let slot = names.comparison_slot(database);
@@ -145,11 +146,17 @@ impl Reader<'_> {
             // The old key comes first where the key itself changed, or all of the old row.
             b'I' | b'U' | b'D' => {
                 let oid = bytes.number()?;
+                let Some(places) = self.relations.get(&oid) else { return Some(()) };
+                let mut has_key = false;
                 while let Some(b'K' | b'O' | b'N') = bytes.byte() {
                     let row = bytes.row()?;
-                    let Some(places) = self.relations.get(&oid) else { continue };
-                    let key = places.iter().map(|place| row.get(*place)?.clone()).collect::<Option<Key>>()?;
-                    self.noted.keys.entry(oid).or_default().insert(key);
+                    match places.iter().map(|place| row.get(*place)?.clone()).collect::<Option<Key>>() {
+                        Some(key) => _ = self.noted.keys.entry(oid).or_default().insert(key),
+                        // A long one that stands elsewhere and has not changed; then the old row has it.
+                        None if has_key => {}
+                        None => return None,
+                    }
+                    has_key = true;
                 }
             }
             b'T' => {
@@ -301,6 +308,12 @@ mod tests {
             ],
         );
         assert_eq!(keys(&noted.expect("messages")), [["x", "1"], ["y", "2"], ["y", "3"], ["z", "4"]]);
+    }
+
+    #[test]
+    fn a_long_key_that_did_not_change_is_told_by_the_old_row() {
+        let messages = [relation(&["a"]), change(b'U', &[row(b'K', &[Some("long")]), row(b'N', &[None])])];
+        assert_eq!(keys(&read(table(&["a"]), &messages).expect("messages")), [["long"]]);
     }
 
     #[test]

@@ -108,19 +108,22 @@ impl<'a> Comparison<'a> {
             )));
         }
         let tables = catalog::compared_tables(source).await?;
-        target
-            .batch_execute(&format!(
-                "CREATE TABLE IF NOT EXISTS {compared} (oid oid PRIMARY KEY, after text, rows bigint NOT NULL,
-                    done boolean NOT NULL);
-                 CREATE TABLE IF NOT EXISTS {changed} (oid oid NOT NULL, key text NOT NULL);
-                 CREATE UNIQUE INDEX IF NOT EXISTS changed_key ON {changed} (oid, md5(key))",
-                compared = names.compared(),
-                changed = names.changed(),
-            ))
-            .await
-            .map_err(failed("make the comparison's tables"))?;
-        for side in [source, target] {
-            changes::watch(side, database, &tables, names).await?;
+        // The tables tell that both slots were made.
+        if !replication::exists(target, "pg_class WHERE oid = to_regclass($1)", &names.compared()).await? {
+            for side in [source, target] {
+                changes::watch(side, database, &tables, names).await?;
+            }
+            target
+                .batch_execute(&format!(
+                    "CREATE TABLE {changed} (oid oid NOT NULL, key text NOT NULL);
+                     CREATE UNIQUE INDEX ON {changed} (oid, md5(key));
+                     CREATE TABLE {compared} (oid oid PRIMARY KEY, after text, rows bigint NOT NULL,
+                        done boolean NOT NULL)",
+                    compared = names.compared(),
+                    changed = names.changed(),
+                ))
+                .await
+                .map_err(failed("make the comparison's tables"))?;
         }
         Ok(Self { database, source, target, names, tables })
     }
@@ -477,4 +480,38 @@ fn text_of(key: &Key) -> String {
 fn key_of(text: &str) -> Result<Key, Error> {
     serde_json::from_str(text)
         .map_err(|_| Error::ReplicationFailed("somebody wrote into the comparison's tables; start again".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: i64, bytes: i64) -> Table {
+        let key = [("a \"b\"", "character(9)"), ("c", "integer")]
+            .map(|(name, type_name)| Column { name: name.to_owned(), type_name: type_name.to_owned() });
+        Table { name: "public.t".to_owned(), oid: 1, key: key.into(), has_whole_identity: false, rows, bytes }
+    }
+
+    #[test]
+    fn a_chunk_has_few_rows_where_they_are_long_and_many_where_they_are_short() {
+        for (rows, bytes, chunk) in [
+            (-1, 1 << 40, CHUNK_ROWS_UNKNOWN),
+            (0, 0, CHUNK_ROWS_UNKNOWN),
+            (1_000_000, 1_000_000_000, CHUNK_BYTES / 1_000),
+            (1_000_000, 10_000_000, CHUNK_ROWS_MAX),
+            (1_000, 10_000_000_000, CHUNK_ROWS_MIN),
+        ] {
+            assert_eq!(table(rows, bytes).rows_a_chunk(), chunk, "{rows} rows, {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_key_is_published_alone_and_compared_in_its_types() {
+        let table = table(0, 0);
+        assert_eq!(table.published(), r#"public.t ("a ""b""", "c")"#);
+        assert_eq!(Table { has_whole_identity: true, ..table.clone() }.published(), "public.t");
+        let key = vec!["it's".to_owned(), "7".to_owned()];
+        assert_eq!(table.values(&key), "(E'it''s'::character(9), E'7'::integer)");
+        assert_eq!(key_of(&text_of(&key)).expect("a key"), key);
+    }
 }

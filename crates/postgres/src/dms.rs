@@ -90,9 +90,8 @@ pub async fn put_back(target: &Session, database: &Database, names: &Names) -> R
 /// returned, as the statement that does it.
 pub async fn validate(target: &Session, names: &Names, until: Instant) -> Result<Vec<String>, Error> {
     let what = || failed("validate the foreign keys");
-    let statement = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1))";
     // Repeated, it may have gone with all that is ours.
-    if !target.query_one(statement, &[&names.definitions()]).await.map_err(what())?.get::<_, bool>(0) {
+    if !replication::exists(target, "pg_class WHERE oid = to_regclass($1)", &names.definitions()).await? {
         return Ok(vec![]);
     }
     let statement = format!("SELECT validate FROM {} WHERE validate IS NOT NULL ORDER BY 1", names.definitions());

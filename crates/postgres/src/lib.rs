@@ -13,4 +13,4 @@ pub mod replication;
 mod servers;
 mod tls;
 
-pub use servers::{Access, Login, Server, Servers, Session, failed};
+pub use servers::{Access, Login, Request, Server, Servers, Session, failed};

@@ -10,7 +10,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use workflow::Error;
 use workflow::describe::find_by_resource_id;
 use workflow::error::invalid;
+use workflow::owner::Owner;
 
+use crate::names::Database;
 use crate::tls;
 
 /// Told to pg_stat_activity and the server's log.
@@ -25,8 +27,8 @@ const SETTINGS: &str = "-c statement_timeout=40s -c lock_timeout=5s -c idle_in_t
 
 /// The clients, made once at the start.
 pub struct Servers {
-    rds: aws_sdk_rds::Client,
-    secrets: aws_sdk_secretsmanager::Client,
+    pub rds: aws_sdk_rds::Client,
+    pub secrets: aws_sdk_secretsmanager::Client,
 }
 
 /// How the databases are logged in to, as a request has it.
@@ -36,6 +38,19 @@ pub struct Access {
     pub secret_arn: String,
     /// Certificates of authorities besides RDS's own, as PEM: the stack's parameter `ExtraDatabaseRoots`.
     pub extra_roots: String,
+}
+
+/// What the step of a loop is asked that logs in to both sides.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request<Previous> {
+    pub owner: Owner,
+    pub target_resource_id: String,
+    pub access: Access,
+    pub databases: Vec<Database>,
+    /// `None` at the first look.
+    pub previous: Option<Previous>,
+    pub max_wait_seconds: u64,
 }
 
 /// Who logs in. It has no Debug: it must not reach a log.

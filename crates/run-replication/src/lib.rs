@@ -9,27 +9,17 @@
 use aws_sdk_databasemigration::Client;
 use dms::Replication;
 use dms::run::Progress;
-use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{Access, Servers, catalog, dms as of_dms, replication};
+use postgres::names::{MAINTENANCE, Names};
+use postgres::{Servers, catalog, dms as of_dms, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
-use workflow::owner::{DENIED_SECONDS, Owner};
+use workflow::owner::DENIED_SECONDS;
 use workflow::wait::{self, Wait};
 
 /// Under load some rows always wait for their validation. What waits must be done with in the outage.
 const PENDING_ROWS_MAX: i64 = 1_000;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    pub owner: Owner,
-    pub target_resource_id: String,
-    pub access: Access,
-    pub databases: Vec<Database>,
-    /// `None` at the first look.
-    pub previous: Option<Response>,
-    pub max_wait_seconds: u64,
-}
+pub type Request = postgres::Request<Response>;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

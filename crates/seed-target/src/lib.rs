@@ -3,8 +3,8 @@
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: it goes on with what is
 //! missing.
 
-use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{Access, Servers, catalog, replication};
+use postgres::names::{MAINTENANCE, Names};
+use postgres::{Servers, catalog, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::wait::{self, Wait};
@@ -12,18 +12,7 @@ use workflow::wait::{self, Wait};
 /// The target applies so much in well under a second.
 const CLOSE_BYTES: i64 = 1 << 20;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    pub source_resource_id: String,
-    pub target_resource_id: String,
-    pub access: Access,
-    pub execution: String,
-    pub databases: Vec<Database>,
-    /// `None` at the first look.
-    pub previous: Option<Response>,
-    pub max_wait_seconds: u64,
-}
+pub type Request = postgres::Request<Response>;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -39,8 +28,8 @@ pub struct Response {
 }
 
 pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
-    let names = Names::of(&request.execution);
-    let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let names = Names::of(&request.owner.execution);
+    let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let previous = request.previous.unwrap_or_default();
     catalog::has_the_same_databases(&source.open(MAINTENANCE).await?, &request.databases).await?;

@@ -4,9 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+use postgres::Servers;
 use postgres::compare::{CHANGED_ROWS_MAX, Comparison};
-use postgres::names::{Database, Names};
-use postgres::{Access, Servers};
+use postgres::names::Names;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::wait::{self, Wait};
@@ -16,18 +16,7 @@ const LOOK: Duration = Duration::from_secs(180);
 /// There is more to do, so that nothing is waited for.
 const AT_ONCE: u64 = 1;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    pub source_resource_id: String,
-    pub target_resource_id: String,
-    pub access: Access,
-    pub execution: String,
-    pub databases: Vec<Database>,
-    /// `None` at the first look.
-    pub previous: Option<Response>,
-    pub max_wait_seconds: u64,
-}
+pub type Request = postgres::Request<Response>;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -46,8 +35,8 @@ pub struct Response {
 
 pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
     let until = Instant::now() + LOOK;
-    let names = Names::of(&request.execution);
-    let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let names = Names::of(&request.owner.execution);
+    let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let mut response = Response { ready: true, wait: request.previous.unwrap_or_default().wait, ..Response::default() };
     let (mut is_whole, mut rows_estimated) = (true, 0);
@@ -71,10 +60,11 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     }
     response.wait = if is_whole {
         wait::next(Some(&response.wait), None, request.max_wait_seconds).map_err(|_| {
-            Error::WaitTimedOut(format!(
-                "{} rows change faster than they are compared, after {} s: choose a quieter time",
-                response.changed, request.max_wait_seconds
-            ))
+            let what = match response.changed {
+                changed if changed > CHANGED_ROWS_MAX => format!("{changed} rows change faster than they are compared"),
+                _ => "the target is behind whenever rows are compared".to_owned(),
+            };
+            Error::WaitTimedOut(format!("{what}, after {} s: choose a quieter time", request.max_wait_seconds))
         })?
     } else {
         let Wait { waited_seconds, looks, .. } = response.wait;
