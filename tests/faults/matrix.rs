@@ -34,6 +34,7 @@ pub(crate) async fn pairs(site: &Site, scenario: &'static Scenario) -> Result<Ve
 fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut looks: Vec<Value> = vec![];
+    let mut refused_before: BTreeMap<String, usize> = BTreeMap::new();
     let first_fault = run.position_of_first_fault(scenario);
     let mut calls = vec![];
     for (position, call) in run.calls.iter().enumerate() {
@@ -45,8 +46,13 @@ fn calls_of(run: &Run, scenario: &Scenario) -> Vec<Call> {
         if looks.last() != Some(&same) {
             looks.clear();
         }
-        looks.push(same);
-        if first_fault.is_none_or(|first| position > first) && looks.len() <= LOOKS_OF_A_LOOP {
+        looks.push(same.clone());
+        // What is refused is asked again at each look, among other calls.
+        let is_refused = call["status"] != 200;
+        let refusals = refused_before.entry(same.to_string()).or_default();
+        *refusals += usize::from(is_refused);
+        let is_one_of_many = looks.len() > LOOKS_OF_A_LOOP || is_refused && *refusals > LOOKS_OF_A_LOOP;
+        if first_fault.is_none_or(|first| position > first) && !is_one_of_many {
             let subject = subject_of(call, run);
             calls.push(Call { function, operation, number: *number, subject });
         }
@@ -89,7 +95,8 @@ pub(crate) fn first_rules(site: &Site, scenario: &Scenario) -> Vec<Value> {
         .map(|first| {
             let cloud = site.cloud_of(scenario.way);
             let mut rule = rule(first.function, first.operation, first.kind, &stop(site, &[cloud.state_machine()]));
-            rule["call"] = json!(first.call);
+            // Who is denied stays so: else the SDK, to which a slow machine's answer comes too late, calls again in peace.
+            rule[if first.kind == Kind::Denied { "from_call" } else { "call" }] = json!(first.call);
             if !first.naming.is_empty() {
                 rule["naming"] = json!(first.naming);
             }

@@ -12,10 +12,11 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cloud import HERE, Cloud, deploy
+from cloud import HERE, Cloud, deploy, scratch
 
 
 def processes_of(cloud: Cloud) -> list[str]:
@@ -31,6 +32,25 @@ def processes_of(cloud: Cloud) -> list[str]:
                 ):
                     found.append(command.replace(b"\0", b" ").decode())
     return found
+
+
+class Scratch(unittest.TestCase):
+    def scratch(self, memory: int = 16 << 30, flags: int = 0, environment: dict[str, str] | None = None) -> str | None:
+        usage = unittest.mock.Mock(free=16 << 30)
+        with (
+            unittest.mock.patch("os.statvfs", return_value=unittest.mock.Mock(f_flag=flags)),
+            unittest.mock.patch("shutil.disk_usage", return_value=usage),
+            unittest.mock.patch("os.access", return_value=True),
+            unittest.mock.patch("cloud.available_memory", return_value=memory),
+            unittest.mock.patch.dict("os.environ", environment or {}, clear=True),
+        ):
+            return scratch()
+
+    def test_a_cloud_is_in_memory_only_where_it_has_room_and_can_run_what_is_there(self) -> None:
+        self.assertEqual(self.scratch(), "/dev/shm")
+        self.assertIsNone(self.scratch(memory=4 << 30))
+        self.assertIsNone(self.scratch(flags=os.ST_NOEXEC))
+        self.assertIsNone(self.scratch(environment={"TMPDIR": "/var/tmp"}))
 
 
 @unittest.skipUnless(pathlib.Path("/proc").exists(), "looks for processes in /proc")
