@@ -89,6 +89,7 @@ fn not_found(reference: &str) -> LeftOut {
         engine: String::new(),
         class: String::new(),
         allocated_gib: 0,
+        read_replicas: 0,
         minutes_at_least: 0,
         minutes_at_most: 0,
     };

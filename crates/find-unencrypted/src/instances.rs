@@ -55,6 +55,7 @@ impl Instance {
                 engine: text(instance.engine()),
                 class: text(instance.db_instance_class()),
                 allocated_gib: instance.allocated_storage().unwrap_or_default(),
+                read_replicas: instance.read_replica_db_instance_identifiers().len(),
                 minutes_at_least: estimate.minutes_at_least,
                 minutes_at_most: estimate.minutes_at_most,
             },

@@ -153,6 +153,9 @@ pub struct About {
     pub engine: String,
     pub class: String,
     pub allocated_gib: i32,
+    /// In this Region: a blue/green deployment makes each anew, too.
+    #[serde(default)]
+    pub read_replicas: usize,
     pub minutes_at_least: i64,
     pub minutes_at_most: i64,
 }

@@ -57,8 +57,8 @@ impl Room {
             let made = making + i64::from(candidate.way.makes_snapshots);
             let Some(lacking) = self.lacking(candidate, made) else {
                 making = made;
-                self.instances -= 1;
-                self.storage_gib -= i64::from(candidate.about.allocated_gib);
+                self.instances -= instances(candidate);
+                self.storage_gib -= storage_gib(candidate);
                 return true;
             };
             let detail =
@@ -72,9 +72,9 @@ impl Room {
     /// What it does not fit into. `making`: how many make snapshots, this one included.
     fn lacking(&self, candidate: &Candidate, making: i64) -> Option<&'static str> {
         let snapshots = making * self.snapshots_kept + making.min(self.concurrency) * self.snapshots_meanwhile;
-        if self.instances < 1 {
-            Some("another DB instance")
-        } else if i64::from(candidate.about.allocated_gib) > self.storage_gib {
+        if self.instances < instances(candidate) {
+            Some(if instances(candidate) > 1 { "as many DB instances again" } else { "another DB instance" })
+        } else if storage_gib(candidate) > self.storage_gib {
             Some("its storage")
         } else if snapshots > self.snapshots.max(0) {
             Some("its snapshots")
@@ -82,6 +82,17 @@ impl Room {
             None
         }
     }
+}
+
+/// That are made.
+fn instances(candidate: &Candidate) -> i64 {
+    let replicas = if candidate.way.takes_replicas { candidate.about.read_replicas } else { 0 };
+    1 + i64::try_from(replicas).unwrap_or(i64::MAX / 4)
+}
+
+/// Replicas are as large as their source, or larger; how much so their own plan would know.
+fn storage_gib(candidate: &Candidate) -> i64 {
+    i64::from(candidate.about.allocated_gib) * instances(candidate)
 }
 
 /// Of an execution that makes snapshots.

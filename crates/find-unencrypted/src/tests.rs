@@ -435,6 +435,19 @@ async fn the_largest_come_first_and_what_does_not_fit_is_not_started() {
     assert_eq!(names(account(&[]), json!({})).await, ["large", "middle", "small"]);
     assert_eq!(names(account(&[("DBInstances", 1)]), json!({})).await, ["large"]);
     assert_eq!(names(account(&[("AllocatedStorage", 35)]), json!({})).await, ["middle", "small"]);
+    // A deployment makes the replicas, too.
+    let with_replicas = |free: i64| Account {
+        free: vec![("DBInstances", free)],
+        ..Account::of([
+            plain("small").allocated_storage(10),
+            plain("large").allocated_storage(100),
+            plain("middle").read_replica_db_instance_identifiers("m-1").read_replica_db_instance_identifiers("m-2"),
+        ])
+    };
+    let by_deployment = || json!({"way": "blue_green"});
+    assert_eq!(names(with_replicas(5), by_deployment()).await, ["large", "middle", "small"]);
+    assert_eq!(names(with_replicas(3), by_deployment()).await, ["large", "small"]);
+    assert_eq!(names(with_replicas(3), json!({})).await, ["large", "middle", "small"]);
     // Five are reserved. Each keeps one, and has a second meanwhile.
     assert_eq!(names(account(&[("ManualSnapshots", 8)]), json!({})).await, ["large"]);
     assert_eq!(names(account(&[("ManualSnapshots", 9)]), json!({})).await, ["large", "middle"]);

@@ -11,6 +11,8 @@ pub struct Way {
     pub(crate) interrupts: bool,
     /// Whether its executions make snapshots, which count against a quota.
     pub(crate) makes_snapshots: bool,
+    /// Whether it makes the read replicas anew, too.
+    pub(crate) takes_replicas: bool,
 }
 
 /// It interrupts nobody, unless a cutover is asked for.
@@ -29,6 +31,7 @@ pub(crate) static SNAPSHOT: Way = Way {
     ],
     interrupts: false,
     makes_snapshots: true,
+    takes_replicas: false,
 };
 
 static BLUE_GREEN: Way = Way {
@@ -37,6 +40,7 @@ static BLUE_GREEN: Way = Way {
     fields: &["switchover_timeout_seconds", ACCEPT_STACK_DRIFT],
     interrupts: true,
     makes_snapshots: false,
+    takes_replicas: true,
 };
 
 pub static WAYS: [&Way; 2] = [&SNAPSHOT, &BLUE_GREEN];
