@@ -20,7 +20,7 @@ STACK_NAME = "rds-encrypt"
 # The outputs of the stack that hold its machines' ARNs.
 MACHINES = (
     "FleetStateMachineArn", "StateMachineArn", "BlueGreenStateMachineArn", "OnlineStateMachineArn",
-    "UndoStateMachineArn",
+    "UndoStateMachineArn", "VerifyDataStateMachineArn",
 )  # fmt: skip
 # The loops of a state document, the latest first: what is waited for is in the first that is not over.
 LOOPS = (

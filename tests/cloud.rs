@@ -16,6 +16,7 @@ use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use postgres::{Access, Servers};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
+use workflow::online::Login;
 
 use crate::contract::step_crates;
 use crate::dataflow::assert_answers_hold;
@@ -66,6 +67,7 @@ pub(crate) struct Cloud {
     state_machine: String,
     blue_green_state_machine: String,
     online_state_machine: String,
+    verify_data_state_machine: String,
     undo_state_machine: String,
     fleet_state_machine: String,
     bucket: String,
@@ -79,6 +81,7 @@ pub(crate) struct Cloud {
     pub(crate) kms: aws_sdk_kms::Client,
     pub(crate) dms: aws_sdk_databasemigration::Client,
     secrets: aws_sdk_secretsmanager::Client,
+    config: SdkConfig,
     pub(crate) sfn: aws_sdk_sfn::Client,
 }
 
@@ -219,6 +222,7 @@ impl Cloud {
             state_machine: output("StateMachineArn"),
             blue_green_state_machine: output("BlueGreenStateMachineArn"),
             online_state_machine: output("OnlineStateMachineArn"),
+            verify_data_state_machine: output("VerifyDataStateMachineArn"),
             undo_state_machine: output("UndoStateMachineArn"),
             fleet_state_machine: output("FleetStateMachineArn"),
             bucket: output("FleetBucketName"),
@@ -230,6 +234,7 @@ impl Cloud {
             kms: aws_sdk_kms::Client::new(&services),
             dms: aws_sdk_databasemigration::Client::new(&services),
             secrets: aws_sdk_secretsmanager::Client::new(&main),
+            config: main.clone(),
             sfn: aws_sdk_sfn::Client::new(&main),
         }
     }
@@ -259,8 +264,9 @@ impl Cloud {
     /// As the functions reach the servers, and with that login.
     pub(crate) fn servers(&self, secret_arn: &Value) -> (Servers, Access) {
         let roots = self.control("GET", "", json!({}))["database_roots"].as_str().expect("PEM").to_owned();
-        let access = Access { secret_arn: secret_arn.as_str().expect("an ARN").to_owned(), extra_roots: roots };
-        (Servers { rds: self.rds.clone(), secrets: self.secrets.clone() }, access)
+        let login = Login::SecretArn(secret_arn.as_str().expect("an ARN").to_owned());
+        let access = Access { login, extra_roots: roots };
+        (Servers { rds: self.rds.clone(), secrets: self.secrets.clone(), config: self.config.clone() }, access)
     }
 
     /// A secret with a login, as the functions read it; its ARN.
@@ -339,6 +345,14 @@ impl Cloud {
     pub(crate) async fn encrypt_fleet(&self, input: Value) -> Outcome {
         let fleet = self.start_fleet(&input).await;
         self.outcome(&fleet).await
+    }
+
+    /// Compares the rows of two instances.
+    pub(crate) async fn verify_data(&self, input: Value) -> Outcome {
+        let call =
+            self.sfn.start_execution().state_machine_arn(&self.verify_data_state_machine).input(input.to_string());
+        let execution = call.send().await.expect("a comparison").execution_arn;
+        self.outcome(&execution).await
     }
 
     /// The executions of a machine, by name, with their status.

@@ -52,10 +52,10 @@ const ANSWERS: &[Answer] = &[
         given: Some(("way", "snapshot")),
         ..answer(
             "Plan",
-            "announcement applied availability_zone cleaned db_subnet_group_name encrypted_instance_id \
+            "announcement applied availability_zone cleaned compared db_subnet_group_name encrypted_instance_id \
              encrypted_snapshot_id fenced final_settings instance_id kms_key_arn no_encrypted_snapshot_id \
              options.approval options.approval_timeout_seconds options.cutover options.isolation_security_group_id \
-             options.max_wait_seconds options.on_behalf_of options.on_failure options.plan_only \
+             options.compare_data options.max_wait_seconds options.on_behalf_of options.on_failure options.plan_only \
              options.quarantine_security_group_id options.snapshots options.wait_for_initialization options.writes_stopped owner.source_resource_id proof \
              protected security_group_id settings source.ready source.wait.wait_seconds source.wait.waited_seconds source_renamed tags \
              target_renamed undo unencrypted_instance_id warnings writes",
@@ -67,9 +67,9 @@ const ANSWERS: &[Answer] = &[
             "Plan",
             "announcement availability_zone cleaned created cut_over db_subnet_group_name encrypted_instance_id \
              encrypted_snapshot_id final_settings instance_id kms_key_arn nested_input no_encrypted_snapshot_id opened \
-             options.approval options.approval_timeout_seconds options.cutover options.database_secret_arn \
+             options.approval options.approval_timeout_seconds options.cutover options.login \
              options.engine options.max_downtime_seconds options.max_wait_seconds options.on_failure options.plan_only \
-             options.quarantine_security_group_id options.snapshots owner.execution owner.source_resource_id proof \
+             options.quarantine_security_group_id options.snapshots options.window options.window_seconds owner.execution owner.source_resource_id proof \
              protected replication replication_cleaned security_group_id source.ready source.wait.wait_seconds \
              source.wait.waited_seconds source_renamed tags \
              target_renamed undo unencrypted_instance_id verification warnings",
@@ -84,7 +84,8 @@ const ANSWERS: &[Answer] = &[
     answer("PrepareTarget", ""),
     answer("CreateReplication", TURN),
     answer("RunReplication", "ready slots starts wait.wait_seconds"),
-    answer("VerifyData", "ready wait.wait_seconds"),
+    Answer { given: Some(("task", "following")), ..answer("VerifyData", "ready wait.wait_seconds") },
+    Answer { given: Some(("task", "still")), ..answer("VerifyData", "ready compared.tables compared.rows") },
     answer("CutOver", "ready fenced_at compared sequences wait.wait_seconds"),
     Answer { given: Some(("side", "target")), ..answer("OpenTarget", "downtime_seconds not_validated") },
     Answer { given: Some(("side", "old_source")), ..answer("OpenTarget", TURN) },
@@ -143,6 +144,9 @@ const NESTED: &str = "ExecutionArn Output.encrypted_instance_id Output.waited_se
 const HANDED_OVER: &str = "Output.target.resource_id Output.proof.endpoint Output.proof.summary \
                            Output.no_encrypted_snapshot.status Output.no_encrypted_snapshot.snapshot_database_time \
                            Output.encrypted_snapshot.status";
+
+/// And one of verify-data.
+const COMPARED: &str = "Output.tables Output.rows";
 
 const fn answer(function: &'static str, always: &'static str) -> Answer {
     Answer { function, given: None, always, when: &[] }
@@ -463,7 +467,11 @@ impl<'a> Walk<'a> {
                 Some(answer) => Known::answered(answer),
                 None if state["Resource"].as_str().is_some_and(|name| name.ends_with(":startExecution.sync:2")) => {
                     let machine = &state["Parameters"]["StateMachineArn"];
-                    Known::with(if machine == "${EncryptInstanceStateMachineArn}" { HANDED_OVER } else { NESTED })
+                    Known::with(match machine.as_str() {
+                        Some("${EncryptInstanceStateMachineArn}") => HANDED_OVER,
+                        Some("${VerifyDataStateMachineArn}") => COMPARED,
+                        _ => NESTED,
+                    })
                 }
                 None => Known::default(),
             },

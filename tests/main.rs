@@ -25,3 +25,4 @@ mod permissions;
 mod repeats;
 mod secrets;
 mod strict_interpreter;
+mod verify_data;

@@ -1,8 +1,9 @@
 //! The way online, end to end, on real PostgreSQL servers.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use aws_sdk_cloudwatch::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_rds::types::DbInstance;
 use aws_sdk_sfn::types::ExecutionStatus;
 use postgres::compare::Comparison;
@@ -18,6 +19,8 @@ use crate::fixtures::{
     Load, PASSWORD, client_program, connect_to, family, fault, find, instance, seed, sql, until_entered,
 };
 
+const IAM_USER: &str = "rds_encrypt_dba";
+
 /// An instance whose databases can be replicated, with a login for the functions.
 pub(crate) async fn seed_replicable(cloud: &Cloud, id: &str, key: Option<&str>) -> (DbInstance, Value) {
     let body = json!({
@@ -30,6 +33,18 @@ pub(crate) async fn seed_replicable(cloud: &Cloud, id: &str, key: Option<&str>) 
     let user = source.master_username().expect("a user");
     let secret = cloud.login(id, user, PASSWORD, key);
     (source, json!({"instance_id": id, "database_secret_arn": secret}))
+}
+
+/// The same, with a login by a token of IAM.
+pub(crate) async fn seed_for_tokens(cloud: &Cloud, id: &str) -> (DbInstance, Value) {
+    let body = json!({
+        "fields": {"Engine": "postgres", "DBName": "app", "IAMDatabaseAuthenticationEnabled": true},
+        "master_password": PASSWORD,
+        "parameters": {"rds.logical_replication": "1"},
+        "iam_users": [IAM_USER],
+    });
+    cloud.control("PUT", &format!("instances/{id}"), body);
+    (instance(cloud, id).await, json!({"instance_id": id, "database_iam_user": IAM_USER}))
 }
 
 /// One of each engine that succeeds and one that is undone past its preflight; what `dataflow` has seen of their
@@ -55,6 +70,15 @@ pub(crate) async fn executions_that_show_all() -> BTreeSet<String> {
         };
         shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
     }
+    let (_, mut input) = seed_replicable(&cloud, "oxbow", None).await;
+    let secret = input["database_secret_arn"].take();
+    input.as_object_mut().expect("an object").remove("database_secret_arn");
+    Cloud::shared().await.encrypt(input).await.succeeded();
+    let pair =
+        json!({"source_instance_id": "oxbow", "target_instance_id": "oxbow-encrypted", "database_secret_arn": secret});
+    let outcome = cloud.verify_data(pair).await;
+    outcome.succeeded();
+    shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
     shown
 }
 
@@ -81,7 +105,7 @@ fn load_with_pauses(source: &DbInstance, seconds: &str) -> Load {
 /// Open for clients, and with nothing of ours in it.
 pub(crate) async fn is_open_and_clean(server: &DbInstance) {
     let statement = "SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_subscription),
-        (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'rds_encrypt%'),
+        (SELECT count(*) FROM pg_roles WHERE rolname ~ '^rds_encrypt_[0-9a-f]{8}'),
         (SELECT count(*) FROM pg_database WHERE datconnlimit = 0)";
     let row = sql(server).await.query_one(statement, &[]).await.expect("the catalog");
     let found: [i64; 4] = std::array::from_fn(|column| row.get(column));
@@ -151,13 +175,18 @@ async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl Asy
     outcome
 }
 
-/// A cloud for what befalls every execution of it, one test at a time, which finds no instances.
 pub(crate) async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
+    let (cloud, guard) = alone_by_snapshot().await;
+    (cloud.online(), guard)
+}
+
+/// A cloud for what befalls every execution of it, one test at a time, which finds no instances.
+pub(crate) async fn alone_by_snapshot() -> (Cloud, MutexGuard<'static, ()>) {
     static RUNNING: OnceCell<Running> = OnceCell::const_new();
     static ALONE: Mutex<()> = Mutex::const_new(());
     let guard = ALONE.lock().await;
     let running = RUNNING.get_or_init(|| async { Running::start(&Setup::default()) }).await;
-    let cloud = Cloud::connect(running).await.online();
+    let cloud = Cloud::connect(running).await;
     let instances = cloud.control("GET", "instances", json!({}));
     for instance in instances.as_array().expect("a list") {
         let id = instance["fields"]["DBInstanceIdentifier"].as_str().expect("a name");
@@ -219,7 +248,7 @@ async fn a_comparison_of_many_looks_leaves_no_row_out() {
     let names = Names::of("a comparison");
     let oid = client.query_one("SELECT oid FROM pg_database WHERE datname = 'app'", &[]).await.expect("an OID").get(0);
     let app = Database { name: "app".into(), oid, connection_limit: -1, clients: vec![], schema_hash: String::new() };
-    replication::create_role(&maintenance, &names, PASSWORD).await.expect("a role");
+    replication::create_role(&maintenance, &names).await.expect("a role");
     replication::create_own(&one, &app, &names).await.expect("a schema");
     let look = async || {
         let comparison = Comparison::begin(&app, &one, &other, &names).await.expect("begun");
@@ -258,6 +287,48 @@ async fn a_comparison_that_lost_count_ends_the_run() {
         assert!(outcome.failed("ReplicationFailed").contains("nobody knows which rows have changed"), "{outcome:#?}");
         is_as_before(&cloud, &source).await;
     }
+}
+
+#[tokio::test]
+async fn a_token_of_iam_is_login_enough() {
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_for_tokens(&cloud, "token").await;
+    let load = load_on(&source);
+    let outcome = cloud.encrypt(input.clone()).await;
+    let ledger = load.outcome();
+    has_all_of_the_load(&cloud, "token", &ledger, outcome.succeeded()).await;
+
+    let mut by_dms = input.clone();
+    by_dms["engine"] = json!("dms");
+    assert!(cloud.encrypt(by_dms).await.failed("InvalidInput").contains("`database_iam_user`: is not for"));
+    let (_, input) = seed_for_tokens(&cloud, "token-off").await;
+    cloud.control("PATCH", "instances/token-off", json!({"fields": {"IAMDatabaseAuthenticationEnabled": false}}));
+    assert!(cloud.encrypt(input).await.failed("InvalidInput").contains("--enable-iam-database-authentication"));
+}
+
+#[tokio::test]
+async fn the_outage_waits_for_its_window() {
+    let cloud = Cloud::shared().await.online();
+    let (source, mut input) = seed_replicable(&cloud, "tide", None).await;
+    let load = load_on(&source);
+    let opens = SystemTime::now() + Duration::from_secs(60);
+    input["window"] = json!(DateTime::from(opens).fmt(DateTimeFormat::DateTime).expect("a time"));
+    let execution = cloud.start_execution(&input.to_string()).await;
+    until_entered(&cloud, &execution, "WaitToCutOver").await;
+    // What a client sees until then.
+    assert!(SystemTime::now() < opens);
+    connect_to(&instance(&cloud, "tide").await, "app").await.expect("nobody is locked out yet");
+    let outcome = cloud.outcome(&execution).await;
+    let ledger = load.outcome();
+    has_all_of_the_load(&cloud, "tide", &ledger, outcome.succeeded()).await;
+    let history = cloud.history(&execution).await;
+    let exited = history.iter().rev().filter_map(|event| event.state_exited_event_details());
+    let mut of_cut_over = exited.filter(|details| details.name() == "CutOver").filter_map(|details| details.output());
+    let state: Value = serde_json::from_str(of_cut_over.next().expect("it was cut over")).expect("JSON");
+    let cut_over = &state["cut_over"];
+    let fenced_at = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(cut_over["fenced_at"].as_f64().expect("a time"));
+    assert!(fenced_at >= opens, "{cut_over:#}");
+    assert_eq!(cut_over["attempts"], 1, "a look at the clock is no attempt: {cut_over:#}");
 }
 
 /// It keeps its log for the target from the slots on.
@@ -347,6 +418,33 @@ async fn what_replication_does_not_carry_ends_the_run_before_the_outage() {
         let outcome = outcome.await;
         assert!(outcome.output["Cause"].to_string().contains("start again"), "{outcome:#?}");
         cloud.control("DELETE", "faults", json!({}));
+    }
+}
+
+/// Once so many messages have reached a side: before the fence, behind it, and at the end.
+#[tokio::test]
+async fn a_connection_that_is_lost_in_the_cutover_loses_no_row() {
+    let (cloud, _alone) = alone().await;
+    for (number, (side, messages)) in [("", 10), ("", 60), ("", 90), ("-encrypted", 60)].into_iter().enumerate() {
+        let id = format!("ebb-{number}");
+        let (source, input) = seed_replicable(&cloud, &id, None).await;
+        let load = load_on(&source);
+        let path = format!("instances/{id}{side}/replication");
+        let command = cloud.control_command("POST", &path, &json!({"cut_after": messages}));
+        let action = json!({"type": "run", "command": command});
+        let at_first =
+            json!({"app_id": "rds-encrypt.cut-over", "operation": "DescribeDBInstances", "call": 1, "action": action});
+        cloud.control("POST", "faults", at_first);
+        let outcome = cloud.encrypt(input).await;
+        cloud.control("DELETE", "faults", json!({}));
+        let ledger = load.outcome();
+        has_all_of_the_load(&cloud, &id, &ledger, outcome.succeeded()).await;
+        let history = cloud.history(&outcome.execution).await;
+        let errors = history.iter().filter_map(|event| event.task_failed_event_details()?.error());
+        let states = cloud.states(&outcome.execution).await;
+        let waits = states.iter().filter(|state| *state == "WaitToCutOver").count();
+        let lost = waits + errors.filter(|error| *error == "DatabaseUnavailable").count();
+        assert_eq!(lost, 1, "{messages} messages: {states:?}");
     }
 }
 

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_databasemigration::types::ReplicationEndpointTypeValue;
+use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
 use crate::cloud::{ACCOUNT, Cloud, REGION, Running, Setup};
 use crate::cutover::{connections, undo_of};
 use crate::fixtures::{fault, instance, seed, until_entered};
-use crate::online::seed_replicable;
+use crate::online::{seed_for_tokens, seed_replicable};
 
 /// By function, what the local cloud knows of the roles under this name.
 fn roles(cloud: &Cloud, name: &str) -> BTreeMap<String, Value> {
@@ -162,6 +163,15 @@ async fn go_online(cloud: &Cloud) {
             None => outcome.succeeded(),
             Some(error) => &json!(outcome.failed(error)),
         };
+    }
+    // And by a token.
+    for (id, is_refused) in [("token", false), ("token-undone", true)] {
+        let (_, input) = seed_for_tokens(cloud, id).await;
+        if is_refused {
+            fault(cloud, id, "RestoreDBInstanceFromDBSnapshot", json!({"action": denied()}));
+        }
+        let outcome = cloud.encrypt(input).await;
+        assert_eq!(outcome.status == ExecutionStatus::Succeeded, !is_refused, "{outcome:#?}");
     }
     // Stopped past the commit point.
     let (_, input) = seed_replicable(cloud, "online-stopped", Some(&key)).await;

@@ -100,8 +100,8 @@ struct Way {
 pub(crate) fn all() -> Vec<Stop> {
     let of = |machine: Machine| machine.states().into_iter().map(move |state| Stop { machine, state });
     let all = of(Machine::Encrypt).chain(of(Machine::BlueGreen)).chain(of(Machine::Undo));
-    // Only what has a database is looked after there: `online` stops it.
-    all.filter(|stop| stop.state != "UndoDatabase").collect()
+    // Only what has a database is looked after there: `online` and `verify_data` stop it.
+    all.filter(|stop| stop.state != "UndoDatabase" && stop.state != "CompareData").collect()
 }
 
 impl Stop {

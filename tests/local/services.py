@@ -80,6 +80,7 @@ def main() -> None:
     remember()
     faults = Faults(cloud, arguments.cloud_id)
     guard = Guard(cloud)
+    cloud.may = guard.may
     calls = Calls(DomainDispatcherApplication(create_backend_app), faults, guard)
     control = Control(CborBridge(calls), cloud, calls, faults, guard)
     server = make_server("127.0.0.1", arguments.port, control, threaded=True, request_handler=RequestHandler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import socket
 import ssl
 import struct
@@ -13,12 +14,15 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import unittest
+import unittest.mock
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -27,6 +31,7 @@ from demo import running_cloud
 from ledger import PSQL, Ledger
 from rds.certificates import Authority
 from rds.endpoints import SSL_REQUEST, Endpoints
+from rds.tokens import Tokens
 from test_iam import PRINCIPAL, STEP, allow
 from test_services import TIME_SCALE, PostgresTest, tearDownModule  # noqa: F401 (unittest calls the latter)
 
@@ -79,12 +84,55 @@ class Encryption(PostgresTest):
         self.assertEqual(self.psql("orders", "select 1", password="seeded-password"), "1")
 
 
+class LoginByToken(unittest.TestCase):
+    def setUp(self) -> None:
+        fields = {"IAMDatabaseAuthenticationEnabled": True, "DbiResourceId": "db-ONE"}
+        self.instances = {"orders": types.SimpleNamespace(fields=fields)}
+        self.allowed = True
+        self.asked: list[tuple[str, str, str]] = []
+        records: Any = types.SimpleNamespace(instances=self.instances)
+        self.tokens = Tokens(records, "eu-west-1", "123456789012", self.may)
+        keys = {"aws_access_key_id": "123456789012", "aws_secret_access_key": "local"}
+        self.rds = boto3.client("rds", region_name="eu-west-1", **keys)
+
+    def may(self, *ask: str) -> bool:
+        self.asked.append((ask[0], ask[1], ask[2]))
+        return self.allowed
+
+    def refusal(self, user: str = "dba", host: str = "127.0.0.1", token: str | None = None) -> str:
+        signed = self.rds.generate_db_auth_token(DBHostname="127.0.0.1", Port=5432, DBUsername="dba")
+        return self.tokens.refusal("orders", (host, 5432), 1, user, signed if token is None else token)
+
+    def test_a_token_is_for_its_host_and_user_and_as_it_was_signed(self) -> None:
+        self.assertEqual(self.refusal(), "")
+        self.assertIn("is not for the user root", self.refusal(user="root"))
+        self.assertIn("this is 127.0.0.2:5432", self.refusal(host="127.0.0.2"))
+        good = self.rds.generate_db_auth_token(DBHostname="127.0.0.1", Port=5432, DBUsername="dba")
+        self.assertIn("signature is wrong", self.refusal(token=good[:-4] + "0000"))
+        self.assertIn("signature is wrong", self.refusal(token=good.replace("Expires=900", "Expires=901")))
+        old = re.sub(r"Date=\d{8}", "Date=20200101", good)
+        self.assertIn("has expired", self.refusal(token=old))
+        for nothing in ("", "password", "127.0.0.1:5432/?Action=connect&DBUser=dba"):
+            self.assertNotEqual(self.refusal(token=nothing), "")
+
+    def test_the_instance_must_take_tokens_and_the_function_may_log_in(self) -> None:
+        with unittest.mock.patch("rds.tokens.processes_with_connection", return_value=[os.getpid()]):
+            with unittest.mock.patch("rds.tokens._app_id", return_value="rds-encrypt.cut-over"):
+                self.assertEqual(self.refusal(), "")
+                resource = "arn:aws:rds-db:eu-west-1:123456789012:dbuser:db-ONE/dba"
+                self.assertEqual(self.asked, [("rds-encrypt.cut-over", "rds-db:connect", resource)])
+                self.allowed = False
+                self.assertIn("is not allowed", self.refusal())
+        self.instances["orders"].fields["IAMDatabaseAuthenticationEnabled"] = False
+        self.assertIn("no IAM database authentication", self.refusal())
+
+
 class EncryptedForwarder(unittest.TestCase):
     def test_much_travels_both_ways(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         authority = Authority(Path(folder.name) / "certificates")
-        endpoints = Endpoints(lambda *_: True, authority)
+        endpoints = Endpoints(lambda *_: True, lambda *_: "", authority)
         self.addCleanup(endpoints.close_all)
         path = f"{folder.name}/server"
         echo = socket.socket(socket.AF_UNIX)

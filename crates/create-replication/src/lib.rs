@@ -45,7 +45,7 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
     let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let previous = request.previous.unwrap_or_default();
-    let password = names.password(&source.login.password);
+    let password = names.password(&source.credentials.password);
     let [source, target] = [&source, &target].map(|server| create::Server {
         host: &server.host,
         port: server.port,

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_databasemigration::Client;
 use dms::Replication;
-use postgres::compare::{Compared, Comparison};
+use postgres::compare::Comparison;
 use postgres::names::{Database, MAINTENANCE, Names, literal};
+use postgres::rows::Compared;
 use postgres::{Access, Server, Servers, Session, catalog, dms as of_dms, failed, fence, replication};
 use serde::{Deserialize, Serialize};
+use window::Now;
 use workflow::Error;
 use workflow::options::Engine;
 use workflow::owner::Owner;
@@ -27,6 +29,8 @@ const FENCED_SECONDS_MAX: u64 = 30;
 const ATTEMPTS_MAX: u32 = 5;
 const BETWEEN_ATTEMPTS_SECONDS: u64 = 60;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
+/// What replicates goes on meanwhile, and the loop around looks after it.
+const BETWEEN_LOOKS_AT_WINDOW: Duration = Duration::from_mins(30);
 /// At what AWS DMS says of its tables, which is a call of its API.
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
 
@@ -39,6 +43,8 @@ pub struct Request {
     pub access: Access,
     pub databases: Vec<Database>,
     pub max_downtime_seconds: u64,
+    pub window: Option<String>,
+    pub window_seconds: u64,
     /// `None` at the first attempt.
     pub previous: Option<Response>,
 }
@@ -49,7 +55,7 @@ pub struct Response {
     /// The target has everything, and nobody writes to the source any more.
     pub ready: bool,
     pub attempts: u32,
-    /// Why the last attempt opened the source again.
+    /// Why the last attempt opened the source again, or was none.
     pub reason: Option<String>,
     /// Seconds since 1970 at which the fence went up, with milliseconds.
     pub fenced_at: f64,
@@ -74,6 +80,13 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let maintenance = source.open(MAINTENANCE).await?;
     let opened = fence::open(&maintenance, &request.databases, request.engine).await?;
+    if opened.is_empty()
+        && let Some(opens_in) = request.opens_in(SystemTime::now())?
+    {
+        let wait_seconds = opens_in.min(BETWEEN_LOOKS_AT_WINDOW).as_secs() + 1;
+        let reason = Some(format!("the window opens in {} minutes", opens_in.as_secs() / 60));
+        return Ok(Response { wait: Wait { wait_seconds, ..previous.wait.clone() }, reason, ..previous });
+    }
     let failure = if opened.is_empty() {
         let dms = Replication::of(client, &request.owner);
         let dms = (request.engine == Engine::Dms).then_some(dms);
@@ -97,6 +110,19 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
     }
     let wait = Wait { wait_seconds: BETWEEN_ATTEMPTS_SECONDS, ..previous.wait };
     Ok(Response { attempts, reason: Some(failure.to_string()), wait, ..Response::default() })
+}
+
+impl Request {
+    /// Until the window opens, if there is one and it is not open; the outage must end before it closes.
+    fn opens_in(&self, now: SystemTime) -> Result<Option<Duration>, Error> {
+        let Some(opens) = &self.window else { return Ok(None) };
+        let lasts = Duration::from_secs(self.window_seconds.saturating_sub(self.max_downtime_seconds));
+        match window::look(opens, lasts, now) {
+            Ok(Now::Open) => Ok(None),
+            Ok(Now::OpensIn(time)) => Ok(Some(time)),
+            Err(problem) => Err(Error::WaitTimedOut(format!("the source was not cut over; the window {problem}"))),
+        }
+    }
 }
 
 /// A fence must not outlive the invocation that gave up, nor the connection that it was made by.
@@ -256,4 +282,43 @@ async fn set_sequences(pair: &Pair<'_>) -> Result<usize, Error> {
         .collect();
     pair.target.batch_execute(&writes).await.map_err(what())?;
     Ok(sequences.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use workflow::online::Login;
+
+    use super::*;
+
+    fn request(window: Option<&str>) -> Request {
+        Request {
+            engine: Engine::Native,
+            owner: Owner { execution: "an execution".to_owned(), source_resource_id: "db-A1".to_owned() },
+            target_resource_id: "db-B2".to_owned(),
+            access: Access { login: Login::IamUser(String::new()), extra_roots: String::new() },
+            databases: vec![],
+            max_downtime_seconds: 900,
+            window: window.map(str::to_owned),
+            window_seconds: 3_600,
+            previous: None,
+        }
+    }
+
+    #[test]
+    fn the_outage_begins_in_the_window_only_where_it_ends_in_it() {
+        let opens = SystemTime::UNIX_EPOCH + Duration::from_hours(2);
+        let look = |seconds: i64| {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs((7_200 + seconds).cast_unsigned());
+            request(Some("1970-01-01T02:00:00Z")).opens_in(now)
+        };
+        assert_eq!(look(-60).expect("opens"), Some(Duration::from_mins(1)));
+        assert_eq!(look(0).expect("open"), None);
+        assert_eq!(look(3_600 - 901).expect("open"), None);
+        let missed = look(3_600 - 900).expect_err("too late for all of the outage");
+        assert_eq!(missed.name(), "WaitTimedOut");
+        assert!(missed.to_string().contains("was open at 1970-01-01T02:00:00"), "{missed}");
+        assert_eq!(request(None).opens_in(opens).expect("always open"), None);
+    }
 }

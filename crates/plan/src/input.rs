@@ -3,10 +3,13 @@
 //! Anything at all may arrive here, so every problem is `InvalidInput` with the field's name and
 //! what to change; nothing has been created yet.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Map, Value};
 use workflow::arn::Arn;
 use workflow::error::{Error, invalid};
 use workflow::ids::{InstanceId, InstanceReference};
+use workflow::online::Login;
 use workflow::options::{Cutover, Engine, OnFailure, Options, Snapshots, Way};
 
 /// Longer than any that AWS gives out.
@@ -43,8 +46,12 @@ const FIELDS: &[&str] = &[
     "accept_stack_drift",
     "on_behalf_of",
     "database_secret_arn",
+    "database_iam_user",
     "max_downtime_seconds",
     "engine",
+    "window",
+    "window_minutes",
+    "compare_data",
 ];
 /// These belong to one way alone.
 const SNAPSHOT_FIELDS: &[&str] = &[
@@ -59,7 +66,9 @@ const SNAPSHOT_FIELDS: &[&str] = &[
     "accept_stale_replicas",
 ];
 const BLUE_GREEN_FIELDS: &[&str] = &["switchover_timeout_seconds", "accept_stack_drift"];
-const ONLINE_FIELDS: &[&str] = &["database_secret_arn", "max_downtime_seconds", "engine"];
+const ONLINE_FIELDS: &[&str] = &["max_downtime_seconds", "engine", "window", "window_minutes"];
+/// These want a login to the databases.
+const LOGIN_FIELDS: &[&str] = &["compare_data", "database_secret_arn", "database_iam_user"];
 /// What the way by snapshot has and the way online has no use for.
 const NOT_ONLINE_FIELDS: &[&str] = &[
     "target_instance_id",
@@ -70,10 +79,12 @@ const NOT_ONLINE_FIELDS: &[&str] = &[
     "isolation_security_group_id",
     "resume",
     "on_behalf_of",
+    "compare_data",
 ];
 /// The fence, the drain and the comparison take seconds; two renames, each of which reboots, take minutes.
 const DOWNTIME_SECONDS_DEFAULT: u64 = 900;
 const DOWNTIME_SECONDS: std::ops::RangeInclusive<u64> = 10..=1_800;
+const WINDOW_MINUTES_DEFAULT: f64 = 60.0;
 /// "Default: 300", at least 30 (SwitchoverBlueGreenDeployment, API model); at most 3,600 (User Guide).
 const SWITCHOVER_TIMEOUT_SECONDS_DEFAULT: u64 = 300;
 const SWITCHOVER_TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 30..=3_600;
@@ -168,7 +179,7 @@ impl Input {
                     SWITCHOVER_TIMEOUT_SECONDS,
                 )?,
                 on_behalf_of,
-                database_secret_arn: secret(fields, way)?,
+                login: if way == Way::Online { Some(login_of_engine(fields)?) } else { None },
                 max_downtime_seconds: whole_seconds(
                     fields,
                     "max_downtime_seconds",
@@ -176,6 +187,9 @@ impl Input {
                     DOWNTIME_SECONDS,
                 )?,
                 engine: choice(fields, "engine", Engine::ALL)?,
+                compare_data: compare_data(fields, cutover)?,
+                window: window(fields)?,
+                window_seconds: seconds(fields, "window_minutes", WINDOW_MINUTES_DEFAULT)?,
             },
             resume: execution_arn(fields, "resume")?,
             accept_stack_drift: flag(fields, "accept_stack_drift")?,
@@ -186,9 +200,17 @@ impl Input {
 /// A field of another machine is a misunderstanding of what this one does.
 fn refuse_other_ways(fields: &Map<String, Value>, way: Way) -> Result<(), Error> {
     const FOR_BLUE_GREEN: &str = "is for the state machine encrypt-blue-green; leave it out here";
+    const FOR_A_LOGIN: &str = "is for \"compare_data\": true, or the state machine encrypt-online; leave it out here";
     const FOR_ONLINE: &str = "is for the state machine encrypt-online; leave it out here";
     let others: &[(&[&str], &str)] = match way {
-        Way::Snapshot => &[(BLUE_GREEN_FIELDS, FOR_BLUE_GREEN), (ONLINE_FIELDS, FOR_ONLINE)],
+        Way::Snapshot => &[
+            (BLUE_GREEN_FIELDS, FOR_BLUE_GREEN),
+            (ONLINE_FIELDS, FOR_ONLINE),
+            (
+                if flag(fields, "compare_data")? { &[] } else { &["database_secret_arn", "database_iam_user"] },
+                FOR_A_LOGIN,
+            ),
+        ],
         Way::BlueGreen => &[
             (
                 SNAPSHOT_FIELDS,
@@ -196,13 +218,18 @@ fn refuse_other_ways(fields: &Map<String, Value>, way: Way) -> Result<(), Error>
                  no write, and gives the name by its switchover; leave it out here",
             ),
             (ONLINE_FIELDS, FOR_ONLINE),
+            (
+                LOGIN_FIELDS,
+                "wants a login, and nobody logs in for a blue/green deployment: RDS itself replicates to green; compare \
+                 afterwards, with the state machine verify-data; leave it out here",
+            ),
         ],
         Way::Online => &[
             (BLUE_GREEN_FIELDS, FOR_BLUE_GREEN),
             (
                 NOT_ONLINE_FIELDS,
-                "is for the state machine encrypt-instance: replication loses no write, fences the source by itself \
-                 and always gives the name; leave it out here",
+                "is for the state machine encrypt-instance: replication loses no write, fences the source by itself, \
+                 compares every row and always gives the name; leave it out here",
             ),
         ],
     };
@@ -214,28 +241,59 @@ fn refuse_other_ways(fields: &Map<String, Value>, way: Way) -> Result<(), Error>
     Ok(())
 }
 
-fn secret(fields: &Map<String, Value>, way: Way) -> Result<Option<String>, Error> {
-    const FIELD: &str = "database_secret_arn";
-    if way != Way::Online {
+/// The login for it. The copy holds what the source has only where nobody writes to that.
+fn compare_data(fields: &Map<String, Value>, cutover: Cutover) -> Result<Option<Login>, Error> {
+    const FIELD: &str = "compare_data";
+    if !flag(fields, FIELD)? {
         return Ok(None);
     }
-    let Some(arn) = text(fields, FIELD)? else {
+    if cutover == Cutover::Rename {
         return Err(invalid(
             FIELD,
-            "is missing; it names the secret with \"username\" and \"password\" by which the databases are replicated",
-        ));
-    };
-    let name = named(arn, "secretsmanager", "secret").ok_or_else(|| {
-        let problem = format!("`{}` is not the ARN of a secret (arn:aws:secretsmanager:…:secret:…)", shortened(arn));
-        invalid(FIELD, problem)
-    })?;
-    if !name.starts_with("rds-encrypt/") {
-        return Err(invalid(
-            FIELD,
-            "the secret's name does not begin with rds-encrypt/, by which the functions may read it",
+            "is not for a cutover: its sessions would count as clients, and writes_stopped would not hold; encrypt-online \
+             compares every row and renames, or leave \"cutover\" out and rename by hand",
         ));
     }
-    Ok(Some(arn.to_owned()))
+    if present(fields, "quarantine_security_group_id").is_some() {
+        return Err(invalid(
+            FIELD,
+            "logs in to the target, which quarantine_security_group_id shuts off; leave one out",
+        ));
+    }
+    login(fields).map(Some)
+}
+
+/// When the outage may begin; it must end within, so that it has to be the shorter one.
+fn window(fields: &Map<String, Value>) -> Result<Option<String>, Error> {
+    let lasts_seconds = seconds(fields, "window_minutes", WINDOW_MINUTES_DEFAULT)?;
+    let downtime_seconds = whole_seconds(fields, "max_downtime_seconds", DOWNTIME_SECONDS_DEFAULT, DOWNTIME_SECONDS)?;
+    let Some(opens) = text(fields, "window")? else {
+        return match present(fields, "window_minutes") {
+            Some(_) => Err(invalid("window_minutes", "is only for a window; add \"window\", or leave it out")),
+            None => Ok(None),
+        };
+    };
+    if lasts_seconds <= downtime_seconds {
+        let problem =
+            format!("must be longer than the outage, for which max_downtime_seconds allows {downtime_seconds} s");
+        return Err(invalid("window_minutes", problem));
+    }
+    let lasts = Duration::from_secs(lasts_seconds - downtime_seconds);
+    window::look(opens, lasts, SystemTime::now()).map_err(|problem| invalid("window", problem))?;
+    Ok(Some(opens.to_owned()))
+}
+
+/// AWS DMS's endpoints want a password that a later step knows again.
+fn login_of_engine(fields: &Map<String, Value>) -> Result<Login, Error> {
+    let login = login(fields)?;
+    if matches!(login, Login::IamUser(_)) && choice(fields, "engine", Engine::ALL)? == Engine::Dms {
+        return Err(invalid("database_iam_user", "is not for \"engine\": \"dms\"; give database_secret_arn"));
+    }
+    Ok(login)
+}
+
+fn login(fields: &Map<String, Value>) -> Result<Login, Error> {
+    Login::parse(text(fields, "database_secret_arn")?, text(fields, "database_iam_user")?)
 }
 
 fn whole_seconds(
@@ -386,6 +444,56 @@ mod tests {
         assert_eq!(input.options.on_failure, OnFailure::Undo);
         assert!(!input.options.plan_only);
         assert_eq!(input.options.max_wait_seconds, 86_400);
+    }
+
+    #[test]
+    fn a_window_is_read_before_anything_begins() {
+        let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds-encrypt/orders-a1B2c3";
+        let parse = |more: Value| {
+            let mut input = json!({"instance_id": "orders", "database_secret_arn": secret});
+            input.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            Input::parse(&input, Way::Online).map(|input| (input.options.window, input.options.window_seconds))
+        };
+        let every_hour = json!("cron(0 * * * ? *)");
+        assert_eq!(parse(json!({})).expect("legal"), (None, 3_600));
+        let found = parse(json!({"window": every_hour, "window_minutes": 90})).expect("legal");
+        assert_eq!(found, (every_hour.as_str().map(str::to_owned), 5_400));
+        for (fields, said) in [
+            (json!({"window": "tonight"}), "`window`: `tonight` is neither a time"),
+            (json!({"window": "2020-01-01T02:00:00Z"}), "`window`: was open at 2020-01-01"),
+            (json!({"window": "2099-01-01T02:00:00Z"}), "in more than 7 days"),
+            (json!({"window_minutes": 90}), "`window_minutes`: is only for a window"),
+            (json!({"window": every_hour, "window_minutes": 15}), "must be longer than the outage"),
+        ] {
+            let error = parse(fields).expect_err(said);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn rows_are_compared_by_a_login_and_where_no_session_counts_as_a_client() {
+        let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds-encrypt/orders-a1B2c3";
+        let input = json!({"instance_id": "a", "compare_data": true, "database_secret_arn": secret});
+        let options = Input::parse(&input, Way::Snapshot).expect("legal").options;
+        assert_eq!(
+            (&options.compare_data, options.is_replicated()),
+            (&Some(Login::SecretArn(secret.to_owned())), false)
+        );
+        for (more, said) in [
+            (json!({"database_secret_arn": null}), "`database_secret_arn`: is missing"),
+            (json!({"compare_data": false}), "is for \"compare_data\": true"),
+            (
+                json!({"compare_data": null, "database_secret_arn": null, "database_iam_user": "x"}),
+                "is for \"compare_data\"",
+            ),
+            (json!({"cutover": "rename", "accept_lost_writes": true}), "is not for a cutover"),
+            (json!({"quarantine_security_group_id": "sg-0a1"}), "shuts off"),
+        ] {
+            let mut input = input.clone();
+            input.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            let said_of_it = problem(input);
+            assert!(said_of_it.contains(said), "{said_of_it}");
+        }
     }
 
     #[test]

@@ -177,6 +177,7 @@ pub struct OfSnapshot {
     pub no_encrypted_snapshot: Look,
     pub encrypted_snapshot: Look,
     pub target: Look,
+    pub compared: Option<()>,
     pub writes: Option<()>,
     pub fenced: Option<()>,
     pub source_renamed: Option<()>,
@@ -292,6 +293,7 @@ async fn plan(
         no_encrypted_snapshot: Look::default(),
         encrypted_snapshot: Look::default(),
         target: Look::default(),
+        compared: None,
         writes: None,
         fenced: None,
         source_renamed: None,
@@ -397,6 +399,7 @@ async fn check(
     if options.is_replicated() {
         online::refuse(source)?;
     }
+    online::refuse_login(source, options)?;
     let key = key::usable(context, input.kms_key_id.as_deref().unwrap_or_default()).await?;
     let mut warnings = vec![];
     warnings.extend(blue_green::refuse(context, source, options.cutover, None).await?);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use workflow::Error;
 use workflow::error::invalid;
 use workflow::ids::InstanceId;
+use workflow::online::Login;
 use workflow::options::Options;
 
 use crate::executions::describe;
@@ -21,6 +22,24 @@ pub(crate) fn refuse(source: &DbInstance) -> Result<(), Error> {
              MariaDB) or encrypt-instance",
             source.db_instance_identifier().unwrap_or_default()
         )));
+    }
+    Ok(())
+}
+
+/// What would keep the functions out, hours from now.
+pub(crate) fn refuse_login(source: &DbInstance, options: &Options) -> Result<(), Error> {
+    if options.compare_data.is_some() && source.engine() != Some("postgres") {
+        return Err(invalid("compare_data", "is for PostgreSQL; leave it out here"));
+    }
+    let logins = [&options.login, &options.compare_data];
+    let wants_token = logins.iter().any(|login| matches!(login, Some(Login::IamUser(_))));
+    if wants_token && source.iam_database_authentication_enabled() != Some(true) {
+        let problem = format!(
+            "wants IAM database authentication, which is off: aws rds modify-db-instance --db-instance-identifier {} \
+             --enable-iam-database-authentication --apply-immediately",
+            source.db_instance_identifier().unwrap_or_default()
+        );
+        return Err(invalid("database_iam_user", problem));
     }
     Ok(())
 }

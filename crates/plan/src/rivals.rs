@@ -41,8 +41,10 @@ pub(crate) async fn undo(context: &Context, source: &DbInstance, others: &Others
 /// Read loosely: the other may have been started under another version of the input's rules.
 fn cuts_over(input: &Value, source: &DbInstance) -> bool {
     let text = |field| input.get(field).and_then(Value::as_str);
-    // One that replicates always does.
-    let is_cutover = text("cutover") == Some("rename") || text("database_secret_arn").is_some();
+    // One that logs in to replicate always does.
+    let logs_in = text("database_secret_arn").or(text("database_iam_user")).is_some();
+    let replicates = logs_in && input.get("compare_data") != Some(&Value::Bool(true));
+    let is_cutover = text("cutover") == Some("rename") || replicates;
     if !is_cutover || is_plan_only(input) {
         return false;
     }

@@ -19,6 +19,13 @@ pub(crate) fn of_source(source: &DbInstance, options: &Options) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if options.compare_data.is_some() {
+        warnings.push(
+            "compare_data: a row that anybody writes to the source between the snapshot and the comparison is a \
+             difference, and what was made is undone: stop the writers before the start."
+                .to_owned(),
+        );
+    }
     warnings.extend([
         "A KMS key cannot be changed later: another key means another copy and restore. Losing it means losing the \
          data."
@@ -96,6 +103,12 @@ pub(crate) fn of_cutover(source: &DbInstance, options: &Options) -> Vec<String> 
         warnings.push(format!(
             "Until the cutover `{id}` keeps its log until the target has taken it: a target that stops taking it fills \
              the storage of `{id}`. No write is lost; clients' sessions are ended when the cutover begins."
+        ));
+    }
+    if let Some(opens) = &options.window {
+        warnings.push(format!(
+            "The outage begins and ends within the window: {opens} (UTC), each time {} minutes.",
+            options.window_seconds / 60
         ));
     }
     if options.accept_lost_writes {

@@ -3,8 +3,8 @@
 use workflow::Error;
 use workflow::options::Engine;
 
-use crate::compare::{Column, Table};
 use crate::names::{Client, Database, MAINTENANCE, quoted};
+use crate::rows::{Column, Table};
 use crate::{Session, failed};
 
 /// No rows of anybody's are in these: RDS keeps `rdsadmin` to itself.
@@ -136,6 +136,14 @@ pub async fn databases(session: &Session) -> Result<Vec<(String, u32, i32)>, Err
         .await
         .map_err(failed("list the databases"))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+}
+
+/// The same names, and that of the database where we log in, in the order of their bytes.
+pub async fn all_databases(session: &Session) -> Result<Vec<String>, Error> {
+    let mut names: Vec<String> = databases(session).await?.into_iter().map(|(name, ..)| name).collect();
+    names.push(MAINTENANCE.to_owned());
+    names.sort();
+    Ok(names)
 }
 
 /// Of the database where we log in to fence the others: it must hold no data, since it stays open.

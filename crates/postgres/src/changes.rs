@@ -10,8 +10,8 @@ use futures_util::TryStreamExt;
 use tokio_postgres::types::{PgLsn, ToSql};
 use workflow::Error;
 
-use crate::compare::Table;
 use crate::names::{Database, Names, quoted};
+use crate::rows::Table;
 use crate::{Session, failed, replication};
 
 /// Of a server's log; its keys fit into a function's memory, and the time into a statement's.
@@ -233,7 +233,7 @@ impl<'a> Bytes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::Column;
+    use crate::rows::Column;
 
     const OID: u32 = 16_400;
 

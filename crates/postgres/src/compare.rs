@@ -10,66 +10,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use workflow::Error;
 
 use crate::changes::{self, Key, Noted};
-use crate::names::{Database, Names, literal, quoted};
+use crate::names::{Database, Names};
+use crate::rows::{Compared, Sides, Table};
 use crate::{Session, catalog, failed, replication};
 
-/// What is hashed with one statement on each side.
-const CHUNK_BYTES: i64 = 32 << 20;
-const CHUNK_ROWS_MIN: i64 = 100;
-const CHUNK_ROWS_MAX: i64 = 50_000;
-/// Of a table that nobody has analyzed.
-const CHUNK_ROWS_UNKNOWN: i64 = 5_000;
 /// Keys in one statement, and in memory.
 const KEYS_AT_ONCE: usize = 1_000;
 const KEYS_A_PAGE: i64 = 20_000;
 /// The outage compares so many rows in well under a second.
 pub const CHANGED_ROWS_MAX: i64 = 10_000;
-/// Keys that a difference names.
-const KEYS_NAMED: usize = 3;
 /// A target that has not applied the marker by then is behind, and is looked at later.
 const MARKER: Duration = Duration::from_secs(20);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// A table with rows, and by what these are told apart.
-#[derive(Clone, Debug)]
-pub struct Table {
-    /// As SQL takes it.
-    pub name: String,
-    pub oid: u32,
-    /// The columns of its replica identity's index, or of its primary key. Without, it is compared as a whole, and must
-    /// not be published either.
-    pub key: Vec<Column>,
-    /// REPLICA IDENTITY FULL: a publication must have all of its columns.
-    pub has_whole_identity: bool,
-    /// By PostgreSQL's own estimate.
-    pub rows: i64,
-    pub bytes: i64,
-}
-
-#[derive(Clone, Debug)]
-pub struct Column {
-    pub name: String,
-    /// As SQL takes it.
-    pub type_name: String,
-}
-
-/// What was compared, and found equal.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Compared {
-    pub tables: usize,
-    pub rows: i64,
-}
-
 /// Both sides of a database.
 pub struct Comparison<'a> {
     database: &'a Database,
-    source: &'a Session,
-    target: &'a Session,
+    sides: Sides<'a>,
     names: &'a Names,
     tables: Vec<Table>,
 }
@@ -125,7 +85,7 @@ impl<'a> Comparison<'a> {
                 .await
                 .map_err(failed("make the comparison's tables"))?;
         }
-        Ok(Self { database, source, target, names, tables })
+        Ok(Self { database, sides: Sides { database: &database.name, source, target }, names, tables })
     }
 
     /// Goes on until then, and says how far it came.
@@ -152,12 +112,12 @@ impl<'a> Comparison<'a> {
     pub async fn finish(&self) -> Result<Compared, Error> {
         self.drain(None, None).await?;
         if let Some((table, keys)) = self.changed_that_differ(None).await?.into_iter().next() {
-            return Err(self.differs(table, keys.iter()));
+            return Err(self.sides.differs(table, keys.iter()));
         }
         let done = self.done().await?;
         let mut compared = Compared { tables: self.tables.len(), rows: done.values().sum() };
         for table in self.tables.iter().filter(|table| !done.contains_key(&table.oid)) {
-            compared.rows += self.compare_whole(table).await?;
+            compared.rows += self.sides.compare_whole(table).await?;
         }
         Ok(compared)
     }
@@ -170,7 +130,8 @@ impl<'a> Comparison<'a> {
     async fn go_through(&self, until: Instant) -> Result<bool, Error> {
         for table in self.keyed() {
             let statement = format!("SELECT after, rows, done FROM {} WHERE oid = $1", self.names.compared());
-            let known = self.target.query_opt(&statement, &[&table.oid]).await.map_err(failed("look where it was"))?;
+            let known =
+                self.sides.target.query_opt(&statement, &[&table.oid]).await.map_err(failed("look where it was"))?;
             let (mut after, mut rows, mut done): (Option<String>, i64, bool) =
                 known.map_or((None, 0, false), |row| (row.get(0), row.get(1), row.get(2)));
             while !done {
@@ -178,46 +139,25 @@ impl<'a> Comparison<'a> {
                     return Ok(false);
                 }
                 let from = after.as_deref().map(key_of).transpose()?;
-                let (end, count) = self.compare_chunk(table, from.as_ref()).await?;
-                rows += count;
-                done = end.is_none();
-                after = end.as_ref().map(text_of);
+                let chunk = self.sides.compare_chunk(table, from.as_ref()).await?;
+                if !chunk.differing.is_empty() {
+                    // Most often since the target is a moment behind.
+                    let keys = BTreeMap::from([(table.oid, chunk.differing)]);
+                    self.note(&Noted { keys, ..Noted::default() }).await?;
+                }
+                rows += chunk.rows;
+                done = chunk.end.is_none();
+                after = chunk.end.as_ref().map(text_of);
                 let statement = format!(
                     "INSERT INTO {} VALUES ($1, $2, $3, $4) ON CONFLICT (oid) DO UPDATE
                      SET after = excluded.after, rows = excluded.rows, done = excluded.done",
                     self.names.compared()
                 );
                 let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&table.oid, &after, &rows, &done];
-                self.target.execute(&statement, &values).await.map_err(failed("note how far it came"))?;
+                self.sides.target.execute(&statement, &values).await.map_err(failed("note how far it came"))?;
             }
         }
         Ok(true)
-    }
-
-    /// The key at its end, unless the table ends with it, and the source's rows in it.
-    async fn compare_chunk(&self, table: &Table, after: Option<&Key>) -> Result<(Option<Key>, i64), Error> {
-        let mut condition =
-            after.map_or("true".to_owned(), |key| format!("{} > {}", table.columns(), table.values(key)));
-        let statement = format!(
-            "SELECT {} FROM ONLY {} AS rds_encrypt_row WHERE {condition} ORDER BY {} OFFSET {} LIMIT 1",
-            table.key_texts(),
-            table.name,
-            table.column_list(),
-            table.rows_a_chunk() - 1
-        );
-        let end = self.source.query_opt(&statement, &[]).await.map_err(failed(format!("read {}", table.name)))?;
-        let end: Option<Key> = end.map(|row| row.get(0));
-        if let Some(end) = &end {
-            condition += &format!(" AND {} <= {}", table.columns(), table.values(end));
-        }
-        let digest = |side| digest(side, &table.name, &condition);
-        let (of_source, of_target) = tokio::try_join!(digest(self.source), digest(self.target))?;
-        if of_source != of_target {
-            // Most often since the target is a moment behind.
-            let keys = self.differing(table, &condition).await?;
-            self.note(&Noted { keys: BTreeMap::from([(table.oid, keys)]), ..Noted::default() }).await?;
-        }
-        Ok((end, of_source.0))
     }
 
     /// The rows that changed; `false` if the target is too far behind to tell. A row that differs although nobody has
@@ -228,9 +168,9 @@ impl<'a> Comparison<'a> {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let id = format!("compared {now}");
-        replication::mark(self.source, self.names, &id).await?;
+        replication::mark(self.sides.source, self.names, &id).await?;
         let begun = Instant::now();
-        while !replication::is_marked(self.target, self.names, &id).await? {
+        while !replication::is_marked(self.sides.target, self.names, &id).await? {
             if begun.elapsed() > MARKER {
                 return Ok(false);
             }
@@ -244,7 +184,7 @@ impl<'a> Comparison<'a> {
             let noted = since.keys.get(&table.oid).unwrap_or(&none);
             let mut unchanged = keys.difference(noted).peekable();
             if unchanged.peek().is_some() && !since.truncated.contains(&table.oid) {
-                return Err(self.differs(table, unchanged));
+                return Err(self.sides.differs(table, unchanged));
             }
         }
         Ok(true)
@@ -252,7 +192,7 @@ impl<'a> Comparison<'a> {
 
     /// Takes from both sides' slots what has changed, and keeps it; `false` if there is more.
     async fn drain(&self, until: Option<Instant>, mut told: Option<&mut Noted>) -> Result<bool, Error> {
-        for side in [self.source, self.target] {
+        for side in [self.sides.source, self.sides.target] {
             changes::flush(side).await?;
             loop {
                 let step = changes::step(side, self.database, self.names).await?;
@@ -281,7 +221,7 @@ impl<'a> Comparison<'a> {
         for oid in &noted.truncated {
             for table in [self.names.compared(), self.names.changed()] {
                 let statement = format!("DELETE FROM {table} WHERE oid = $1");
-                self.target.execute(&statement, &[oid]).await.map_err(what())?;
+                self.sides.target.execute(&statement, &[oid]).await.map_err(what())?;
             }
         }
         let statement = format!(
@@ -291,7 +231,7 @@ impl<'a> Comparison<'a> {
         for (oid, keys) in &noted.keys {
             let keys: Vec<String> = keys.iter().map(text_of).collect();
             for keys in keys.chunks(KEYS_AT_ONCE) {
-                self.target.execute(&statement, &[oid, &keys]).await.map_err(what())?;
+                self.sides.target.execute(&statement, &[oid, &keys]).await.map_err(what())?;
             }
         }
         Ok(())
@@ -299,7 +239,7 @@ impl<'a> Comparison<'a> {
 
     async fn changed(&self) -> Result<i64, Error> {
         let statement = format!("SELECT count(*) FROM {}", self.names.changed());
-        Ok(self.target.query_one(&statement, &[]).await.map_err(failed("count the changed rows"))?.get(0))
+        Ok(self.sides.target.query_one(&statement, &[]).await.map_err(failed("count the changed rows"))?.get(0))
     }
 
     /// Of the rows that changed those that are not equal; the others are done with.
@@ -331,142 +271,36 @@ impl<'a> Comparison<'a> {
             "SELECT key, md5(key) FROM {} WHERE oid = $1 AND md5(key) > $2 ORDER BY md5(key) LIMIT {KEYS_A_PAGE}",
             self.names.changed()
         );
-        let rows = self.target.query(&statement, &[&table.oid, &after]).await.map_err(what())?;
+        let rows = self.sides.target.query(&statement, &[&table.oid, &after]).await.map_err(what())?;
         let keys: Vec<Key> = rows.iter().map(|row| key_of(row.get(0))).collect::<Result<_, _>>()?;
         for keys in keys.chunks(KEYS_AT_ONCE) {
             let values: Vec<String> = keys.iter().map(|key| table.values(key)).collect();
             let condition = format!("{} IN (VALUES {})", table.columns(), values.join(", "));
-            let differ = self.differing(table, &condition).await?;
+            let differ = self.sides.differing(table, &condition).await?;
             let equal: Vec<String> = keys.iter().filter(|key| !differ.contains(*key)).map(text_of).collect();
             let statement = format!(
                 "DELETE FROM {} WHERE oid = $1 AND md5(key) IN (SELECT md5(key) FROM unnest($2::text[]) AS key)",
                 self.names.changed()
             );
-            self.target.execute(&statement, &[&table.oid, &equal]).await.map_err(what())?;
+            self.sides.target.execute(&statement, &[&table.oid, &equal]).await.map_err(what())?;
             differing.extend(differ);
         }
         Ok(rows.last().map(|row| row.get(1)))
     }
 
-    /// The keys of rows that only one side has, or that differ.
-    async fn differing(&self, table: &Table, condition: &str) -> Result<BTreeSet<Key>, Error> {
-        let rows = |side| hashes(side, table, condition);
-        let (of_source, of_target) = tokio::try_join!(rows(self.source), rows(self.target))?;
-        let differ = |key: &&Key| of_source.get(*key) != of_target.get(*key);
-        Ok(of_source.keys().chain(of_target.keys()).filter(differ).cloned().collect())
-    }
-
     /// By table, with the rows in it, those that were gone through.
     async fn done(&self) -> Result<BTreeMap<u32, i64>, Error> {
         let statement = format!("SELECT oid, rows FROM {} WHERE done", self.names.compared());
-        let rows = self.target.query(&statement, &[]).await.map_err(failed("look how far it came"))?;
+        let rows = self.sides.target.query(&statement, &[]).await.map_err(failed("look how far it came"))?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Those of a table that is being gone through, too.
     async fn rows_compared(&self) -> Result<i64, Error> {
         let statement = format!("SELECT coalesce(sum(rows), 0)::bigint FROM {}", self.names.compared());
-        let row = self.target.query_one(&statement, &[]).await.map_err(failed("look how far it came"))?;
+        let row = self.sides.target.query_one(&statement, &[]).await.map_err(failed("look how far it came"))?;
         Ok(row.get(0))
     }
-
-    async fn compare_whole(&self, table: &Table) -> Result<i64, Error> {
-        let digest = |side| digest(side, &table.name, "true");
-        let (of_source, of_target) = tokio::try_join!(digest(self.source), digest(self.target))?;
-        if of_source == of_target {
-            return Ok(of_source.0);
-        }
-        Err(Error::DataDiffers(format!(
-            "database `{}`, table {}: {} rows in the source and {} in the target{}",
-            self.database.name,
-            table.name,
-            of_source.0,
-            of_target.0,
-            if of_source.0 == of_target.0 { ", of other contents" } else { "" }
-        )))
-    }
-
-    fn differs<'k>(&self, table: &Table, keys: impl Iterator<Item = &'k Key>) -> Error {
-        let keys: Vec<&Key> = keys.collect();
-        let named: Vec<String> = keys.iter().take(KEYS_NAMED).map(|key| format!("({})", key.join(", "))).collect();
-        let more = if keys.len() > KEYS_NAMED { ", …" } else { "" };
-        Error::DataDiffers(format!(
-            "database `{}`, table {}: {} rows are not as in the source, with the keys {}{more}",
-            self.database.name,
-            table.name,
-            keys.len(),
-            named.join(", ")
-        ))
-    }
-}
-
-impl Table {
-    /// What a publication of keys has of it.
-    pub(crate) fn published(&self) -> String {
-        if self.has_whole_identity {
-            return self.name.clone();
-        }
-        let columns: Vec<String> = self.key.iter().map(|column| quoted(&column.name)).collect();
-        format!("{} ({})", self.name, columns.join(", "))
-    }
-
-    /// So many rows are about as long as a chunk may be.
-    fn rows_a_chunk(&self) -> i64 {
-        if self.rows <= 0 {
-            return CHUNK_ROWS_UNKNOWN;
-        }
-        (CHUNK_BYTES / (self.bytes / self.rows).max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
-    }
-
-    fn column_list(&self) -> String {
-        let columns: Vec<String> =
-            self.key.iter().map(|column| format!("rds_encrypt_row.{}", quoted(&column.name))).collect();
-        columns.join(", ")
-    }
-
-    fn columns(&self) -> String {
-        format!("({})", self.column_list())
-    }
-
-    /// As pgoutput writes them: by the types' own output, which is not always what a cast to text gives.
-    fn key_texts(&self) -> String {
-        let texts: Vec<String> =
-            self.key.iter().map(|column| format!("format('%s', rds_encrypt_row.{})", quoted(&column.name))).collect();
-        format!("ARRAY[{}]", texts.join(", "))
-    }
-
-    fn values(&self, key: &Key) -> String {
-        let values: Vec<String> = self
-            .key
-            .iter()
-            .zip(key)
-            .map(|(column, value)| format!("{}::{}", literal(value), column.type_name))
-            .collect();
-        format!("({})", values.join(", "))
-    }
-}
-
-/// How many rows there are, and a hash of them: of the rows' text under the settings that every session of ours has.
-/// Unlike a hash of the values it tells 1.0 from 1.00, and takes every type. A column that has the alias's name would
-/// be read in the place of the whole row.
-async fn digest(session: &Session, table: &str, condition: &str) -> Result<(i64, Option<String>), Error> {
-    let statement = format!(
-        "SELECT count(*), sum(hashtextextended(rds_encrypt_row.*::text, 0))::text
-         FROM ONLY {table} AS rds_encrypt_row WHERE {condition}"
-    );
-    let row = session.query_one(&statement, &[]).await.map_err(failed(format!("read {table}")))?;
-    Ok((row.get(0), row.get(1)))
-}
-
-/// The same row by row.
-async fn hashes(session: &Session, table: &Table, condition: &str) -> Result<BTreeMap<Key, i64>, Error> {
-    let statement = format!(
-        "SELECT {}, hashtextextended(rds_encrypt_row.*::text, 0) FROM ONLY {} AS rds_encrypt_row WHERE {condition}",
-        table.key_texts(),
-        table.name
-    );
-    let rows = session.query(&statement, &[]).await.map_err(failed(format!("read {}", table.name)))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 fn is_over(until: Option<Instant>) -> bool {
@@ -486,32 +320,10 @@ fn key_of(text: &str) -> Result<Key, Error> {
 mod tests {
     use super::*;
 
-    fn table(rows: i64, bytes: i64) -> Table {
-        let key = [("a \"b\"", "character(9)"), ("c", "integer")]
-            .map(|(name, type_name)| Column { name: name.to_owned(), type_name: type_name.to_owned() });
-        Table { name: "public.t".to_owned(), oid: 1, key: key.into(), has_whole_identity: false, rows, bytes }
-    }
-
     #[test]
-    fn a_chunk_has_few_rows_where_they_are_long_and_many_where_they_are_short() {
-        for (rows, bytes, chunk) in [
-            (-1, 1 << 40, CHUNK_ROWS_UNKNOWN),
-            (0, 0, CHUNK_ROWS_UNKNOWN),
-            (1_000_000, 1_000_000_000, CHUNK_BYTES / 1_000),
-            (1_000_000, 10_000_000, CHUNK_ROWS_MAX),
-            (1_000, 10_000_000_000, CHUNK_ROWS_MIN),
-        ] {
-            assert_eq!(table(rows, bytes).rows_a_chunk(), chunk, "{rows} rows, {bytes} bytes");
-        }
-    }
-
-    #[test]
-    fn a_key_is_published_alone_and_compared_in_its_types() {
-        let table = table(0, 0);
-        assert_eq!(table.published(), r#"public.t ("a ""b""", "c")"#);
-        assert_eq!(Table { has_whole_identity: true, ..table.clone() }.published(), "public.t");
+    fn a_key_is_noted_as_it_is_read() {
         let key = vec!["it's".to_owned(), "7".to_owned()];
-        assert_eq!(table.values(&key), "(E'it''s'::character(9), E'7'::integer)");
         assert_eq!(key_of(&text_of(&key)).expect("a key"), key);
+        assert_eq!(key_of("7").expect_err("somebody's").name(), "ReplicationFailed");
     }
 }

@@ -10,7 +10,9 @@ pub mod fence;
 pub mod names;
 pub mod release;
 pub mod replication;
+pub mod rows;
 mod servers;
+pub mod still;
 mod tls;
 
-pub use servers::{Access, Login, Request, Server, Servers, Session, failed};
+pub use servers::{Access, Credentials, Request, Server, Servers, Session, failed};

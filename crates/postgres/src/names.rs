@@ -89,16 +89,16 @@ impl Names {
         databases.iter().flat_map(|database| [self.slot(database), self.comparison_slot(database)]).collect()
     }
 
-    /// Of the role that the target logs in by. It follows from the login's own, so that it need not be kept.
-    pub fn password(&self, login_password: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(login_password.as_bytes()).expect("HMAC takes keys of any length");
+    /// Of the role that the target logs in by.
+    pub fn password(&self, key: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(self.base.as_bytes());
         mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What the server stores of it, so that no statement, and no log of one, has the password.
-    pub fn verifier(&self, login_password: &str) -> String {
-        scram_sha_256(self.password(login_password).as_bytes())
+    pub fn verifier(&self, key: &str) -> String {
+        scram_sha_256(self.password(key).as_bytes())
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_follows_from_the_login_and_the_execution_alone() {
+    fn the_password_follows_from_the_key_and_the_execution_alone() {
         let names = Names::of("arn:one");
         assert_eq!(names.password("secret"), Names::of("arn:one").password("secret"));
         assert_ne!(names.password("secret"), names.password("other"));

@@ -17,20 +17,39 @@ const READ_AHEAD_BYTES: u64 = 1 << 20;
 const SLOT_ATTEMPTS: u32 = 50;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
-/// The role that the target logs in by.
-pub async fn create_role(maintenance: &Session, names: &Names, login_password: &str) -> Result<(), Error> {
+/// The role that the target logs in by, as yet without a password.
+pub async fn create_role(maintenance: &Session, names: &Names) -> Result<(), Error> {
     let role = quoted(names.base());
     let exists = exists(maintenance, "pg_roles WHERE rolname = $1", names.base()).await?;
     let verb = if exists { "ALTER" } else { "CREATE" };
     // On RDS it is a role that gives the right to replicate; the attribute is a superuser's to give [A97].
     let on_rds = exists_role(maintenance, "rds_replication").await?;
     let attribute = if on_rds { "" } else { "REPLICATION" };
-    let mut statement =
-        format!("{verb} ROLE {role} LOGIN {attribute} PASSWORD {}", literal(&names.verifier(login_password)));
+    let mut statement = format!("{verb} ROLE {role} LOGIN {attribute}");
     if on_rds {
         statement += &format!("; GRANT rds_replication TO {role}");
     }
     maintenance.batch_execute(&statement).await.map_err(failed(format!("make the role {role}")))
+}
+
+/// Its password, which follows from the key.
+pub async fn set_password(maintenance: &Session, names: &Names, key: &str) -> Result<(), Error> {
+    let role = quoted(names.base());
+    let statement = format!("ALTER ROLE {role} PASSWORD {}", literal(&names.verifier(key)));
+    maintenance.batch_execute(&statement).await.map_err(failed(format!("give the role {role} its password")))
+}
+
+/// A key that the source's server makes once and keeps beside the marker, for whoever may read it there: the login's own
+/// password can change meanwhile, and by IAM there is none.
+pub async fn key(source: &Session, names: &Names) -> Result<String, Error> {
+    let marker = names.marker();
+    let statement = format!(
+        "INSERT INTO {marker} (id) SELECT 'key ' || gen_random_uuid() || gen_random_uuid()
+         WHERE NOT EXISTS (SELECT FROM {marker} WHERE id LIKE 'key %')"
+    );
+    source.execute(&statement, &[]).await.map_err(failed("make a key"))?;
+    let statement = format!("SELECT id FROM {marker} WHERE id LIKE 'key %' ORDER BY at LIMIT 1");
+    Ok(source.query_one(&statement, &[]).await.map_err(failed("read the key"))?.get(0))
 }
 
 /// The marker's table, and the own role's way into the database.
@@ -91,6 +110,7 @@ pub async fn seed(
     target_session: &Session,
     database: &Database,
     names: &Names,
+    key: &str,
 ) -> Result<Option<Seeded>, Error> {
     let own = quoted(names.base());
     let slot = names.slot(database);
@@ -112,7 +132,7 @@ pub async fn seed(
             source.port,
             value(&database.name),
             value(names.base()),
-            names.password(&source.login.password),
+            names.password(key),
             if ssl == "on" { "require" } else { "disable" },
         );
         target_session

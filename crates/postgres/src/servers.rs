@@ -3,6 +3,9 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
+use aws_sdk_rds::auth_token::{self, AuthTokenGenerator};
+use aws_sdk_rds::types::DbInstance;
 use serde::Deserialize;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
@@ -10,6 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use workflow::Error;
 use workflow::describe::find_by_resource_id;
 use workflow::error::invalid;
+use workflow::online::Login;
 use workflow::owner::Owner;
 
 use crate::names::Database;
@@ -29,13 +33,15 @@ const SETTINGS: &str = "-c statement_timeout=40s -c lock_timeout=5s -c idle_in_t
 pub struct Servers {
     pub rds: aws_sdk_rds::Client,
     pub secrets: aws_sdk_secretsmanager::Client,
+    /// Who signs, and for which Region.
+    pub config: SdkConfig,
 }
 
 /// How the databases are logged in to, as a request has it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Access {
-    pub secret_arn: String,
+    pub login: Login,
     /// Certificates of authorities besides RDS's own, as PEM: the stack's parameter `ExtraDatabaseRoots`.
     pub extra_roots: String,
 }
@@ -55,7 +61,7 @@ pub struct Request<Previous> {
 
 /// Who logs in. It has no Debug: it must not reach a log.
 #[derive(Deserialize)]
-pub struct Login {
+pub struct Credentials {
     pub username: String,
     pub password: String,
 }
@@ -64,7 +70,7 @@ pub struct Login {
 pub struct Server {
     pub host: String,
     pub port: u16,
-    pub login: Login,
+    pub credentials: Credentials,
     /// `DB instance ‹id›`
     pub what: String,
     tls: MakeRustlsConnect,
@@ -81,13 +87,22 @@ impl Servers {
         Ok(Self::new(&workflow::serve::aws_config().await?))
     }
 
-    pub fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { rds: aws_sdk_rds::Client::new(config), secrets: aws_sdk_secretsmanager::Client::new(config) }
+    pub fn new(config: &SdkConfig) -> Self {
+        Self {
+            rds: aws_sdk_rds::Client::new(config),
+            secrets: aws_sdk_secretsmanager::Client::new(config),
+            config: config.clone(),
+        }
     }
 
     /// `None` if there is no such instance, or a rename hides it.
     pub async fn find(&self, resource_id: &str, access: &Access) -> Result<Option<Server>, Error> {
         let Some(instance) = find_by_resource_id(&self.rds, resource_id).await? else { return Ok(None) };
+        Ok(Some(self.reach(&instance, access).await?))
+    }
+
+    /// As `access` logs in to it.
+    pub async fn reach(&self, instance: &DbInstance, access: &Access) -> Result<Server, Error> {
         let id = instance.db_instance_identifier().unwrap_or_default();
         let what = format!("DB instance `{id}`");
         let endpoint = instance.endpoint();
@@ -99,8 +114,11 @@ impl Servers {
         };
         let tls = tls::connector(&access.extra_roots)
             .map_err(|error| invalid("ExtraDatabaseRoots", format!("the stack's parameter is no PEM: {error}")))?;
-        let login = self.login(&access.secret_arn).await?;
-        Ok(Some(Server { host: host.to_owned(), port, login, what, tls }))
+        let credentials = match &access.login {
+            Login::SecretArn(arn) => self.secret(arn).await?,
+            Login::IamUser(user) => self.token(host, port, user).await?,
+        };
+        Ok(Server { host: host.to_owned(), port, credentials, what, tls })
     }
 
     pub async fn get(&self, resource_id: &str, access: &Access) -> Result<Server, Error> {
@@ -108,7 +126,7 @@ impl Servers {
         found.ok_or_else(|| Error::DatabaseUnavailable(format!("DB instance {resource_id} is not to be seen")))
     }
 
-    async fn login(&self, secret_arn: &str) -> Result<Login, Error> {
+    async fn secret(&self, secret_arn: &str) -> Result<Credentials, Error> {
         const FIELD: &str = "database_secret_arn";
         let answer = self.secrets.get_secret_value().secret_id(secret_arn).send().await;
         let secret = answer.map_err(|error| Error::from_call(format!("read the secret {secret_arn}"), error))?;
@@ -116,6 +134,17 @@ impl Servers {
         // The parser's message could quote the secret.
         serde_json::from_str(text)
             .map_err(|_| invalid(FIELD, "the secret is not JSON with \"username\" and \"password\""))
+    }
+
+    /// It is signed here, and good for 15 minutes, for which nobody need ask AWS [A109].
+    async fn token(&self, host: &str, port: u16, user: &str) -> Result<Credentials, Error> {
+        let failed = |problem: &dyn std::fmt::Display| {
+            Error::DatabaseUnavailable(format!("make a token for the user {user} of {host}: {problem}"))
+        };
+        let config = auth_token::Config::builder().hostname(host).port(u64::from(port)).username(user).build();
+        let generator = AuthTokenGenerator::new(config.map_err(|problem| failed(&problem))?);
+        let token = generator.auth_token(&self.config).await.map_err(|problem| failed(&problem))?;
+        Ok(Credentials { username: user.to_owned(), password: token.to_string() })
     }
 }
 
@@ -125,8 +154,8 @@ impl Server {
         config
             .host(&self.host)
             .port(self.port)
-            .user(&self.login.username)
-            .password(&self.login.password)
+            .user(&self.credentials.username)
+            .password(&self.credentials.password)
             .dbname(database)
             .application_name(APPLICATION_NAME)
             .ssl_mode(SslMode::Require)

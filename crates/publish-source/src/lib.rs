@@ -26,13 +26,17 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     let names = Names::of(&request.execution);
     let source = servers.get(&request.source_resource_id, &request.access).await?;
     let maintenance = source.open(MAINTENANCE).await?;
-    replication::create_role(&maintenance, &names, &source.login.password).await?;
+    replication::create_role(&maintenance, &names).await?;
     let mut slots = vec![];
     for database in &request.databases {
         let session = source.open(&database.name).await?;
         replication::publish(&session, database, &names).await?;
         catalog::is_unchanged(&session, database, "the source").await?;
         slots.push(names.slot(database));
+        if slots.len() == 1 {
+            let key = replication::key(&session, &names).await?;
+            replication::set_password(&maintenance, &names, &key).await?;
+        }
     }
     Ok(Response { slots })
 }

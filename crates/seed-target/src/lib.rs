@@ -35,11 +35,17 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     catalog::has_the_same_databases(&source.open(MAINTENANCE).await?, &request.databases).await?;
     let slots = request.databases.iter().map(|database| names.slot(database)).collect();
     let mut response = Response { ready: false, lag_bytes: 0, slots, ..previous };
+    let mut key = None;
     for database in &request.databases {
         let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
+        // That of the first one is everybody's.
+        let key = match &key {
+            Some(key) => key,
+            None => key.insert(replication::key(&at_source, &names).await?),
+        };
         catalog::is_unchanged(&at_source, database, "the source").await?;
         catalog::is_unchanged(&at_target, database, "the target").await?;
-        if let Some(seeded) = replication::seed(&source, &at_source, &at_target, database, &names).await? {
+        if let Some(seeded) = replication::seed(&source, &at_source, &at_target, database, &names, key).await? {
             response.starts.push(format!(
                 "{} at {} after {} transactions of the slot",
                 database.name, seeded.start, seeded.commits

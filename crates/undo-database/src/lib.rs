@@ -7,7 +7,7 @@ use postgres::names::{Database, MAINTENANCE, Names};
 use postgres::{Access, Servers, release};
 use serde::Deserialize;
 use workflow::Error;
-use workflow::online::{DatabaseTask, Undone};
+use workflow::online::{DatabaseTask, Login, Undone};
 use workflow::options::Engine;
 
 #[derive(Debug, Deserialize)]
@@ -34,7 +34,7 @@ pub struct State {
 
 #[derive(Debug, Deserialize)]
 pub struct Options {
-    pub database_secret_arn: Option<String>,
+    pub login: Option<Login>,
     #[serde(default)]
     pub engine: Engine,
 }
@@ -72,10 +72,10 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Undone, Error
 
 async fn run(servers: &Servers, request: Request) -> Result<Vec<String>, Error> {
     let Request { state, extra_roots } = request;
-    let (Some(preflight), Some(secret_arn)) = (&state.preflight, state.options.database_secret_arn) else {
+    let (Some(preflight), Some(login)) = (&state.preflight, state.options.login) else {
         return Ok(vec![]);
     };
-    let access = &Access { secret_arn, extra_roots };
+    let access = &Access { login, extra_roots };
     let names = Names::of(&state.owner.execution);
     let engine = state.options.engine;
     let databases = &preflight.databases;

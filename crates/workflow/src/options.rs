@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::online::Login;
+
 /// The input's choices, normalised by the plan and carried in the state.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -30,18 +32,23 @@ pub struct Options {
     pub switchover_timeout_seconds: u64,
     /// The execution of encrypt-online that started this one, and goes on with what it makes.
     pub on_behalf_of: Option<String>,
+    /// The login by which the copy is compared with the source, which nobody writes to.
+    pub compare_data: Option<Login>,
     /// The login by which the databases are replicated.
-    pub database_secret_arn: Option<String>,
+    pub login: Option<Login>,
     /// From the fence to the switch; past it the source is opened again.
     pub max_downtime_seconds: u64,
     /// Who replicates them.
     pub engine: Engine,
+    /// When the outage may begin (the crate `window`), and for how long each time; it ends within.
+    pub window: Option<String>,
+    pub window_seconds: u64,
 }
 
 impl Options {
     /// The target follows the source until the cutover, so that no write is lost.
     pub fn is_replicated(&self) -> bool {
-        self.database_secret_arn.is_some() || self.on_behalf_of.is_some()
+        self.login.is_some() || self.on_behalf_of.is_some()
     }
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .asks import Asks
+from .asks import Ask, Asks
 from .roles import Denial, Role
 from .tags import Tags
 
@@ -29,6 +29,11 @@ class Guard:
     def denial(self, call: Call) -> Denial | None:
         role = self.roles.get(call.app_id)
         return role.denial(self._asks.of_call(call)) if role else None
+
+    def may(self, app_id: str, action: str, resource: str) -> bool:
+        """For what is no call of a service: a login by a token."""
+        role = self.roles.get(app_id)
+        return not (role and role.denial([Ask(action, resource)]))
 
     def look_after(self, call: Call) -> None:
         for record in call.records:

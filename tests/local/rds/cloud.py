@@ -19,6 +19,7 @@ from .network import Network
 from .records import DEFAULT_QUOTAS, Deployment, Instance, Records, Snapshot, utc_now
 from .storage import FileStorage
 from .throttle import Throttle
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from .records import Fields, Record
@@ -52,7 +53,9 @@ class Cloud:
         self.clock = Clock(time_scale)
         self.records = Records()
         self.authority = Authority(directory / "certificates")
-        self.endpoints = Endpoints(Network(self.records, self._server_of).lets_through, self.authority)
+        tokens = Tokens(self.records, region, self.account_id, lambda *ask: self.may(*ask))
+        network = Network(self.records, self._server_of)
+        self.endpoints = Endpoints(network.lets_through, tokens.refusal, self.authority)
         self.files = FileStorage(directory / "files")
         self.postgres = None
         if storage == "postgres":
@@ -64,6 +67,8 @@ class Cloud:
         self.dms = dms.DmsRecords(self.clock)
         # Where events go besides: to EventBridge, if there is one.
         self.send: Callable[[dict[str, Any]], None] = lambda _event: None
+        # Whether the role of a function allows an action on a resource, if roles are judged: see iam.
+        self.may: Callable[[str, str, str], bool] = lambda *_: True
         # Where managed master passwords are kept, likewise: by the secret's name, its key, the user and the password.
         self.keep_secret: Callable[[str, str | None, str, str], None] = lambda *_: None
         self.reset_settings()

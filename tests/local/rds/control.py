@@ -17,7 +17,8 @@ PATCH  /local/settings                   changes some: time_scale; durations (AW
 GET    /local/instances                  all of them, also hidden ones (/local/snapshots, /local/deployments too)
 GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
 PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
-                                         {"fields": any of DBInstance, "port", "master_password", "parameters"}.
+                                         {"fields": any of DBInstance, "port", "master_password", "parameters",
+                                         "iam_users": roles that log in by a token (PostgreSQL)}.
                                          Groups that it names are made too, and it becomes a replica of the
                                          instance that it names as its source. `parameters`, {name: value}, are
                                          set in its parameter group (of-<id>, unless it names one). 409 if it is
@@ -201,12 +202,12 @@ class Control:
         return self._show(self._record(kind, identifier))
 
     def _put_record(self, kind: type[Record], identifier: str, body: dict[str, Any]) -> Fields:
-        _check_keys(body, {"fields", "port", "master_password", "parameters"}, "key")
+        _check_keys(body, {"fields", "port", "master_password", "parameters", "iam_users"}, "key")
         fields = body.get("fields", {})
         _check_fields(kind, fields)
         maker = operations.outside_request(self.cloud)
         if kind is Instance:
-            record: Record = seeds.instance(
+            instance = seeds.instance(
                 maker,
                 identifier,
                 fields,
@@ -214,6 +215,11 @@ class Control:
                 body.get("master_password", "seeded-password"),
                 body.get("parameters", {}),
             )
+            record: Record = instance
+            for user in body.get("iam_users", []):
+                if self.cloud.postgres is None:
+                    raise BadRequest("iam_users: there are no servers")
+                self.cloud.postgres.create_iam_user(instance, user)
         elif kind is Snapshot:
             record = seeds.snapshot(maker, identifier, fields)
         else:
@@ -252,11 +258,13 @@ class Control:
         postgres = self.cloud.postgres
         if postgres is None or self.cloud.storage_of(instance) is not postgres:
             raise BadRequest(f"{identifier} has no PostgreSQL server")
-        _check_keys(body, {"drop_slot", "terminate_walsenders", "hold_apply", "release_apply"}, "key")
+        _check_keys(body, {"drop_slot", "terminate_walsenders", "hold_apply", "release_apply", "cut_after"}, "key")
         if "drop_slot" in body:
             postgres.drop_slot(instance, body["drop_slot"])
         if "terminate_walsenders" in body:
             return {"terminated": postgres.terminate_walsenders(instance)}
+        if "cut_after" in body:
+            self.cloud.endpoints.cut_after(identifier, body["cut_after"])
         if "hold_apply" in body:
             postgres.hold_apply(instance, **body["hold_apply"])
         if "release_apply" in body:

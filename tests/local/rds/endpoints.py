@@ -5,6 +5,8 @@ the cloud runs, which DescribeDBInstances reports as Endpoint.Address, with the 
 as Endpoint.Port. A rename therefore moves an address from one server to another, as AWS moves the
 DNS name, and cuts the connections that were open.
 
+A role that the server asks for no password is one that logs in by a token of IAM (tokens.py).
+
 A client that asks for TLS, as PostgreSQL's clients do, is answered with a certificate of the cloud's
 authority for the endpoint's address; one that does not is served in clear ("rds.force_ssl" off).
 """
@@ -31,6 +33,11 @@ HOSTED_ZONE_ID = "Z2R2ITUGPM61AM"
 # GSSENCRequest): its length and a number.
 SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
 GSS_ENCRYPTION_REQUEST = bytes.fromhex("00000008 04d21630")
+# Of the server: "AuthenticationOk", and "AuthenticationCleartextPassword" (the same chapter).
+AUTHENTICATION_OK = b"R" + bytes.fromhex("00000008 00000000")
+PASSWORD_WANTED = b"R" + bytes.fromhex("00000008 00000003")
+# In the first message of a function that logs in.
+FUNCTION = b"application_name\0rds-encrypt\0"
 # In the first message of a client that replicates (PostgreSQL, "Streaming Replication Protocol").
 REPLICATION = b"\0replication\0"
 
@@ -38,9 +45,15 @@ REPLICATION = b"\0replication\0"
 class Endpoints:
     """Hands out addresses by identifier and opens and closes their forwarders."""
 
-    def __init__(self, lets_through: Callable[[int, str, int], bool], authority: Authority) -> None:
-        """`lets_through(client's port, identifier, port)` judges each connection: see network.py."""
-        self._lets_through = lets_through
+    def __init__(
+        self,
+        lets_through: Callable[[int, str, int], bool],
+        refusal: Callable[[str, tuple[str, int], int, str, str], str],
+        authority: Authority,
+    ) -> None:
+        """`lets_through(client's port, identifier, port)` judges each connection: see network.py;
+        `refusal(identifier, endpoint, client's port, user, token)` each login by a token: see tokens.py."""
+        self._lets_through, self._refusal = lets_through, refusal
         self._authority = authority
         self._lock = threading.Lock()
         self._addresses: dict[str, str] = {}
@@ -67,6 +80,7 @@ class Endpoints:
                 listener,
                 socket_path,
                 lambda client: self._lets_through(client, identifier, taken),
+                lambda *login: self._refusal(identifier, (address, taken), *login),
                 self._authority.context(address),
                 before_replication,
             )
@@ -87,6 +101,11 @@ class Endpoints:
                 return
             del self._forwarders[identifier]
         forwarder.close()
+
+    def cut_after(self, identifier: str, messages: int) -> None:
+        """Cuts the functions' connections once they have sent that much more; the last message still arrives."""
+        if forwarder := self._forwarders.get(identifier):
+            forwarder.messages_left = messages
 
     def take_peak(self, identifier: str) -> int:
         """The most clients that were connected at once since this was last asked."""
@@ -126,17 +145,19 @@ class Forwarder:
         listener: socket.socket,
         socket_path: str,
         lets_through: Callable[[int], bool],
+        refusal: Callable[[int, str, str], str],
         tls: ssl.SSLContext,
         before_replication: Callable[[], None],
     ) -> None:
         """`before_replication` is called when a client says at the start that it wants to replicate."""
         self._listener = listener
-        self._lets_through = lets_through
+        self._lets_through, self._refusal = lets_through, refusal
         self._tls = tls
         self._before_replication = before_replication
         self.socket_path = socket_path
         self.connections: set[Connection] = set()
         self.peak = 0
+        self.messages_left: int | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -164,7 +185,7 @@ class Forwarder:
             except OSError:
                 client.close()
                 continue
-            connection = Connection(client, server)
+            connection = Connection(client, server, client_port)
             self.connections.add(connection)
             self.peak = max(self.peak, len(self.connections))
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -176,11 +197,45 @@ class Forwarder:
             if REPLICATION in start:
                 self._before_replication()
             connection.server.sendall(start)
+            # Whoever has left already is owed none.
+            answer = connection.server.recv(65536) if start else b""
+            if answer.startswith(AUTHENTICATION_OK) and not self._logs_in(client, connection.client_port, start):
+                self._end(connection)
+                return
+            client.sendall(answer)
             threading.Thread(
                 target=self._pump, args=(connection.server.recv, client.sendall, connection), daemon=True
             ).start()
-            self._pump(client.recv, connection.server.sendall, connection)
+            connection.is_of_function = FUNCTION in start and isinstance(client, Encrypted)
+            self._pump(client.recv, lambda data: self._deliver(data, connection), connection)
         self._end(connection)
+
+    def _deliver(self, data: bytes, connection: Connection) -> None:
+        connection.server.sendall(data)
+        if self.messages_left is None or not connection.is_of_function:
+            return
+        self.messages_left -= 1
+        if self.messages_left <= 0:
+            self.messages_left = None
+            for one in list(self.connections):
+                if one.is_of_function:
+                    one.cut()
+
+    def _logs_in(self, client: socket.socket | Encrypted, client_port: int, start: bytes) -> bool:
+        """Whether the client has the token that the server would not ask for."""
+        # After its length and the protocol's version: names and values, each of them ended.
+        words = start[8:].split(b"\0")
+        user = dict(zip(words[::2], words[1::2], strict=False))[b"user"].decode()
+        client.sendall(PASSWORD_WANTED)
+        message = client.recv(65536)
+        while message and len(message) < 1 + int.from_bytes(message[1:5], "big"):
+            message += client.recv(65536)
+        refusal = "" if isinstance(client, Encrypted) else "without TLS no token is taken"
+        refusal = refusal or self._refusal(client_port, user, message[5:-1].decode())
+        if refusal:
+            said = f'SFATAL\0VFATAL\0C28000\0MPAM authentication failed for user "{user}"\0D{refusal}\0\0'.encode()
+            client.sendall(b"E" + (len(said) + 4).to_bytes(4, "big") + said)
+        return not refusal
 
     def _pump(self, receive: Callable[[int], bytes], send: Callable[[bytes], object], connection: Connection) -> None:
         with contextlib.suppress(OSError):
@@ -196,8 +251,9 @@ class Forwarder:
 class Connection:
     """The two ends between which a forwarder stands."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
-        self.client, self.server = client, server
+    def __init__(self, client: socket.socket, server: socket.socket, client_port: int) -> None:
+        self.client, self.server, self.client_port = client, server, client_port
+        self.is_of_function = False
 
     def cut(self) -> None:
         for end in (self.client, self.server):

@@ -142,6 +142,16 @@ class PostgresStorage(Streaming, Troubles):
         if database:
             self._sql(instance, f"CREATE DATABASE {name(database)} OWNER {name(master)}")
 
+    def create_iam_user(self, instance: Instance, user: str) -> None:
+        """With the master's rights, as the master could do it on RDS."""
+        rights = "rds_superuser, rds_replication, pg_create_subscription, pg_signal_backend"
+        master = name(instance.fields["MasterUsername"])
+        self._sql(
+            instance,
+            f"CREATE ROLE {name(user)} LOGIN CREATEROLE REPLICATION IN ROLE rds_iam, {master};"
+            f"GRANT {rights} TO {name(user)} WITH ADMIN OPTION",
+        )
+
     def snapshot(self, instance: Instance, snapshot: Snapshot) -> None:
         """As of the volumes: with the log and the replication slots, which a base backup leaves out [A94]."""
         with self._freezing, self._frozen(instance):
@@ -336,6 +346,8 @@ class PostgresStorage(Streaming, Troubles):
                 "--no-sync",
                 "--wal-segsize=1",
             )
+            hba = template / "pg_hba.conf"
+            self._as_user("tee", hba, sent="local all +rds_iam trust\n" + hba.read_text())
             settings = "".join(f"{name} = '{value}'\n" for name, value in SERVER_SETTINGS.items())
             self._as_user("tee", "-a", template / "postgresql.conf", sent=settings)
             granted = "pg_monitor, pg_signal_backend, pg_checkpoint, pg_create_subscription"
@@ -343,6 +355,8 @@ class PostgresStorage(Streaming, Troubles):
             # RDS User Guide, "Understanding the rds_superuser role": it grants rds_replication. The last is for DMS,
             # which keeps triggers quiet.
             roles += "CREATE ROLE rds_replication;\n"
+            # Of whom a token is asked, by the endpoint: the server itself knows none.
+            roles += "CREATE ROLE rds_iam;\n"
             roles += "GRANT rds_replication TO rds_superuser WITH ADMIN OPTION;\n"
             roles += "GRANT SET ON PARAMETER session_replication_role TO rds_superuser;\n"
             self._as_user(self._binaries / "postgres", "--single", "-D", template, "postgres", sent=roles)

@@ -1,0 +1,102 @@
+//! The rows of two servers that nobody changes, side by side: each table once, and nothing is written.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use workflow::Error;
+
+use crate::rows::{Compared, Sides, Table};
+use crate::{Session, catalog, failed};
+
+/// A table without a key is one statement, and so is the way back to where a call before this one was in a large table.
+const SETTINGS: &str = "SET statement_timeout = '200s'; SET default_transaction_read_only = on";
+
+/// How far it came, in the order of the names' bytes. It counts rows, since keys do not belong into the state.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    pub database: String,
+    /// As SQL takes it; empty before the first one.
+    pub table: String,
+    pub rows_of_table: i64,
+    pub is_table_done: bool,
+    /// Of what is done, this table included.
+    pub compared: Compared,
+}
+
+/// Goes on until then; whether it came to the end.
+pub async fn compare(
+    database: &str,
+    source: &Session,
+    target: &Session,
+    place: &mut Place,
+    until: Instant,
+) -> Result<bool, Error> {
+    if place.database != database {
+        *place = Place { database: database.to_owned(), compared: place.compared.clone(), ..Place::default() };
+    }
+    for side in [source, target] {
+        side.batch_execute(SETTINGS).await.map_err(failed("prepare the comparison"))?;
+    }
+    let sides = Sides { database, source, target };
+    for table in tables(&sides).await? {
+        if table.name < place.table || table.name == place.table && place.is_table_done {
+            continue;
+        }
+        if table.name != place.table {
+            place.table.clone_from(&table.name);
+            (place.rows_of_table, place.is_table_done) = (0, false);
+        }
+        if Instant::now() >= until || !compare_table(&sides, &table, place, until).await? {
+            return Ok(false);
+        }
+        place.is_table_done = true;
+        place.compared.tables += 1;
+    }
+    Ok(true)
+}
+
+/// Both have the same.
+async fn tables(sides: &Sides<'_>) -> Result<Vec<Table>, Error> {
+    let (mut tables, of_target) =
+        tokio::try_join!(catalog::compared_tables(sides.source), catalog::compared_tables(sides.target))?;
+    tables.sort_by(|one, other| one.name.cmp(&other.name));
+    let lacks = |one: &[Table], other: &[Table]| {
+        let name = one.iter().map(|table| &table.name).find(|name| other.iter().all(|table| table.name != **name));
+        name.cloned()
+    };
+    let only = [("source", lacks(&tables, &of_target)), ("target", lacks(&of_target, &tables))];
+    for (side, table) in only {
+        if let Some(table) = table {
+            let database = sides.database;
+            return Err(Error::DataDiffers(format!("database `{database}`: only the {side} has the table {table}")));
+        }
+    }
+    Ok(tables)
+}
+
+async fn compare_table(sides: &Sides<'_>, table: &Table, place: &mut Place, until: Instant) -> Result<bool, Error> {
+    if table.key.is_empty() {
+        place.compared.rows += sides.compare_whole(table).await?;
+        return Ok(true);
+    }
+    let mut after = match place.rows_of_table {
+        0 => None,
+        rows => sides.key_at(table, "true", rows).await?,
+    };
+    loop {
+        let chunk = sides.compare_chunk(table, after.as_ref()).await?;
+        if !chunk.differing.is_empty() {
+            return Err(sides.differs(table, chunk.differing.iter()));
+        }
+        place.rows_of_table += chunk.rows;
+        place.compared.rows += chunk.rows;
+        if chunk.end.is_none() {
+            return Ok(true);
+        }
+        after = chunk.end;
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+    }
+}

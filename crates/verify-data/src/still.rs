@@ -1,0 +1,134 @@
+//! Two servers to which nobody writes, from the input of an execution: of all databases every row, once.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_rds::types::DbInstance;
+use postgres::names::MAINTENANCE;
+use postgres::rows::Compared;
+use postgres::still::{self, Place};
+use postgres::{Access, Server, Servers, catalog};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use workflow::Error;
+use workflow::describe::{find_by_resource_id, find_instance};
+use workflow::error::invalid;
+use workflow::ids::InstanceReference;
+use workflow::online::Login;
+
+/// Of the function's 300 seconds; the last statement comes on top.
+const LOOK: Duration = Duration::from_secs(80);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Of the execution, as a human or a pipeline wrote it.
+    pub input: Value,
+    pub extra_roots: String,
+    /// `None` at the first look.
+    pub previous: Option<Response>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    source_instance_id: String,
+    target_instance_id: String,
+    database_secret_arn: Option<String>,
+    database_iam_user: Option<String>,
+    /// Either of them, as another machine's state has it.
+    login: Option<Login>,
+    /// Step Functions adds it where another execution starts this one.
+    #[serde(rename = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID", default)]
+    _started_by: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// Every row of every table was found equal.
+    pub ready: bool,
+    /// By PostgreSQL's own estimate.
+    pub percent_progress: Option<i64>,
+    pub compared: Compared,
+    pub rows_estimated: i64,
+    pub place: Place,
+}
+
+pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+    let until = Instant::now() + LOOK;
+    let input: Input =
+        serde_json::from_value(request.input).map_err(|problem| invalid("input", problem.to_string()))?;
+    let login = match input.login {
+        Some(login) => login,
+        None => Login::parse(input.database_secret_arn.as_deref(), input.database_iam_user.as_deref())?,
+    };
+    let access = Access { login, extra_roots: request.extra_roots };
+    let source = find(servers, "source_instance_id", &input.source_instance_id).await?;
+    let target = find(servers, "target_instance_id", &input.target_instance_id).await?;
+    if source.dbi_resource_id() == target.dbi_resource_id() {
+        return Err(invalid("target_instance_id", "is the source itself; name the other instance"));
+    }
+    let (source, target) = (servers.reach(&source, &access).await?, servers.reach(&target, &access).await?);
+    let databases = databases(&source, &target).await?;
+    let mut response = match request.previous {
+        Some(previous) => previous,
+        None => Response { rows_estimated: estimate(&source, &databases).await?, ..Response::default() },
+    };
+    response.ready = true;
+    let begin = databases.partition_point(|name| *name < response.place.database);
+    for database in &databases[begin..] {
+        let (at_source, at_target) = tokio::try_join!(source.open(database), target.open(database))?;
+        if !still::compare(database, &at_source, &at_target, &mut response.place, until).await? {
+            response.ready = false;
+            break;
+        }
+    }
+    response.compared = response.place.compared.clone();
+    // The estimate is no promise.
+    let percent = (100 * response.compared.rows).checked_div(response.rows_estimated).map(|percent| percent.min(99));
+    response.percent_progress = if response.ready { Some(100) } else { percent };
+    Ok(response)
+}
+
+async fn find(servers: &Servers, field: &'static str, text: &str) -> Result<DbInstance, Error> {
+    let found = match InstanceReference::parse(text).map_err(|problem| invalid(field, problem))? {
+        InstanceReference::Id(id) => find_instance(&servers.rds, &id).await?,
+        InstanceReference::ResourceId(id) => find_by_resource_id(&servers.rds, &id).await?,
+        InstanceReference::Arn { .. } => {
+            return Err(invalid(field, "is an ARN; give the identifier or the resource id"));
+        }
+    };
+    let instance =
+        found.ok_or_else(|| Error::InstanceNotFound(format!("there is no DB instance `{text}` ({field})")))?;
+    match instance.engine() {
+        Some("postgres") => Ok(instance),
+        other => Err(Error::DatabaseNotUsable(format!(
+            "`{text}` is of the engine {}, and only PostgreSQL is compared",
+            other.unwrap_or_default()
+        ))),
+    }
+}
+
+/// In the order of their names' bytes; both have the same.
+async fn databases(source: &Server, target: &Server) -> Result<Vec<String>, Error> {
+    let of = async |server: &Server| catalog::all_databases(&server.open(MAINTENANCE).await?).await;
+    let (of_source, of_target) = tokio::try_join!(of(source), of(target))?;
+    if of_source != of_target {
+        return Err(Error::DataDiffers(format!(
+            "the source has the databases {}, and the target {}",
+            of_source.join(", "),
+            of_target.join(", ")
+        )));
+    }
+    Ok(of_source)
+}
+
+async fn estimate(source: &Server, databases: &[String]) -> Result<i64, Error> {
+    let mut rows = 0;
+    for database in databases {
+        let tables = catalog::compared_tables(&source.open(database).await?).await?;
+        rows += tables.iter().map(|table| table.rows).sum::<i64>();
+    }
+    Ok(rows)
+}

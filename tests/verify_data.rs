@@ -1,0 +1,104 @@
+//! The state machine verify-data, and `compare_data`, which starts it: two servers that nobody writes to.
+
+use serde_json::json;
+
+use crate::cloud::Cloud;
+use crate::cutover::undo_of;
+use crate::fixtures::{family, instance};
+use crate::online::{alone_by_snapshot, before, database, on_instance, seed_replicable};
+
+/// Tables whose names sort as bytes do in no collation, with a key of a text, without one, and in a second database.
+const TABLES: &str = "CREATE TABLE b (name text PRIMARY KEY, n int); CREATE TABLE \"B\" (n int);
+    CREATE SCHEMA other; CREATE TABLE other.a (x int, y int, PRIMARY KEY (y, x)); CREATE TABLE c (id int PRIMARY KEY);
+    INSERT INTO b SELECT 'it''s ' || g, g FROM generate_series(1, 12000) g; INSERT INTO \"B\" VALUES (1), (1), (NULL);
+    INSERT INTO other.a SELECT g, g % 7 FROM generate_series(1, 6000) g";
+const ROWS: i64 = 12_000 + 3 + 6_000 + 1;
+
+#[tokio::test]
+async fn a_copy_has_every_row_or_the_difference_is_named() {
+    let cloud = Cloud::shared().await;
+    let (source, mut input) = seed_replicable(cloud, "slate", None).await;
+    database(&source, "app").await.batch_execute(TABLES).await.expect("tables");
+    let maintenance = database(&source, "postgres").await;
+    maintenance
+        .batch_execute("CREATE TABLE here_too (id int); INSERT INTO here_too VALUES (1)")
+        .await
+        .expect("a table");
+    input["compare_data"] = json!(true);
+    let outcome = cloud.encrypt(input.clone()).await;
+    assert_eq!(outcome.succeeded()["compared"], json!({"tables": 5, "rows": ROWS}));
+
+    let twin = database(&instance(cloud, "slate-encrypted").await, "app").await;
+    let pair = json!({
+        "source_instance_id": "slate",
+        "target_instance_id": "slate-encrypted",
+        "database_secret_arn": input["database_secret_arn"],
+    });
+    let outcome = cloud.verify_data(pair.clone()).await;
+    assert_eq!(outcome.succeeded(), &json!({"tables": 5, "rows": ROWS}));
+    // The last chunk of a table, a row that only one side has, a table without a key, one that only one side has.
+    for (spoil, mend, said) in [
+        (
+            "UPDATE b SET n = 0 WHERE n = 11999",
+            "UPDATE b SET n = 11999 WHERE n = 0",
+            "public.b: 1 rows are not as in the source, with the keys (it's 11999)",
+        ),
+        (
+            "INSERT INTO other.a VALUES (-1, 3)",
+            "DELETE FROM other.a WHERE x = -1",
+            "other.a: 1 rows are not as in the source, with the keys (3, -1)",
+        ),
+        (
+            "UPDATE \"B\" SET n = 2 WHERE n IS NULL",
+            "UPDATE \"B\" SET n = NULL WHERE n = 2",
+            "3 rows in the source and 3 in the target, of other contents",
+        ),
+        ("CREATE TABLE d (id int)", "DROP TABLE d", "only the target has the table public.d"),
+        ("DROP TABLE c", "CREATE TABLE c (id int PRIMARY KEY)", "only the source has the table public.c"),
+    ] {
+        twin.batch_execute(spoil).await.expect("spoilt");
+        let outcome = cloud.verify_data(pair.clone()).await;
+        assert!(outcome.failed("DataDiffers").contains(said), "{outcome:#?}");
+        twin.batch_execute(mend).await.expect("mended");
+    }
+    cloud.verify_data(pair.clone()).await.succeeded();
+    for (field, value, error, said) in [
+        ("target_instance_id", json!("slate"), "InvalidInput", "is the source itself"),
+        ("target_instance_id", json!("slate-2"), "InstanceNotFound", "there is no DB instance `slate-2`"),
+        ("target_instance_id", json!(null), "InvalidInput", "invalid type: null"),
+        ("database_secret_arn", json!("slate"), "InvalidInput", "is not the ARN of a secret"),
+        ("target_id", json!("slate"), "InvalidInput", "unknown field `target_id`"),
+    ] {
+        let mut pair = pair.clone();
+        pair[field] = value;
+        let outcome = cloud.verify_data(pair).await;
+        assert!(outcome.failed(error).contains(said), "{outcome:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_differs_or_is_compared_no_more_is_undone() {
+    let (cloud, _alone) = alone_by_snapshot().await;
+    for (id, is_stopped) in [("chalk", false), ("marl", true)] {
+        let (source, mut input) = seed_replicable(&cloud, id, None).await;
+        let rows = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
+        database(&source, "app").await.batch_execute(rows).await.expect("rows");
+        input["compare_data"] = json!(true);
+        if is_stopped {
+            cloud.stop_in(&[(cloud.state_machine(), "CompareData")]);
+            let execution = cloud.start_execution(&input.to_string()).await;
+            undo_of(&cloud, &execution).await.succeeded();
+            cloud.stop_in(&[]);
+        } else {
+            before(&cloud, "verify", &on_instance(&cloud, "chalk", "INSERT INTO t VALUES (2) ON CONFLICT DO NOTHING"));
+            let outcome = cloud.encrypt(input).await;
+            cloud.control("DELETE", "faults", json!({}));
+            assert!(
+                outcome.failed("DataDiffers").contains("public.t: 1 rows are not as in the source"),
+                "{outcome:#?}"
+            );
+            assert!(!outcome.cause.contains("errorMessage"), "{outcome:#?}");
+        }
+        assert_eq!(family(&cloud, id).await, [format!("instance {id}")]);
+    }
+}
