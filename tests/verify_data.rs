@@ -1,5 +1,8 @@
 //! The state machine verify-data, and `compare_data`, which starts it: two servers that nobody writes to.
 
+use std::time::{Duration, Instant};
+
+use postgres::still::{self, Place};
 use serde_json::json;
 
 use crate::cloud::Cloud;
@@ -74,6 +77,32 @@ async fn a_copy_has_every_row_or_the_difference_is_named() {
         let outcome = cloud.verify_data(pair).await;
         assert!(outcome.failed(error).contains(said), "{outcome:#?}");
     }
+}
+
+/// Each call goes on where the one before it ended, and no row is counted twice: a database beside itself.
+#[tokio::test]
+async fn a_comparison_of_many_calls_leaves_no_row_out() {
+    let cloud = Cloud::shared().await;
+    let (source, input) = seed_replicable(cloud, "shale", None).await;
+    let client = database(&source, "app").await;
+    client.batch_execute(TABLES).await.expect("tables");
+    let more = "INSERT INTO b SELECT 'that''s ' || g, g FROM generate_series(1, 28000) g";
+    client.batch_execute(more).await.expect("rows");
+    let (servers, access) = cloud.servers(&input["database_secret_arn"]);
+    let server = servers.get(source.dbi_resource_id().expect("an id"), &access).await.expect("a server");
+    let (one, other) = (server.open("app").await.expect("a session"), server.open("app").await.expect("a session"));
+    let (mut place, mut calls) = (Place::default(), 0);
+    loop {
+        calls += 1;
+        // As the state carries it.
+        place = serde_json::from_value(json!(place)).expect("a place");
+        let until = Instant::now() + Duration::from_millis(15);
+        if still::compare("app", &one, &other, &mut place, until).await.expect("equal") {
+            break;
+        }
+    }
+    let compared = (place.compared.tables, place.compared.rows);
+    assert!(calls > 3 && compared == (4, ROWS - 1 + 28_000), "{calls} calls, {place:?}");
 }
 
 #[tokio::test]
