@@ -51,14 +51,18 @@ def is_isolated(instance: Instance) -> bool:
     return bool(groups) and all(group in ISOLATING_SECURITY_GROUPS for group in groups)
 
 
-def processes_with_connection(local_port: int, remote_port: int) -> Iterator[int]:
-    """Who holds the client's end of a loopback connection, from /proc."""
+def processes_with_connection(
+    local_port: int, remote_port: int, among: Callable[[int], object] = lambda _: True
+) -> Iterator[int]:
+    """Who holds the client's end of a loopback connection, from /proc; the fewer are asked, the sooner."""
     inodes = set()
     for line in Path("/proc/net/tcp").read_text().splitlines():
         columns = line.split()
         if columns[1].endswith(f":{local_port:04X}") and columns[2].endswith(f":{remote_port:04X}"):
             inodes.add(f"socket:[{columns[9]}]")
     for process_id in filter(str.isdigit, os.listdir("/proc")):
+        if not among(int(process_id)):
+            continue
         with contextlib.suppress(OSError):
             if any(
                 os.readlink(f"/proc/{process_id}/fd/{descriptor}") in inodes

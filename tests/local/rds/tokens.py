@@ -43,7 +43,7 @@ class Tokens:
         if problem := _problem(token, f"{endpoint[0]}:{endpoint[1]}", user):
             return problem
         resource = f"{self._users}:{instance.fields['DbiResourceId']}/{user}"
-        callers = map(_app_id, processes_with_connection(client_port, endpoint[1]))
+        callers = map(_app_id, processes_with_connection(client_port, endpoint[1], _app_id))
         denied = any(caller and not self._may(caller, "rds-db:connect", resource) for caller in callers)
         return f"rds-db:connect on {resource} is not allowed" if denied else ""
 
