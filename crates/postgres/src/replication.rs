@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::types::PgLsn;
 use workflow::Error;
 
@@ -32,24 +33,18 @@ pub async fn create_role(maintenance: &Session, names: &Names) -> Result<(), Err
     maintenance.batch_execute(&statement).await.map_err(failed(format!("make the role {role}")))
 }
 
-/// Its password, which follows from the key.
-pub async fn set_password(maintenance: &Session, names: &Names, key: &str) -> Result<(), Error> {
+/// Gives it this one; the statement, and so no log, has but what the server stores of it.
+pub async fn set_password(maintenance: &Session, names: &Names, password: &str) -> Result<(), Error> {
     let role = quoted(names.base());
-    let statement = format!("ALTER ROLE {role} PASSWORD {}", literal(&names.verifier(key)));
+    let verifier = scram_sha_256(password.as_bytes());
+    let statement = format!("ALTER ROLE {role} PASSWORD {}", literal(&verifier));
     maintenance.batch_execute(&statement).await.map_err(failed(format!("give the role {role} its password")))
 }
 
-/// A key that the source's server makes once and keeps beside the marker, for whoever may read it there: the login's own
-/// password can change meanwhile, and by IAM there is none.
-pub async fn key(source: &Session, names: &Names) -> Result<String, Error> {
-    let marker = names.marker();
-    let statement = format!(
-        "INSERT INTO {marker} (id) SELECT 'key ' || gen_random_uuid() || gen_random_uuid()
-         WHERE NOT EXISTS (SELECT FROM {marker} WHERE id LIKE 'key %')"
-    );
-    source.execute(&statement, &[]).await.map_err(failed("make a key"))?;
-    let statement = format!("SELECT id FROM {marker} WHERE id LIKE 'key %' ORDER BY at LIMIT 1");
-    Ok(source.query_one(&statement, &[]).await.map_err(failed("read the key"))?.get(0))
+/// One by chance, from the server, which alone has a source of it that a function need not bring along.
+pub async fn new_password(maintenance: &Session) -> Result<String, Error> {
+    let statement = "SELECT gen_random_uuid()::text || gen_random_uuid()::text";
+    Ok(maintenance.query_one(statement, &[]).await.map_err(failed("make a password"))?.get(0))
 }
 
 /// The marker's table, and the own role's way into the database.
@@ -110,7 +105,7 @@ pub async fn seed(
     target_session: &Session,
     database: &Database,
     names: &Names,
-    key: &str,
+    password: Option<&str>,
 ) -> Result<Option<Seeded>, Error> {
     let own = quoted(names.base());
     let slot = names.slot(database);
@@ -124,17 +119,13 @@ pub async fn seed(
             .execute("SELECT pg_replication_slot_advance($1, $2)", &[&slot, &start.start])
             .await
             .map_err(failed(what("advance the slot")))?;
-        // Not a moment in clear if the server can do otherwise; the session that asks is itself encrypted.
-        let ssl: String = source_session.query_one("SHOW ssl", &[]).await.map_err(failed("ask for TLS"))?.get(0);
-        let connection = format!(
-            "host={} port={} dbname={} user={} password={} application_name=rds-encrypt sslmode={}",
-            value(&source.host),
-            source.port,
-            value(&database.name),
-            value(names.base()),
-            names.password(key),
-            if ssl == "on" { "require" } else { "disable" },
-        );
+        let password = password.ok_or_else(|| {
+            Error::ReplicationFailed(format!(
+                "database `{}`: the subscription is gone: somebody dropped it",
+                database.name
+            ))
+        })?;
+        let connection = connection(source, source_session, database, names, password).await?;
         target_session
             .batch_execute(&format!(
                 "CREATE SUBSCRIPTION {own} CONNECTION {} PUBLICATION {own} WITH (copy_data = false, create_slot = false, \
@@ -153,6 +144,41 @@ pub async fn seed(
         .await
         .map_err(failed(what("begin to replicate")))?;
     Ok(seeded)
+}
+
+/// Lets a subscription that there is log in by another password.
+pub async fn reconnect(
+    source: &Server,
+    source_session: &Session,
+    target_session: &Session,
+    database: &Database,
+    names: &Names,
+    password: &str,
+) -> Result<(), Error> {
+    let connection = connection(source, source_session, database, names, password).await?;
+    let statement = format!("ALTER SUBSCRIPTION {} CONNECTION {}", quoted(names.base()), literal(&connection));
+    let what = format!("give the subscription in database `{}` its password", database.name);
+    target_session.batch_execute(&statement).await.map_err(failed(what))
+}
+
+/// As a subscription takes it.
+async fn connection(
+    source: &Server,
+    source_session: &Session,
+    database: &Database,
+    names: &Names,
+    password: &str,
+) -> Result<String, Error> {
+    // Not a moment in clear if the server can do otherwise; the session that asks is itself encrypted.
+    let ssl: String = source_session.query_one("SHOW ssl", &[]).await.map_err(failed("ask for TLS"))?.get(0);
+    Ok(format!(
+        "host={} port={} dbname={} user={} password={password} application_name=rds-encrypt sslmode={}",
+        value(&source.host),
+        source.port,
+        value(&database.name),
+        value(names.base()),
+        if ssl == "on" { "require" } else { "disable" },
+    ))
 }
 
 pub async fn is_subscribed(session: &Session, names: &Names) -> Result<bool, Error> {

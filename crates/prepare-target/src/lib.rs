@@ -35,7 +35,8 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     for (server, rights) in [(&source, Rights::Read), (&target, Rights::Write)] {
         let maintenance = server.open(MAINTENANCE).await?;
         replication::create_role(&maintenance, &names).await?;
-        replication::set_password(&maintenance, &names, &server.credentials.password).await?;
+        let password = names.password(&server.credentials.password);
+        replication::set_password(&maintenance, &names, &password).await?;
         for database in &request.databases {
             let session = server.open(&database.name).await?;
             dms::admit(&session, database, &names, rights).await?;

@@ -33,10 +33,6 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         replication::publish(&session, database, &names).await?;
         catalog::is_unchanged(&session, database, "the source").await?;
         slots.push(names.slot(database));
-        if slots.len() == 1 {
-            let key = replication::key(&session, &names).await?;
-            replication::set_password(&maintenance, &names, &key).await?;
-        }
     }
     Ok(Response { slots })
 }

@@ -3,8 +3,8 @@
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: it goes on with what is
 //! missing.
 
-use postgres::names::{MAINTENANCE, Names};
-use postgres::{Servers, catalog, replication};
+use postgres::names::{Database, MAINTENANCE, Names};
+use postgres::{Server, Servers, Session, catalog, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::wait::{self, Wait};
@@ -32,20 +32,17 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let previous = request.previous.unwrap_or_default();
-    catalog::has_the_same_databases(&source.open(MAINTENANCE).await?, &request.databases).await?;
+    let maintenance = source.open(MAINTENANCE).await?;
+    catalog::has_the_same_databases(&maintenance, &request.databases).await?;
     let slots = request.databases.iter().map(|database| names.slot(database)).collect();
     let mut response = Response { ready: false, lag_bytes: 0, slots, ..previous };
-    let mut key = None;
+    let password = new_password(&source, &target, &maintenance, &request.databases, &names).await?;
     for database in &request.databases {
         let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
-        // That of the first one is everybody's.
-        let key = match &key {
-            Some(key) => key,
-            None => key.insert(replication::key(&at_source, &names).await?),
-        };
         catalog::is_unchanged(&at_source, database, "the source").await?;
         catalog::is_unchanged(&at_target, database, "the target").await?;
-        if let Some(seeded) = replication::seed(&source, &at_source, &at_target, database, &names, key).await? {
+        let seeded = replication::seed(&source, &at_source, &at_target, database, &names, password.as_deref());
+        if let Some(seeded) = seeded.await? {
             response.starts.push(format!(
                 "{} at {} after {} transactions of the slot",
                 database.name, seeded.start, seeded.commits
@@ -65,4 +62,31 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         })?;
     }
     Ok(response)
+}
+
+/// For the role that the target logs in by, as long as a database is not subscribed: nobody keeps it but the
+/// subscriptions, so that each such call makes another, for those of an earlier call, too.
+async fn new_password(
+    source: &Server,
+    target: &Server,
+    maintenance: &Session,
+    databases: &[Database],
+    names: &Names,
+) -> Result<Option<String>, Error> {
+    let mut subscribed = vec![];
+    for database in databases {
+        if replication::is_subscribed(&target.open(&database.name).await?, names).await? {
+            subscribed.push(database);
+        }
+    }
+    if subscribed.len() == databases.len() {
+        return Ok(None);
+    }
+    let password = replication::new_password(maintenance).await?;
+    replication::set_password(maintenance, names, &password).await?;
+    for database in subscribed {
+        let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
+        replication::reconnect(source, &at_source, &at_target, database, names, &password).await?;
+    }
+    Ok(Some(password))
 }
