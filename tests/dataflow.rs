@@ -55,7 +55,7 @@ const ANSWERS: &[Answer] = &[
             "announcement applied availability_zone cleaned compared db_subnet_group_name encrypted_instance_id \
              encrypted_snapshot_id fenced final_settings instance_id kms_key_arn no_encrypted_snapshot_id \
              options.approval options.approval_timeout_seconds options.cutover options.isolation_security_group_id \
-             options.compare_data options.max_wait_seconds options.on_behalf_of options.on_failure options.plan_only \
+             options.max_wait_seconds options.on_behalf_of options.on_failure options.plan_only \
              options.quarantine_security_group_id options.snapshots options.wait_for_initialization options.writes_stopped owner.source_resource_id proof \
              protected security_group_id settings source.ready source.wait.wait_seconds source.wait.waited_seconds source_renamed tags \
              target_renamed undo unencrypted_instance_id warnings writes",
@@ -85,7 +85,11 @@ const ANSWERS: &[Answer] = &[
     answer("CreateReplication", TURN),
     answer("RunReplication", "ready slots starts wait.wait_seconds"),
     Answer { given: Some(("task", "following")), ..answer("VerifyData", "ready wait.wait_seconds") },
-    Answer { given: Some(("task", "still")), ..answer("VerifyData", "ready compared.tables compared.rows") },
+    Answer {
+        given: Some(("task", "still")),
+        when: &[("outcome", Literal::Text("failed"), "failure.cause failure.error")],
+        ..answer("VerifyData", "outcome compared.tables compared.rows")
+    },
     answer("CutOver", "ready fenced_at compared sequences wait.wait_seconds"),
     Answer { given: Some(("side", "target")), ..answer("OpenTarget", "downtime_seconds not_validated") },
     Answer { given: Some(("side", "old_source")), ..answer("OpenTarget", TURN) },

@@ -62,6 +62,7 @@ async fn a_copy_has_every_row_or_the_difference_is_named() {
         twin.batch_execute(spoil).await.expect("spoilt");
         let outcome = cloud.verify_data(pair.clone()).await;
         assert!(outcome.failed("DataDiffers").contains(said), "{outcome:#?}");
+        assert!(!outcome.cause.starts_with('{'), "a sentence for people: {outcome:#?}");
         twin.batch_execute(mend).await.expect("mended");
     }
     cloud.verify_data(pair.clone()).await.succeeded();

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use tokio_postgres::error::SqlState;
 use workflow::Error;
 
 use crate::rows::{Compared, Sides, Table};
@@ -47,13 +48,31 @@ pub async fn compare(
             place.table.clone_from(&table.name);
             (place.rows_of_table, place.is_table_done) = (0, false);
         }
-        if Instant::now() >= until || !compare_table(&sides, &table, place, until).await? {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        let is_done =
+            compare_table(&sides, &table, place, until).await.map_err(|error| for_good(error, &table.name))?;
+        if !is_done {
             return Ok(false);
         }
         place.is_table_done = true;
         place.compared.tables += 1;
     }
     Ok(true)
+}
+
+/// A statement that was canceled for its time will be so again, and each time takes as long.
+fn for_good(error: Error, table: &str) -> Error {
+    match error {
+        Error::DatabaseUnavailable(said) if said.ends_with(&format!("({})", SqlState::QUERY_CANCELED.code())) => {
+            Error::DatabaseRefused(format!(
+                "table {table} is too large for a comparison here, where a statement has 200 s (of a table without a \
+                 primary key all rows are one): {said}"
+            ))
+        }
+        other => other,
+    }
 }
 
 /// Both have the same.
@@ -98,5 +117,20 @@ async fn compare_table(sides: &Sides<'_>, table: &Table, place: &mut Place, unti
         if Instant::now() >= until {
             return Ok(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_statement_that_took_too_long_is_not_tried_again() {
+        let error = |said: &str| for_good(Error::DatabaseUnavailable(said.to_owned()), "public.t");
+        let late = error("read public.t: canceling statement due to statement timeout (57014)");
+        assert_eq!(late.name(), "DatabaseRefused");
+        assert!(late.to_string().contains("public.t is too large"), "{late}");
+        assert_eq!(error("read public.t: connection closed").name(), "DatabaseUnavailable");
+        assert_eq!(error("read public.t: the database system is shutting down (57P01)").name(), "DatabaseUnavailable");
     }
 }

@@ -36,8 +36,6 @@ struct Input {
     target_instance_id: String,
     database_secret_arn: Option<String>,
     database_iam_user: Option<String>,
-    /// Either of them, as another machine's state has it.
-    login: Option<Login>,
     /// Step Functions adds it where another execution starts this one.
     #[serde(rename = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID", default)]
     _started_by: Option<IgnoredAny>,
@@ -46,23 +44,49 @@ struct Input {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Response {
-    /// Every row of every table was found equal.
-    pub ready: bool,
+    pub outcome: Outcome,
     /// By PostgreSQL's own estimate.
     pub percent_progress: Option<i64>,
     pub compared: Compared,
     pub rows_estimated: i64,
     pub place: Place,
+    pub failure: Option<Failure>,
 }
 
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    #[default]
+    Unfinished,
+    /// Every row of every table.
+    Equal,
+    Failed,
+}
+
+/// An answer, too, since Lambda would wrap the sentence in JSON.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    pub error: String,
+    pub cause: String,
+}
+
+/// What passes by itself is the machine's to retry.
 pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+    match compare(servers, request).await {
+        Err(error) if !error.is_passing() => {
+            let failure = Failure { error: error.name().to_owned(), cause: error.to_string() };
+            Ok(Response { outcome: Outcome::Failed, failure: Some(failure), ..Response::default() })
+        }
+        outcome => outcome,
+    }
+}
+
+async fn compare(servers: &Servers, request: Request) -> Result<Response, Error> {
     let until = Instant::now() + LOOK;
     let input: Input =
         serde_json::from_value(request.input).map_err(|problem| invalid("input", problem.to_string()))?;
-    let login = match input.login {
-        Some(login) => login,
-        None => Login::parse(input.database_secret_arn.as_deref(), input.database_iam_user.as_deref())?,
-    };
+    let login = Login::parse(input.database_secret_arn.as_deref(), input.database_iam_user.as_deref())?;
     let access = Access { login, extra_roots: request.extra_roots };
     let source = find(servers, "source_instance_id", &input.source_instance_id).await?;
     let target = find(servers, "target_instance_id", &input.target_instance_id).await?;
@@ -75,19 +99,19 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         Some(previous) => previous,
         None => Response { rows_estimated: estimate(&source, &databases).await?, ..Response::default() },
     };
-    response.ready = true;
+    response.outcome = Outcome::Equal;
     let begin = databases.partition_point(|name| *name < response.place.database);
     for database in &databases[begin..] {
         let (at_source, at_target) = tokio::try_join!(source.open(database), target.open(database))?;
         if !still::compare(database, &at_source, &at_target, &mut response.place, until).await? {
-            response.ready = false;
+            response.outcome = Outcome::Unfinished;
             break;
         }
     }
     response.compared = response.place.compared.clone();
     // The estimate is no promise.
     let percent = (100 * response.compared.rows).checked_div(response.rows_estimated).map(|percent| percent.min(99));
-    response.percent_progress = if response.ready { Some(100) } else { percent };
+    response.percent_progress = if matches!(response.outcome, Outcome::Equal) { Some(100) } else { percent };
     Ok(response)
 }
 

@@ -30,6 +30,20 @@ async fn what_protects_and_could_not_be_looked_for_is_said_or_tried_again() {
     }
 }
 
+#[tokio::test]
+async fn a_login_that_would_fail_after_the_restore_is_refused() {
+    let by_token = || json!({"instance_id": "orders", "compare_data": true, "database_iam_user": "rds_encrypt_dba"});
+    let with_tokens = || source().iam_database_authentication_enabled(true);
+    account(with_tokens()).plan(by_token()).await.expect("planned");
+    for (source, said) in [
+        (source(), "`database_iam_user`: wants IAM database authentication"),
+        (with_tokens().engine("mysql").engine_version("8.0.36"), "`compare_data`: is for PostgreSQL"),
+    ] {
+        let error = account(source).plan(by_token()).await.expect_err(said);
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
 /// Each of the names that the plan derives, taken by something with these tags.
 fn with_a_name_taken(tags: &[Tag]) -> Vec<(&'static str, Account)> {
     let snapshot = |id: &str| {

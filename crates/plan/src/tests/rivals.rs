@@ -39,6 +39,10 @@ async fn of_two_cutovers_of_one_source_the_later_is_refused_however_the_earlier_
         (BEFORE, renames("db-ZZZZZZZZZZZZZZZZZZZZZZZZ99"), false),
         (BEFORE, with(renames("orders"), "plan_only", json!(true)), false),
         (BEFORE, with(renames("orders"), "cutover", json!("none")), false),
+        // One that replicates always does; one that logs in only to compare does not.
+        (BEFORE, json!({"instance_id": "orders", "database_secret_arn": "arn"}), true),
+        (BEFORE, json!({"instance_id": "orders", "database_iam_user": "rds_encrypt_dba"}), true),
+        (BEFORE, json!({"instance_id": "orders", "database_iam_user": "rds_encrypt_dba", "compare_data": true}), false),
         (BEFORE, json!([]), false),
     ] {
         let outcome = plan_beside(executions, other.clone(), ExecutionStatus::Running).await;
