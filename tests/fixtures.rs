@@ -110,7 +110,10 @@ impl Load {
 pub(crate) async fn until_entered(cloud: &Cloud, execution: &str, state: &str) {
     let started = Instant::now();
     while !cloud.entered_lately(execution).await.iter().any(|entered| entered == state) {
-        assert!(started.elapsed() < Duration::from_secs(180), "{execution} never entered {state}");
+        let ended = cloud.outcome_now(execution).await;
+        let went = cloud.entered_lately(execution).await;
+        assert!(ended.is_none(), "{execution} never entered {state}: {went:?}, and it ended: {ended:#?}");
+        assert!(started.elapsed() < Duration::from_secs(180), "{execution} has not entered {state} yet: {went:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

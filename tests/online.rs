@@ -76,9 +76,13 @@ pub(crate) async fn executions_that_show_all() -> BTreeSet<String> {
     Cloud::shared().await.encrypt(input).await.succeeded();
     let pair =
         json!({"source_instance_id": "oxbow", "target_instance_id": "oxbow-encrypted", "database_secret_arn": secret});
-    let outcome = cloud.verify_data(pair).await;
-    outcome.succeeded();
-    shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
+    let mut with_itself = pair.clone();
+    with_itself["target_instance_id"] = json!("oxbow");
+    for (pair, is_refused) in [(pair, false), (with_itself, true)] {
+        let outcome = cloud.verify_data(pair).await;
+        assert_eq!(outcome.status == ExecutionStatus::Failed, is_refused, "{outcome:#?}");
+        shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
+    }
     shown
 }
 
@@ -311,7 +315,7 @@ async fn the_outage_waits_for_its_window() {
     let cloud = Cloud::shared().await.online();
     let (source, mut input) = seed_replicable(&cloud, "tide", None).await;
     let load = load_on(&source);
-    let opens = SystemTime::now() + Duration::from_secs(60);
+    let opens = SystemTime::now() + Duration::from_secs(90);
     input["window"] = json!(DateTime::from(opens).fmt(DateTimeFormat::DateTime).expect("a time"));
     let execution = cloud.start_execution(&input.to_string()).await;
     until_entered(&cloud, &execution, "WaitToCutOver").await;

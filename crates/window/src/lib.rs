@@ -40,8 +40,10 @@ pub fn look(opens: &str, lasts: Duration, now: SystemTime) -> Result<Now, String
         return Ok(Now::Open);
     }
     let Some(next) = next else {
-        let last = last.map_or_else(|| "before 1970".to_owned(), |last| last.to_rfc3339());
-        return Err(format!("was open at {last} for the last time"));
+        return Err(match last {
+            Some(last) => format!("was open at {} for the last time", last.to_rfc3339()),
+            None => format!("never opens: `{opens}`"),
+        });
     };
     let opens_in = (next - now).to_std().unwrap_or_default();
     if opens_in > AHEAD_MAX {
@@ -106,6 +108,7 @@ mod tests {
             ("cron(0 2 L * ? *)", "29T02:10:00", Ok(Now::OpensIn(24 * HOUR - Duration::from_mins(10)))),
             ("cron(0 2 ? * SUN 2025)", "29T02:10:00", Err("for the last time")),
             ("cron(0 2 1 1 ? *)", "29T02:10:00", Err("in more than 7 days")),
+            ("cron(0 2 31 2 ? *)", "29T02:10:00", Err("never opens")),
         ] {
             let found = look(opens, HOUR, at(now));
             match expected {
