@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::cloud::{Cloud, Outcome, Running, Setup};
 use crate::cutover::undo_of;
 use crate::fixtures::{Load, client_program, family, fault, find, instance, seed, sql};
+use crate::online::seed_replicable;
 
 const ROWS: &str = "SELECT count(*), md5(string_agg(id || name, ',' ORDER BY id)) FROM planet";
 
@@ -239,15 +240,18 @@ async fn a_plan_of_either_machine_compares_the_ways_and_recommends_one() {
     let cloud = Cloud::shared().await;
     seed_with_backups(cloud, "open", json!({}));
     seed(cloud, "oracle", json!({"Engine": "oracle-ee"}));
+    seed_replicable(cloud, "followed", None).await;
+    cloud.control("PATCH", "instances/followed", json!({"fields": {"BackupRetentionPeriod": 0}}));
     for (machine, id, recommended) in [
         (cloud.by_blue_green(), "open", "blue_green"),
         (cloud.clone(), "open", "blue_green"),
+        (cloud.clone(), "followed", "online"),
         (cloud.clone(), "oracle", "snapshot"),
     ] {
         let outcome = machine.encrypt(json!({"instance_id": id, "plan_only": true})).await;
         let ways = outcome.succeeded()["plan"]["ways"].as_array().expect("ways").clone();
         let chosen: Vec<&Value> = ways.iter().filter(|way| way["recommended"] == true).collect();
-        assert_eq!((ways.len(), chosen.len(), &chosen[0]["way"]), (2, 1, &json!(recommended)), "{ways:#?}");
+        assert_eq!((ways.len(), chosen.len(), &chosen[0]["way"]), (3, 1, &json!(recommended)), "{ways:#?}");
         let closed: Vec<&Value> = ways.iter().filter(|way| way["usable"] == false).collect();
         assert!(closed.iter().all(|way| way["why_not"][0].is_string()), "{closed:#?}");
         assert_eq!(family(cloud, id).await, [format!("instance {id}")]);

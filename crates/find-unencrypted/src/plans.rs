@@ -70,6 +70,7 @@ fn of_child(ask: &Ask, child: Child) -> Result<Result<Candidate, LeftOut>, Error
         let reason = if error == "QuotaExceeded" { Reason::NoQuota } else { Reason::Refused };
         return Ok(Err(LeftOut { reason, detail: format!("{error}: {}", in_words(planned.cause)), about }));
     }
+    // The way online wants a login for each, so that a fleet goes none by it.
     let recommended = || {
         let name = planned.ways.iter().find(|way| way.recommended).map(|way| way.way.as_str());
         WAYS.into_iter().find(|way| Some(way.name) == name)
@@ -90,7 +91,7 @@ fn told(chosen: &str, ways: &[PlannedWay]) -> String {
         .iter()
         .filter(|way| way.way == chosen)
         .map(|way| format!("outage: {}; writes lost: {}", way.outage, way.writes_lost));
-    let closed = ways.iter().filter(|way| !way.usable);
+    let closed = ways.iter().filter(|way| !way.usable && WAYS.iter().any(|known| known.name == way.way));
     let closed = closed.map(|way| format!("not by {}: {}", way.way, way.why_not.join("; ")));
     of_chosen.chain(closed).collect::<Vec<_>>().join("\n")
 }

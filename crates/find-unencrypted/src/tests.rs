@@ -64,7 +64,9 @@ fn ways(blue_green: &[&str]) -> Value {
                "outage": format!("of {name}"), "writes_lost": "none", "recommended": recommended})
     };
     let is_open = blue_green.is_empty();
-    json!({"ways": [way("blue_green", blue_green, is_open), way("snapshot", &[], !is_open)]})
+    // A fleet does not go online, recommended or closed.
+    let online = if is_open { way("online", &["it is off"], false) } else { way("online", &[], true) };
+    json!({"ways": [way("blue_green", blue_green, is_open), online, way("snapshot", &[], false)]})
 }
 
 fn refused(error: &str) -> Value {
@@ -304,6 +306,7 @@ async fn each_instance_goes_the_way_that_its_plan_recommends() {
     assert_eq!((&of("orders")["way"], &of("orders")["state_machine_arn"]), (&json!("blue_green"), &json!(BLUE_GREEN)));
     let given = json!({"instance_id": "db-ORDERS", "switchover_timeout_seconds": 60, "notify": false});
     assert_eq!((&of("orders")["input"], &of("orders")["snapshot_gib_at_most"]), (&given, &json!(0)));
+    assert_eq!(of("orders")["detail"], "outage: of blue_green; writes lost: none");
     assert_eq!((&of("books")["way"], &of("books")["snapshot_gib_at_most"]), (&json!("snapshot"), &json!(40)));
     let detail = "outage: of snapshot; writes lost: none\nnot by blue_green: its backups are off";
     assert_eq!(of("books")["detail"], detail);

@@ -216,7 +216,7 @@ pub(crate) fn of_description(source: &DbInstance, replicas: &[DbInstance]) -> Ve
 }
 
 /// Whether `8.0.35` or `10.2` comes before a version. What cannot be read is RDS's to judge.
-fn is_older(version: &str, (major, minor): (u32, u32)) -> bool {
+pub(crate) fn is_older(version: &str, (major, minor): (u32, u32)) -> bool {
     let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
     parts.next().is_some_and(|first| (first, parts.next().unwrap_or_default()) < (major, minor))
 }

@@ -77,7 +77,6 @@ const NOT_ONLINE_FIELDS: &[&str] = &[
     "writes_stopped",
     "accept_lost_writes",
     "isolation_security_group_id",
-    "resume",
     "on_behalf_of",
     "compare_data",
 ];
@@ -230,6 +229,11 @@ fn refuse_other_ways(fields: &Map<String, Value>, way: Way) -> Result<(), Error>
                 NOT_ONLINE_FIELDS,
                 "is for the state machine encrypt-instance: replication loses no write, fences the source by itself, \
                  compares every row and always gives the name; leave it out here",
+            ),
+            (
+                &["resume"],
+                "is not for encrypt-online: a target that was kept follows the source no more, since no slot may be left \
+                 behind to fill the source's storage; leave it out, and start anew",
             ),
         ],
     };
@@ -447,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_read_before_anything_begins() {
+    fn what_an_outage_would_fail_of_is_refused_before_anything_begins() {
         let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds-encrypt/orders-a1B2c3";
         let parse = |more: Value| {
             let mut input = json!({"instance_id": "orders", "database_secret_arn": secret});
@@ -464,6 +468,7 @@ mod tests {
             (json!({"window": "2099-01-01T02:00:00Z"}), "in more than 7 days"),
             (json!({"window_minutes": 90}), "`window_minutes`: is only for a window"),
             (json!({"window": every_hour, "window_minutes": 15}), "must be longer than the outage"),
+            (json!({"resume": "an execution"}), "follows the source no more"),
         ] {
             let error = parse(fields).expect_err(said);
             assert!(error.to_string().contains(said), "{error}");

@@ -11,19 +11,47 @@ use workflow::online::Login;
 use workflow::options::Options;
 
 use crate::executions::describe;
-use crate::{Context, key};
+use crate::{Context, deployment, key, own_accord};
 
-/// PostgreSQL is what was tried.
+/// PostgreSQL is what was tried, from this version on.
+const OLDEST_VERSION: (u32, u32) = (16, 0);
+
 pub(crate) fn refuse(source: &DbInstance) -> Result<(), Error> {
+    other_engine(source).map_or(Ok(()), |problem| Err(Error::DatabaseNotUsable(problem)))
+}
+
+fn other_engine(source: &DbInstance) -> Option<String> {
     let engine = source.engine().unwrap_or_default();
-    if engine != "postgres" {
-        return Err(Error::DatabaseNotUsable(format!(
+    (engine != "postgres").then(|| {
+        format!(
             "encrypt-online replicates PostgreSQL, and `{}` is of the engine {engine}: use encrypt-blue-green (MySQL, \
              MariaDB) or encrypt-instance",
             source.db_instance_identifier().unwrap_or_default()
-        )));
+        )
+    })
+}
+
+/// What RDS tells of it; PreflightDatabase looks into the databases.
+pub(crate) async fn obstacles(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
+    if let Some(problem) = other_engine(source) {
+        return Ok(vec![problem]);
     }
-    Ok(())
+    let mut closed = vec![];
+    let version = source.engine_version().unwrap_or_default();
+    if deployment::is_older(version, OLDEST_VERSION) {
+        closed.push(format!("PostgreSQL {version} is older than {}, with which it was not tried", OLDEST_VERSION.0));
+    }
+    match own_accord::replicates_logically(context, source).await {
+        Ok(true) => {}
+        Ok(false) => closed.push(
+            "logical replication is off: set rds.logical_replication = 1 in its DB parameter group, and reboot it"
+                .to_owned(),
+        ),
+        // PreflightDatabase asks the server itself.
+        Err(error) if !error.is_passing() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(closed)
 }
 
 /// What would keep the functions out, hours from now.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use workflow::Error;
 use workflow::options::Way;
 
-use crate::{Context, deployment};
+use crate::{Context, deployment, online};
 
 /// A way, as the plan shows it.
 #[derive(Debug, Serialize)]
@@ -26,6 +26,8 @@ pub(crate) async fn compare(context: &Context, source: &DbInstance) -> Result<Ve
     let replicas = deployment::replicas(context, source).await?;
     let why_not = deployment::obstacles(context, source, &replicas, false).await?.closed;
     let is_open = why_not.is_empty();
+    let why_not_online = online::obstacles(context, source).await?;
+    let replicates = why_not_online.is_empty();
     Ok(vec![
         WayOut {
             way: Way::BlueGreen,
@@ -37,13 +39,23 @@ pub(crate) async fn compare(context: &Context, source: &DbInstance) -> Result<Ve
             recommended: is_open,
         },
         WayOut {
+            way: Way::Online,
+            state_machine: "encrypt-online",
+            usable: replicates,
+            why_not: why_not_online,
+            outage: "seconds and two renames, at most max_downtime_seconds; needs a login to its databases, which may have \
+                     more against it: a plan of encrypt-online looks into them",
+            writes_lost: "none",
+            recommended: replicates && !is_open,
+        },
+        WayOut {
             way: Way::Snapshot,
             state_machine: "encrypt-instance",
             usable: true,
             why_not: vec![],
             outage: "none without a cutover; with \"cutover\": \"rename\" two renames, minutes",
             writes_lost: "all since the snapshot, unless every client is stopped (writes_stopped)",
-            recommended: !is_open,
+            recommended: !replicates && !is_open,
         },
     ])
 }
