@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cloud::Cloud;
 use crate::fixtures::{family, fault, instance, seed};
+use crate::online::{database, is_as_before, on_instance, seed_replicable};
 
 #[tokio::test]
 async fn an_instance_is_encrypted() {
@@ -42,6 +43,40 @@ async fn a_deployment_is_switched_over_or_undone() {
     let outcome = cloud.encrypt(json!({"instance_id": "strict-green"})).await;
     assert!(outcome.failed("AccessDenied").contains("Undone: deleted"), "{outcome:#?}");
     assert_eq!(family(&cloud, "strict-green").await, ["instance strict-green"]);
+}
+
+#[tokio::test]
+async fn rows_are_compared_by_a_nested_execution() {
+    let cloud = Cloud::strict().await;
+    for (id, differs) in [("strict-equal", false), ("strict-other", true)] {
+        let (source, mut input) = seed_replicable(&cloud, id, None).await;
+        let rows = "CREATE TABLE fish (id int PRIMARY KEY); INSERT INTO fish VALUES (1)";
+        database(&source, "app").await.batch_execute(rows).await.expect("rows");
+        if differs {
+            // After the snapshot.
+            let row = on_instance(&cloud, id, "INSERT INTO fish VALUES (2)");
+            fault(&cloud, id, "CopyDBSnapshot", json!({"action": {"type": "run", "command": row}}));
+        }
+        input["compare_data"] = json!(true);
+        let outcome = cloud.encrypt(input).await;
+        if differs {
+            assert!(outcome.failed("DataDiffers").contains("Undone: deleted"), "{outcome:#?}");
+            assert_eq!(family(&cloud, id).await, [format!("instance {id}")]);
+        } else {
+            assert_eq!(outcome.succeeded()["compared"]["rows"], 1);
+        }
+    }
+}
+
+/// Further it does not come: its nested execution's plan asks the first interpreter about it.
+#[tokio::test]
+async fn replication_begins_with_a_look_into_the_databases() {
+    let cloud = Cloud::strict().await.online();
+    let (source, input) = seed_replicable(&cloud, "strict-large", None).await;
+    database(&source, "app").await.execute("SELECT lo_create(0)", &[]).await.expect("a large object");
+    let outcome = cloud.encrypt(input).await;
+    assert!(outcome.failed("DatabaseNotUsable").contains("large objects"), "{outcome:#?}");
+    is_as_before(&cloud, &source).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use workflow::options::Way;
 
 use super::pair::{Call, ENCRYPTED, Extent, FAULTS, Kind, Pair, SOURCE, Scenario, rule};
 use super::site::{Run, Site};
+use super::witness;
 use super::world::{New, Subject, World, renamed, switched, text};
 use crate::permissions::refused;
 
@@ -178,6 +179,9 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
         run.is_whole(&world).map_err(|problem| format!("after the undo by hand: {problem}"))?;
         healed = ", whole after the undo by hand";
     }
+    if let Some(acknowledged) = &run.acknowledged {
+        witness::has_all(&site.cloud, SOURCE, acknowledged).await?;
+    }
     Ok(format!("{} {}{healed}", status(run), run.outcome.error))
 }
 
@@ -300,7 +304,7 @@ impl Run {
     fn new_world(&self) -> New {
         match self.way {
             Way::BlueGreen => New::Switched,
-            Way::Online => New::Renamed { fenced: false },
+            Way::Online => New::Replicated,
             Way::Snapshot if self.is_cutover() => New::Renamed { fenced: true },
             Way::Snapshot => New::Twin,
         }
@@ -399,6 +403,6 @@ impl Run {
     }
 
     fn is_proven(&self) -> bool {
-        self.has_entered("IsCutoverAsked") || self.has_entered("CheckLag")
+        ["IsCutoverAsked", "CheckLag", "SeedTarget"].iter().any(|state| self.has_entered(state))
     }
 }

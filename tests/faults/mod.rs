@@ -9,6 +9,7 @@ mod pair;
 mod site;
 mod soak;
 mod stops;
+mod witness;
 mod world;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
+use workflow::options::Way;
 
 use self::pair::{FAULTS, Pair, SCENARIOS, Scenario};
 use self::site::Site;
@@ -41,7 +43,8 @@ async fn every_fault_at_every_call_ends_as_it_must() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_around_the_data_leaves_the_rows_as_they_were() {
     let sites = open("postgres");
-    let pairs = all_pairs(&sites).into_iter().filter(|pair| pair.call.touches_data()).collect();
+    let touches_data = |pair: &Pair| pair.call.touches_data() || pair.call.logs_in();
+    let pairs = all_pairs(&sites).into_iter().filter(touches_data).collect();
     play(&sites, &chosen(pairs));
 }
 
@@ -136,7 +139,10 @@ fn open(storage: &'static str) -> Vec<Site> {
 
 fn all_pairs(sites: &[Site]) -> Vec<Pair> {
     let asked = variable("FAULT").and_then(|name| Some(name.split_once('/')?.0.to_owned()));
-    let is_asked = |scenario: &&Scenario| asked.as_deref().is_none_or(|name| name == scenario.name);
+    let is_asked = |scenario: &&Scenario| {
+        asked.as_deref().is_none_or(|name| name == scenario.name)
+            && (scenario.way != Way::Online || sites.iter().all(Site::has_servers))
+    };
     let scenarios: Vec<&'static Scenario> = SCENARIOS.iter().filter(is_asked).collect();
     let pairs = for_each(sites, &scenarios, async |site, scenario| matrix::pairs(site, scenario).await);
     pairs.into_iter().flat_map(|pairs| pairs.expect("a scenario")).collect()

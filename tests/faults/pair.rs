@@ -120,6 +120,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         cutover: true,
         first_fault: first("switch-over", "SwitchoverBlueGreenDeployment", 1, Kind::Stopped),
     },
+    // With a database server alone, and a client that writes all the time.
+    Scenario { name: "online", way: Way::Online, cutover: true, first_fault: None },
+    Scenario {
+        name: "undo-online",
+        way: Way::Online,
+        cutover: true,
+        first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Denied),
+    },
+    Scenario {
+        name: "stopped-online",
+        way: Way::Online,
+        cutover: true,
+        first_fault: first("rename-instance", "ModifyDBInstance", 1, Kind::Stopped),
+    },
 ];
 
 impl Scenario {
@@ -220,6 +234,20 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn has_effect(&self) -> bool {
         !self.operation.starts_with("Describe") && !self.operation.starts_with("Get")
+    }
+
+    /// The step goes on in the databases.
+    pub(crate) fn logs_in(&self) -> bool {
+        const STEPS: &[&str] = &[
+            "preflight-database",
+            "publish-source",
+            "seed-target",
+            "verify-data",
+            "cut-over",
+            "open-target",
+            "undo-database",
+        ];
+        STEPS.contains(&self.function.as_str())
     }
 
     /// It makes, moves, renames or deletes data.
@@ -336,6 +364,8 @@ impl Kind {
                 "InvalidInstanceState",
                 "InvalidSnapshotState",
                 "WaitTimedOut",
+                // Where a step logs in, it is looked for as long as a server may be away.
+                "DatabaseUnavailable",
                 // Of a blue/green deployment.
                 "DeploymentFailed",
                 "SwitchoverFailed",

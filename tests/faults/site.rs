@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use workflow::options::Way;
 
 use super::pair::SOURCE;
-use super::world::{World, text};
+use super::witness::Witness;
+use super::world::{World, merged, text};
 use crate::cloud::{Cloud, Outcome, Running, Setup};
+use crate::fixtures::{PASSWORD, instance};
 
 /// Retries go on for hours; at this scale six hours are less than half a second.
 const FAST: f64 = 0.00002;
@@ -40,6 +42,8 @@ pub(crate) struct Site {
     _running: Running,
     pub(crate) cloud: Cloud,
     engine: &'static str,
+    /// Of the login to the source's databases, if it has any.
+    secret_arn: Option<String>,
 }
 
 /// What happened from the start of an execution until nothing happened any more.
@@ -57,6 +61,8 @@ pub(crate) struct Run {
     /// Of the undo from outside.
     pub(crate) undo: Option<Outcome>,
     pub(crate) befallen: u64,
+    /// Of a client's writes, where one wrote.
+    pub(crate) acknowledged: Option<Vec<i64>>,
 }
 
 impl Site {
@@ -71,7 +77,9 @@ impl Site {
         };
         let running = Running::start(&setup);
         let cloud = Cloud::connect(&running).await;
-        Self { _running: running, cloud, engine: if storage == "postgres" { "postgres" } else { "mariadb" } }
+        let has_servers = storage == "postgres";
+        let secret_arn = has_servers.then(|| cloud.login(SOURCE, "master", PASSWORD, None));
+        Self { _running: running, cloud, engine: if has_servers { "postgres" } else { "mariadb" }, secret_arn }
     }
 
     /// The same cloud, whose executions go this way.
@@ -114,6 +122,12 @@ impl Site {
         let slow = slow || self.has_servers();
         self.empty(slow);
         World::seed(&self.cloud, SOURCE, self.engine, json!({})).await;
+        let mut input = input.clone();
+        let mut witness = None;
+        if way == Way::Online {
+            input = merged(input, json!({"database_secret_arn": self.secret_arn}));
+            witness = Some(Witness::of(instance(&self.cloud, SOURCE).await).await);
+        }
         let before = self.look().await;
         prepare().await;
         for rule in rules {
@@ -127,6 +141,7 @@ impl Site {
             _ => Some(self.undone(&execution, slow).await?),
         };
         self.settle().await?;
+        let acknowledged = witness.map(|witness| witness.acknowledged());
         let after = self.look().await;
         Ok(Run {
             way,
@@ -138,6 +153,7 @@ impl Site {
             after,
             undo,
             befallen: self.befallen(),
+            acknowledged,
             outcome,
         })
     }
@@ -170,7 +186,7 @@ impl Site {
         Ok(self.look().await)
     }
 
-    fn has_servers(&self) -> bool {
+    pub(crate) fn has_servers(&self) -> bool {
         self.engine == "postgres"
     }
 
@@ -247,6 +263,12 @@ impl Site {
         Err("EventBridge did not start the undo".to_owned())
     }
 
+    async fn no_undo_runs(&self) -> bool {
+        let undos = self.cloud.sfn.list_executions().state_machine_arn(self.cloud.undo_state_machine());
+        let running = undos.status_filter(ExecutionStatus::Running).max_results(1).send().await;
+        running.is_ok_and(|running| running.executions.is_empty())
+    }
+
     /// Waits until every call has landed and every resource has come to rest.
     async fn settle(&self) -> Result<(), String> {
         self.cloud.set_time_scale(FAST);
@@ -256,10 +278,10 @@ impl Site {
             if !World::look(&self.cloud, EVERYTHING).is_settled() {
                 settled_since = None;
             } else if settled_since.get_or_insert_with(Instant::now).elapsed() >= REST {
-                if self.calls().iter().all(|call| !call["status"].is_null()) {
+                if self.calls().iter().all(|call| !call["status"].is_null()) && self.no_undo_runs().await {
                     return Ok(());
                 }
-                // What lands now moves something again.
+                // What lands now, or that of a nested execution does, moves something again.
                 settled_since = None;
             }
             if started.elapsed() > Duration::from_secs(SETTLE_SECONDS_MAX) {

@@ -7,12 +7,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
-use crate::fixtures::{connect, instance, seed, sql};
+use tokio_postgres::error::SqlState;
+
+use crate::fixtures::{PASSWORD, connect_to, instance, seed};
 
 pub(crate) const FENCE: &str = "sg-0fe7ce";
+/// Where the rows are.
+pub(crate) const DATABASE: &str = "app";
 const ROWS: &str = "1 Mercury, 2 Venus, 3 Earth";
 
 const SOURCE_TAG: &str = "rds-encrypt:source";
+/// In the place of rows that nobody may read any more.
+const SHUT: &str = "shut for everybody";
+const ROWS_AND_TRACES: &str = "SELECT format(
+    '%s; of ours: %s slots, %s subscriptions, %s publications, %s schemas, %s roles, %s fences',
+    (SELECT string_agg(name, ',') FROM planet), (SELECT count(*) FROM pg_replication_slots),
+    (SELECT count(*) FROM pg_subscription), (SELECT count(*) FROM pg_publication),
+    (SELECT count(*) FROM pg_namespace WHERE nspname ~ '^rds_encrypt'),
+    (SELECT count(*) FROM pg_roles WHERE rolname ~ '^rds_encrypt'),
+    (SELECT count(*) FROM pg_database WHERE datconnlimit = 0))";
 /// Never the same at two looks, or in two instances.
 const TRANSIENT: &[&str] = &["LatestRestorableTime", "StorageOperationStatus", "StorageOperationPercentProgress"];
 /// What makes an instance itself; written down here once more, so that the product's own list is checked.
@@ -48,6 +61,8 @@ pub(crate) enum New {
     Twin,
     /// The twin has the source's name.
     Renamed { fenced: bool },
+    /// The same, and nobody gets into the source's databases.
+    Replicated,
     /// RDS has switched over.
     Switched,
 }
@@ -80,18 +95,24 @@ impl World {
     pub(crate) async fn seed(cloud: &Cloud, source: &str, engine: &str, fields: Value) -> Self {
         let usual = json!({
             "Engine": engine,
+            "StorageEncrypted": false,
             "AllocatedStorage": 64,
             "BackupRetentionPeriod": 7,
+            "DBName": DATABASE,
             "CopyTagsToSnapshot": true,
             "DeletionProtection": true,
             "PreferredMaintenanceWindow": "sun:03:00-sun:03:30",
             "TagList": [{"Key": "team", "Value": "planets"}, {"Key": "rds-encrypted", "Value": "no"}],
         });
-        seed(cloud, source, merged(usual, fields));
+        // What encrypt-online needs, and the other ways do not mind.
+        let parameters = if engine == "postgres" { json!({"rds.logical_replication": "1"}) } else { json!({}) };
+        let body = json!({"fields": merged(usual, fields), "master_password": PASSWORD, "parameters": parameters});
+        cloud.control("PUT", &format!("instances/{source}"), body);
         let record = cloud.control("GET", &format!("instances/{source}"), json!({}));
         if record["data"].is_null() {
-            let rows = format!("CREATE TABLE planet (name TEXT); INSERT INTO planet VALUES ('{ROWS}')");
-            sql(&instance(cloud, source).await).await.batch_execute(&rows).await.expect("rows");
+            let rows = format!("CREATE TABLE planet (name TEXT PRIMARY KEY); INSERT INTO planet VALUES ('{ROWS}')");
+            let database = connect_to(&instance(cloud, source).await, DATABASE).await.expect("connected");
+            database.batch_execute(&rows).await.expect("rows");
         } else {
             cloud.control("PUT", &format!("instances/{source}/data"), json!({"data": ROWS}));
         }
@@ -132,17 +153,17 @@ impl World {
         }
     }
 
-    /// Besides, what the databases of the source and the target hold.
+    /// Besides, what the databases of the source and the target hold, with what an execution may have left there.
     pub(crate) async fn read_rows(&mut self, cloud: &Cloud) {
         for id in [self.source.clone(), renamed(&self.source), encrypted(&self.source), switched(&self.source)] {
             let Some(record) = self.instances.get_mut(&id) else { continue };
             if record["fields"]["Engine"] == "postgres" && record["fields"]["DBInstanceStatus"] == "available" {
-                // What cannot be read is a finding, with the name of the pair.
-                record["data"] = match connect(&instance(cloud, &id).await).await {
+                record["data"] = match connect_to(&instance(cloud, &id).await, DATABASE).await {
+                    Err(problem) if problem.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => json!(SHUT),
+                    // What cannot be read is a finding, with the name of the pair.
                     Err(problem) => json!(format!("not to be read: {problem:?}")),
                     Ok(database) => {
-                        let row = database.query_one("SELECT string_agg(name, ',') FROM planet", &[]).await;
-                        json!(row.expect("rows").get::<_, Option<String>>(0))
+                        json!(database.query_one(ROWS_AND_TRACES, &[]).await.expect("rows").get::<_, Option<String>>(0))
                     }
                 };
             }
@@ -190,7 +211,7 @@ impl World {
         let id = self.source.clone();
         let (source_id, target_id) = match new {
             New::Twin => (id.clone(), encrypted(&id)),
-            New::Renamed { .. } => (renamed(&id), id.clone()),
+            New::Renamed { .. } | New::Replicated => (renamed(&id), id.clone()),
             New::Switched => (switched(&id), id.clone()),
         };
         let fenced = matches!(new, New::Renamed { fenced: true });
@@ -201,7 +222,15 @@ impl World {
             let mut may_differ = TRANSIENT.to_vec();
             may_differ.extend(if matches!(new, New::Twin) { &[] } else { RENAMED });
             may_differ.extend(fenced.then_some(GROUPS));
-            let source = instance(&source_id)?;
+            let mut source = instance(&source_id)?.clone();
+            if matches!(new, New::Replicated) {
+                let data = source["data"].take();
+                if data != SHUT {
+                    return Err(format!("{source_id} is not shut: {data}"));
+                }
+                source["data"] = original["data"].clone();
+            }
+            let source = &source;
             equal(&source_id, original, source, &may_differ)?;
             if fenced && source["fields"][GROUPS][0]["VpcSecurityGroupId"] != FENCE {
                 return Err(format!("{source_id} is not fenced"));
@@ -238,9 +267,14 @@ impl World {
     pub(crate) fn source_survives(&self, before: &Self) -> Result<(), String> {
         let original = before.original();
         let source = self.instances.values().find(|record| resource_id(record) == resource_id(original));
+        let mut source = source.ok_or("the source is gone")?.clone();
+        // Behind a fence they are as they were: nobody comes in.
+        if source["data"] == SHUT {
+            source["data"] = original["data"].clone();
+        }
         // Green that broke can be there for good.
         let may_differ: Vec<&str> = [TRANSIENT, RENAMED, &[GROUPS, "ReadReplicaDBInstanceIdentifiers"]].concat();
-        equal("the source", original, source.ok_or("the source is gone")?, &may_differ)
+        equal("the source", original, &source, &may_differ)
     }
 
     /// The DbiResourceId of whoever has the name.
