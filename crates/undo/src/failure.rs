@@ -108,11 +108,12 @@ fn plain(cause: &str) -> String {
 fn outcome(way: Way, planned: &Planned, response: &Response, execution: &str) -> String {
     let Response { deleted, kept, remaining, .. } = response;
     let left = (!remaining.is_empty()).then(|| format!("NOT deleted: {}", still_there(remaining)));
+    let undone = (!deleted.is_empty()).then(|| format!("Undone: deleted {}.", deleted.join(", ")));
     if response.stuck.is_some() {
-        return match kept.as_slice() {
-            [] => format!("Nothing that this execution made exists.{}", by_hand(execution)),
-            kept => format!("Left as it is: {}.{}", kept.join(", "), by_hand(execution)),
-        };
+        let kept = (!kept.is_empty()).then(|| format!("Left as it is: {}.", kept.join(", ")));
+        let nothing = (kept.is_none() && left.is_none()).then(|| "Nothing that this execution made exists.".to_owned());
+        let said = [undone, kept, left, nothing, Some(by_hand(execution))];
+        return said.into_iter().flatten().collect::<Vec<_>>().join(" ");
     }
     if response.past_commit_point {
         let finished =
@@ -128,7 +129,6 @@ fn outcome(way: Way, planned: &Planned, response: &Response, execution: &str) ->
             kept => format!("Left as it is: {}.{}", kept.join(", "), resume(execution)),
         };
     }
-    let undone = (!deleted.is_empty()).then(|| format!("Undone: deleted {}.", deleted.join(", ")));
     match (undone, left) {
         (None, None) => "Nothing of this execution was there to delete.".to_owned(),
         (undone, left) => undone.into_iter().chain(left).collect::<Vec<_>>().join(" "),
@@ -138,7 +138,7 @@ fn outcome(way: Way, planned: &Planned, response: &Response, execution: &str) ->
 /// No plan can go on with it: the source has another name, or the name leads to the target.
 fn by_hand(execution: &str) -> String {
     format!(
-        " The state machine undo-instance does what is left to do: it starts by itself when an execution fails, and \
+        "The state machine undo-instance does what is left to do: it starts by itself when an execution fails, and \
          again by hand, once the reason is gone, with {{\"executionArn\":\"{execution}\"}}."
     )
 }

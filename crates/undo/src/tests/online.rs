@@ -133,20 +133,29 @@ async fn nobody_logs_in_where_no_database_was_looked_at() {
 
 #[tokio::test]
 async fn a_database_that_stays_out_of_reach_is_told_and_the_rest_goes_on() {
-    let state = online(&preparing());
-    let rds = Rds::with(&[source("available")]);
-    let mut response = rds.look(state.clone()).await.expect("a look");
-    for _ in 0..1_000 {
-        if response.ready {
-            break;
+    for (source_is_there, said) in [(true, "Undone: deleted DB instance"), (false, "NOT deleted: DB instance")] {
+        let state = online(&preparing());
+        let rds = Rds::of(OURS);
+        if !source_is_there {
+            rds.lock().instances.remove(0);
         }
-        let state = match asked(&response) {
-            Some(_) => answered(&state, &response, false),
-            None => with(&state, "undo", json!(response)),
-        };
-        response = rds.look(state.clone()).await.expect("a look");
+        let mut response = rds.look(state.clone()).await.expect("a look");
+        for _ in 0..1_000 {
+            if response.ready {
+                break;
+            }
+            rds.time_passes();
+            let state = match asked(&response) {
+                Some(_) => answered(&state, &response, false),
+                None => with(&state, "undo", json!(response)),
+            };
+            response = rds.look(state.clone()).await.expect("a look");
+        }
+        assert!(response.ready && !response.whole, "{response:?}");
+        let cause = response.failure.expect("a failure").cause;
+        for words in ["nobody answers", "pg_drop_replication_slot", said, "`orders-encrypted`"] {
+            assert!(cause.contains(words), "{cause}");
+        }
+        assert_eq!(cause.contains("last copy"), !source_is_there, "{cause}");
     }
-    assert!(response.ready && !response.whole, "{response:?}");
-    let cause = response.failure.expect("a failure").cause;
-    assert!(cause.contains("nobody answers") && cause.contains("pg_drop_replication_slot"), "{cause}");
 }
