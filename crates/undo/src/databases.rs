@@ -13,22 +13,30 @@ const UNREACHABLE_SECONDS_MAX: u64 = 6 * 60 * 60;
 
 impl Undo<'_, OfSnapshot> {
     /// A step that was given up on can still make a slot, which would fill the source's storage.
-    pub(crate) fn open_databases(&mut self) -> Progress {
+    pub(crate) async fn open_databases(&mut self) -> Result<Progress, Error> {
         if self.way.preflight.is_none() {
-            return Progress::Over;
+            return Ok(Progress::Over);
         }
         if self.awaits_late_calls() {
-            return Progress::Pending;
+            return Ok(Progress::Pending);
         }
-        self.ask_database(DatabaseTask::OpenSource)
+        self.ask_source(DatabaseTask::OpenSource).await
     }
 
     /// Only where a cutover had begun; then nothing is late any more.
-    pub(crate) fn unfence(&mut self) -> Progress {
+    pub(crate) async fn unfence(&mut self) -> Result<Progress, Error> {
         if self.way.preflight.is_none() {
-            return Progress::Over;
+            return Ok(Progress::Over);
         }
-        self.ask_database(DatabaseTask::Unfence)
+        self.ask_source(DatabaseTask::Unfence).await
+    }
+
+    /// What is gone has no databases to open, and takes its slots along.
+    async fn ask_source(&mut self, task: DatabaseTask) -> Result<Progress, Error> {
+        if self.source().await?.is_none() {
+            return Ok(self.unseen_source());
+        }
+        Ok(self.ask_database(task))
     }
 
     /// Whether there can be anything of it in AWS DMS.

@@ -202,13 +202,13 @@ impl Undo<'_, OfSnapshot> {
             return Ok(true);
         }
         let progress = match step.compensation {
-            Compensation::OpenDatabases => self.open_databases(),
+            Compensation::OpenDatabases => self.open_databases().await?,
             Compensation::DeleteReplication if !self.is_replicated_by_dms() => return Ok(true),
             Compensation::DeleteReplication => self.take_back_replication().await?,
             _ if self.phase != Phase::Cutover => return Ok(true),
             Compensation::AskTarget => self.ask_target().await?,
             Compensation::NameSource => self.name_source().await?,
-            Compensation::Unfence => self.unfence(),
+            Compensation::Unfence => self.unfence().await?,
             Compensation::OpenSource => self.open_source().await?,
             _ => return Ok(true),
         };

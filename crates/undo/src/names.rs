@@ -116,7 +116,7 @@ impl Undo<'_, OfSnapshot> {
         Ok(Progress::Pending)
     }
 
-    async fn source(&mut self) -> Result<Option<DbInstance>, Error> {
+    pub(crate) async fn source(&mut self) -> Result<Option<DbInstance>, Error> {
         let source = find_by_resource_id(self.client, &self.planned.owner.source_resource_id).await?;
         if source.is_some() {
             self.response.source_seen_at_seconds = self.waited_seconds();
@@ -125,7 +125,7 @@ impl Undo<'_, OfSnapshot> {
     }
 
     /// A rename hides it for minutes; what is hidden for longer is gone, and cannot be put back.
-    fn unseen_source(&mut self) -> Progress {
+    pub(crate) fn unseen_source(&mut self) -> Progress {
         if self.waited_seconds() < self.response.source_seen_at_seconds + HIDDEN_SECONDS_MAX {
             return Progress::Pending;
         }
