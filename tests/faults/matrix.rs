@@ -16,7 +16,7 @@ use crate::permissions::refused;
 const LOOKS_OF_A_LOOP: usize = 2;
 
 /// The functions that an undo needs: while one of them cannot work, nothing can be whole.
-const UNDOING: &[&str] = &["read-execution", "undo"];
+const UNDOING: &[&str] = &["read-execution", "undo", "undo-database"];
 
 /// The pairs of a scenario: its calls as they are made when nothing else goes wrong.
 pub(crate) async fn pairs(site: &Site, scenario: &'static Scenario) -> Result<Vec<Pair>, String> {
