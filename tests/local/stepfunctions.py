@@ -98,8 +98,8 @@ def load_interpreter(clock: Clock, own_endpoint: str, functions_endpoint: str | 
     WaitFunction._wait_interval = wait  # type: ignore[assignment,method-assign]
     retrier_decl.time = ScaledTime(clock)  # type: ignore[assignment,attr-defined]
 
-    StateTaskServiceSfn._normalise_parameters = to_request  # type: ignore[method-assign]
-    StateTaskServiceSfn._normalise_response = from_answer  # type: ignore[method-assign]
+    StateTaskServiceSfn._normalise_parameters = to_request  # type: ignore[assignment,method-assign]
+    StateTaskServiceSfn._normalise_response = from_answer  # type: ignore[assignment,method-assign]
 
     start_execution = StepFunctionsParserBackend.start_execution
 
