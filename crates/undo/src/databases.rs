@@ -46,6 +46,8 @@ impl Undo<'_, OfSnapshot> {
 
     /// Before the commit point, where a step that was given up on can still make something.
     pub(crate) async fn take_back_replication(&mut self) -> Result<Progress, Error> {
+        // It takes long, and the row after it must not take a source for gone that only this one did not look for.
+        self.source().await?;
         if self.awaits_late_calls() {
             return Ok(Progress::Pending);
         }

@@ -124,6 +124,28 @@ async fn what_aws_dms_has_is_gone_before_its_role_goes() {
     assert_eq!(fourth.over, ["CreateReplication"]);
 }
 
+/// A rename hides a source for minutes, and AWS DMS takes as long: only what was looked for in vain is gone.
+#[tokio::test]
+async fn a_source_is_not_taken_for_gone_by_how_long_another_row_took() {
+    let mut state = with(&online(&preparing()), "preflight", json!({"databases": [{"oid": 7}]}));
+    state["options"]["engine"] = json!("dms");
+    let status = Arc::new(Mutex::new(Some("available")));
+    let (rds, dms) = (Rds::with(&[source("available")]), dms(&status));
+    let mut undo = json!(null);
+    for waited_seconds in [0, 1_000, 2_000, 2_100] {
+        if waited_seconds == 2_100 {
+            rds.lock().instances.clear();
+        }
+        if waited_seconds > 0 {
+            undo["wait"]["waited_seconds"] = json!(waited_seconds);
+        }
+        let state = with(&state, "undo", undo.clone());
+        let request = Request { state, execution: OURS.into() };
+        undo = json!(handle(&rds.client(), &dms, request).await.expect("a look"));
+    }
+    assert_eq!(undo["over"], json!(["CreateReplication"]));
+}
+
 #[tokio::test]
 async fn nobody_logs_in_where_no_database_was_looked_at() {
     let state = with(&preparing(), "way", json!("online"));
