@@ -242,14 +242,16 @@ impl Cloud {
     /// The same cloud, whose executions run on the second interpreter.
     pub(crate) async fn strict() -> Self {
         let cloud = Self::shared().await;
-        let copied =
-            async |machine: &str, nested: (&str, &str)| copied(&cloud.sfn, machine, &cloud.strict_sfn, nested).await;
-        let verify_data = copied(&cloud.verify_data_state_machine, NOTHING_NESTED).await;
-        let state_machine = copied(&cloud.state_machine, (&cloud.verify_data_state_machine, &verify_data)).await;
+        let copied = async |machine: &str, nested: Option<(&str, &str)>| {
+            copied(&cloud.sfn, machine, &cloud.strict_sfn, nested).await
+        };
+        let verify_data = copied(&cloud.verify_data_state_machine, None).await;
+        let state_machine = copied(&cloud.state_machine, Some((&cloud.verify_data_state_machine, &verify_data))).await;
         Self {
-            blue_green_state_machine: copied(&cloud.blue_green_state_machine, NOTHING_NESTED).await,
-            online_state_machine: copied(&cloud.online_state_machine, (&cloud.state_machine, &state_machine)).await,
-            undo_state_machine: copied(&cloud.undo_state_machine, NOTHING_NESTED).await,
+            blue_green_state_machine: copied(&cloud.blue_green_state_machine, None).await,
+            online_state_machine: copied(&cloud.online_state_machine, Some((&cloud.state_machine, &state_machine)))
+                .await,
+            undo_state_machine: copied(&cloud.undo_state_machine, None).await,
             verify_data_state_machine: verify_data,
             state_machine,
             sfn: cloud.strict_sfn.clone(),
@@ -286,10 +288,7 @@ impl Cloud {
     /// The same cloud with a state machine that no rule watches: its ends start no undo.
     pub(crate) async fn unwatched() -> Self {
         let cloud = Self::shared().await;
-        Self {
-            state_machine: copied(&cloud.sfn, &cloud.state_machine, &cloud.sfn, NOTHING_NESTED).await,
-            ..cloud.clone()
-        }
+        Self { state_machine: copied(&cloud.sfn, &cloud.state_machine, &cloud.sfn, None).await, ..cloud.clone() }
     }
 
     /// Of everything but the services that `services_endpoint` answers.
@@ -570,14 +569,19 @@ fn deploy(description: &str, build: &Path, parameters: &[&str], variables: &[&st
 }
 
 /// A state machine like a deployed one, there.
-const NOTHING_NESTED: (&str, &str) = ("", "");
-
 /// `nested`: the machine that it starts, and which it starts in its place.
-async fn copied(from: &aws_sdk_sfn::Client, machine: &str, to: &aws_sdk_sfn::Client, nested: (&str, &str)) -> String {
+async fn copied(
+    from: &aws_sdk_sfn::Client,
+    machine: &str,
+    to: &aws_sdk_sfn::Client,
+    nested: Option<(&str, &str)>,
+) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let deployed = from.describe_state_machine().state_machine_arn(machine).send().await.expect("a state machine");
-    let (one, other) = nested;
-    let definition = if one.is_empty() { deployed.definition } else { deployed.definition.replace(one, other) };
+    let definition = match nested {
+        Some((one, other)) => deployed.definition.replace(one, other),
+        None => deployed.definition,
+    };
     let name = format!("{}-{}", deployed.name, NUMBER.fetch_add(1, Ordering::Relaxed));
     let create = to.create_state_machine().name(name).definition(definition).role_arn(deployed.role_arn);
     create.send().await.expect("a definition that is accepted there").state_machine_arn

@@ -39,7 +39,8 @@ class ScaledTime:
 
 
 def to_request(_task: object, parameters: dict[str, Any], *_of: object, **_more: object) -> None:
-    parameters["Input"] = json.dumps(parameters.get("Input", {}))
+    given = parameters.get("Input", {})
+    parameters["Input"] = given if isinstance(given, str) else json.dumps(given)
     for name in list(parameters):
         parameters[name[0].lower() + name[1:]] = parameters.pop(name)
 

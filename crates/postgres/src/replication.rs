@@ -119,12 +119,7 @@ pub async fn seed(
             .execute("SELECT pg_replication_slot_advance($1, $2)", &[&slot, &start.start])
             .await
             .map_err(failed(what("advance the slot")))?;
-        let password = password.ok_or_else(|| {
-            Error::ReplicationFailed(format!(
-                "database `{}`: the subscription is gone: somebody dropped it",
-                database.name
-            ))
-        })?;
+        let password = password.ok_or_else(|| dropped(database))?;
         let connection = connection(source, source_session, database, names, password).await?;
         target_session
             .batch_execute(&format!(
@@ -185,6 +180,10 @@ pub async fn is_subscribed(session: &Session, names: &Names) -> Result<bool, Err
     exists(session, "pg_subscription WHERE subname = $1 AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())", names.base()).await
 }
 
+fn dropped(database: &Database) -> Error {
+    Error::ReplicationFailed(format!("database `{}`: the subscription is gone: somebody dropped it", database.name))
+}
+
 /// Whatever it could not apply it will never apply, so that it must not be enabled again.
 async fn refuse_stopped(target: &Session, database: &Database, names: &Names) -> Result<(), Error> {
     let errors = target
@@ -197,10 +196,7 @@ async fn refuse_stopped(target: &Session, database: &Database, names: &Names) ->
         .await
         .map_err(failed("look at the subscription"))?;
     match errors.map(|row| (row.get::<_, bool>(0), row.get::<_, i64>(1))) {
-        None => Err(Error::ReplicationFailed(format!(
-            "database `{}`: the subscription is gone: somebody dropped it",
-            database.name
-        ))),
+        None => Err(dropped(database)),
         Some((false, 1..)) => Err(Error::ReplicationFailed(format!(
             "database `{}`: the target could not apply a change and stopped (its PostgreSQL log says which): \
                  usually DDL, or a row that somebody wrote on the target; start again",
