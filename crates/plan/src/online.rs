@@ -7,15 +7,13 @@ use serde_json::{Value, json};
 use workflow::Error;
 use workflow::error::invalid;
 use workflow::ids::InstanceId;
-use workflow::online::Login;
+use workflow::online::{Login, OLDEST_MAJOR_VERSION};
 use workflow::options::Options;
 
 use crate::executions::describe;
 use crate::{Context, deployment, key, own_accord};
 
-/// PostgreSQL is what was tried, from this version on.
-const OLDEST_VERSION: (u32, u32) = (16, 0);
-
+/// PostgreSQL is what was tried.
 pub(crate) fn refuse(source: &DbInstance) -> Result<(), Error> {
     other_engine(source).map_or(Ok(()), |problem| Err(Error::DatabaseNotUsable(problem)))
 }
@@ -38,8 +36,8 @@ pub(crate) async fn obstacles(context: &Context, source: &DbInstance) -> Result<
     }
     let mut closed = vec![];
     let version = source.engine_version().unwrap_or_default();
-    if deployment::is_older(version, OLDEST_VERSION) {
-        closed.push(format!("PostgreSQL {version} is older than {}, with which it was not tried", OLDEST_VERSION.0));
+    if deployment::is_older(version, (OLDEST_MAJOR_VERSION.into(), 0)) {
+        closed.push(format!("PostgreSQL {version} is older than {OLDEST_MAJOR_VERSION}, with which it was not tried"));
     }
     match own_accord::replicates_logically(context, source).await {
         Ok(true) => {}

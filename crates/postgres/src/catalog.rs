@@ -1,6 +1,7 @@
 //! What is in a server: its databases, their tables, and what replication cannot carry.
 
 use workflow::Error;
+use workflow::online::OLDEST_MAJOR_VERSION;
 use workflow::options::Engine;
 
 use crate::names::{Client, Database, MAINTENANCE, quoted};
@@ -10,7 +11,7 @@ use crate::{Session, failed};
 /// No rows of anybody's are in these: RDS keeps `rdsadmin` to itself.
 const OWN_DATABASES: [&str; 2] = ["rdsadmin", MAINTENANCE];
 /// Before it, who is not a superuser needs other rights, which nobody tried.
-const VERSION_MIN: i32 = 160_000;
+const VERSION_MIN: i32 = OLDEST_MAJOR_VERSION as i32 * 10_000;
 const GIBIBYTE: i64 = 1 << 30;
 /// All but the schema of a run's own marker, whose name ends in eight digits (`Names`).
 const USER_SCHEMA: &str =
@@ -55,7 +56,10 @@ pub async fn problems_of_server(session: &Session, databases: usize, engine: Eng
     let (version, user): (i32, String) = (row.get(0), row.get(12));
     // What is asked further on it may not know.
     if version < VERSION_MIN {
-        let older = format!("PostgreSQL {} is older than 16, with which it was not tried", version / 10_000);
+        let older = format!(
+            "PostgreSQL {} is older than {OLDEST_MAJOR_VERSION}, with which it was not tried",
+            version / 10_000
+        );
         return Err(Error::DatabaseNotUsable(older));
     }
     let databases = databases as i64;

@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 use crate::arn::Arn;
 use crate::error::{Error, invalid};
 
+/// The oldest major version of PostgreSQL with which replication was tried.
+pub const OLDEST_MAJOR_VERSION: u16 = 16;
+
 /// What the functions may read are secrets whose names begin so, and what they may log in as are users.
 const SECRETS: &str = "rds-encrypt/";
 const USERS: &str = "rds_encrypt_";
