@@ -80,3 +80,21 @@ async fn every_page_of_the_parameters_is_read() {
     let plan = plan_in(&account(source()).context_with(vec![pages]), orders()).await.expect("planned");
     assert!(plan.warnings.join("\n").contains(PG_CRON), "{:?}", plan.warnings);
 }
+
+/// What RDS tells against the way online; the rest the databases tell.
+#[tokio::test]
+async fn a_plan_says_what_closes_the_way_online() {
+    const ON: &[(&str, &str)] = &[("rds.logical_replication", "1")];
+    for (engine, version, parameters, said) in [
+        ("postgres", "16.4", ON, None),
+        ("postgres", "15.7", ON, Some("15.7 is older than 16")),
+        ("postgres", "17.2", &[], Some("set rds.logical_replication = 1")),
+        ("mysql", "8.0.36", &[], Some("is of the engine mysql")),
+    ] {
+        let source = source().engine(engine).engine_version(version);
+        let account = Account { parameters: set(parameters), ..account(source.clone()) };
+        let closed = crate::online::obstacles(&account.context(), &source.build()).await.expect("read");
+        assert_eq!(closed.is_empty(), said.is_none(), "{closed:?}");
+        assert!(said.is_none_or(|said| closed[0].contains(said)), "{closed:?}");
+    }
+}
