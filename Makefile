@@ -22,7 +22,7 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## encrypt an instance with real rows in a local cloud, and show it (CUTOVER=rename, WAY=blue-green or online: under its old name; FLEET=20: many)
+demo: build ## encrypt an instance with real rows in a local cloud, and show it (CUTOVER=rename, WAY=blue-green, online or dms: under its old name; FLEET=20: many)
 	@$(CLOUD_PYTHON) tests/local/$(if $(FLEET),fleet_demo.py --fleet $(FLEET),demo.py $(if $(CUTOVER),--cutover $(CUTOVER)) $(if $(WAY),--way $(WAY))) \
 		--architecture $(Architecture)
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use aws_sdk_rds::types::DbInstance;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use postgres::{Access, Servers};
 use serde_json::{Map, Value, json};
@@ -428,6 +429,38 @@ impl Cloud {
     pub(crate) async fn states(&self, execution: &str) -> Vec<String> {
         let events = self.history(execution).await;
         events.iter().filter_map(|event| Some(event.state_entered_event_details()?.name().to_owned())).collect()
+    }
+
+    /// A restored copy of an instance as it is now, with its parameter group.
+    pub(crate) async fn copied_instance(&self, id: &str, copy: &str) -> DbInstance {
+        let make = self.rds.create_db_snapshot().db_instance_identifier(id).db_snapshot_identifier(copy);
+        make.send().await.expect("a snapshot");
+        loop {
+            let look = self.rds.describe_db_snapshots().db_snapshot_identifier(copy).send().await.expect("a look");
+            if look.db_snapshots()[0].status() == Some("available") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let restore = self.rds.restore_db_instance_from_db_snapshot().db_snapshot_identifier(copy);
+        let restore = restore.db_instance_identifier(copy).db_parameter_group_name(format!("of-{id}"));
+        restore.send().await.expect("a restore");
+        loop {
+            let look = self.rds.describe_db_instances().db_instance_identifier(copy).send().await.expect("a look");
+            let instance = &look.db_instances()[0];
+            if instance.db_instance_status() == Some("available") {
+                return instance.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The execution's state, as the last visit to this one left it.
+    pub(crate) async fn state_after(&self, execution: &str, name: &str) -> Value {
+        let events = self.history(execution).await;
+        let exited = events.iter().rev().filter_map(|event| event.state_exited_event_details());
+        let mut left = exited.filter(|details| details.name() == name).filter_map(|details| details.output());
+        serde_json::from_str(left.next().expect("the state was exited")).expect("JSON")
     }
 
     /// Lets an AWS second last that long from now on, in what sleeps already too.

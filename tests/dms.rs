@@ -2,13 +2,15 @@
 
 use aws_sdk_rds::types::DbInstance;
 use aws_sdk_sfn::types::ExecutionStatus;
+use postgres::names::Names;
+use postgres::{release, replication};
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Outcome};
 use crate::cutover::{token_of, undo_of};
 use crate::fixtures::{find, instance, sql, until_entered};
 use crate::online::{
-    alone, before, calm_load_on, database, has_all_of_the_load, is_as_before, is_open_and_clean, on_instance,
+    alone, before, calm_load_on, database, has_all_of_the_load, is_as_before, is_open_and_clean, on_instance, reach,
     seed_replicable,
 };
 
@@ -60,7 +62,7 @@ async fn seed_for_dms(cloud: &Cloud, id: &str) -> (DbInstance, Value) {
 }
 
 /// What an execution has in AWS DMS.
-async fn left_of(cloud: &Cloud, execution: &str) -> Vec<String> {
+pub(crate) async fn left_in_dms(cloud: &Cloud, execution: &str) -> Vec<String> {
     let base = format!("rds-encrypt-{}", workflow::online::token(execution));
     let is_ours = |name: Option<&str>| name.filter(|name| name.starts_with(&base)).map(str::to_owned);
     let instances = cloud.dms.describe_replication_instances().send().await;
@@ -89,7 +91,7 @@ async fn no_write_is_lost_or_there_twice() {
     assert!(output["database_warnings"].to_string().contains("public.event"), "{output:#}");
     assert_eq!(output["not_validated"], json!([]));
     assert_eq!(around(&target).await, before);
-    assert_eq!(left_of(&cloud, &outcome.execution).await, Vec::<String>::new());
+    assert_eq!(left_in_dms(&cloud, &outcome.execution).await, Vec::<String>::new());
     let old = find(&cloud, "torrent-unencrypted").await.expect("the old instance");
     let slots = sql(&old).await.query_one("SELECT count(*) FROM pg_replication_slots", &[]).await.expect("slots");
     assert_eq!(slots.get::<_, i64>(0), 0, "the old instance keeps its log");
@@ -108,7 +110,7 @@ async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl Asy
     assert_eq!(ledger["holds"], true, "{ledger:#}");
     is_as_before(cloud, &source).await;
     assert_eq!(around(&source).await, before);
-    assert_eq!(left_of(cloud, &outcome.execution).await, Vec::<String>::new());
+    assert_eq!(left_in_dms(cloud, &outcome.execution).await, Vec::<String>::new());
     outcome
 }
 
@@ -192,7 +194,7 @@ async fn a_cutover_that_ends_once_aws_dms_is_shut_out_fails_and_leaves_the_sourc
     outcome.failed("ReplicationFailed");
     assert!(outcome.cause.contains("may not log in"), "{outcome:#?}");
     is_as_before(&cloud, &source).await;
-    assert_eq!(left_of(&cloud, &execution).await, Vec::<String>::new());
+    assert_eq!(left_in_dms(&cloud, &execution).await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -210,7 +212,7 @@ async fn a_run_that_is_stopped_behind_the_fence_leaves_an_open_source() {
     assert_eq!(ledger["holds"], true, "{ledger:#}");
     is_as_before(&cloud, &source).await;
     assert_eq!(around(&source).await, before);
-    assert_eq!(left_of(&cloud, &execution).await, Vec::<String>::new());
+    assert_eq!(left_in_dms(&cloud, &execution).await, Vec::<String>::new());
 }
 
 /// Where nobody writes: what is left is one of the two worlds, open, clean, and with nothing that is billed.
@@ -239,8 +241,33 @@ async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
             let keys = database(&target, "app").await.query_one(open, &[]).await.expect("the catalog");
             assert_eq!(keys.get::<_, i64>(0), 1, "stopped in {state}");
         }
-        assert_eq!(left_of(&cloud, &execution).await, Vec::<String>::new(), "stopped in {state}");
+        assert_eq!(left_in_dms(&cloud, &execution).await, Vec::<String>::new(), "stopped in {state}");
     }
+}
+
+/// A foreign key that its own rows do not fit is the source's, and no reason to keep what holds the log.
+#[tokio::test]
+async fn a_foreign_key_that_the_rows_do_not_fit_is_left_and_said() {
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_replicable(&cloud, "brook", None).await;
+    let orphan = "CREATE TABLE fish (id int PRIMARY KEY); CREATE TABLE scale (fish int);
+        INSERT INTO scale VALUES (1); ALTER TABLE scale ADD CONSTRAINT of FOREIGN KEY (fish) REFERENCES fish NOT VALID";
+    let client = database(&source, "app").await;
+    client.batch_execute(orphan).await.expect("tables");
+    let (server, maintenance, app) = reach(&cloud, &source, &input).await;
+    let session = server.open("app").await.expect("a session");
+    let names = Names::of("an orphan");
+    replication::create_role(&maintenance, &names).await.expect("a role");
+    replication::create_own(&session, &app, &names).await.expect("a schema");
+    replication::create_slot(&session, &app, &names.comparison_slot(&app)).await.expect("a slot");
+    let noted = format!(
+        "CREATE TABLE {0} (put_back text, validate text); INSERT INTO {0} VALUES ('', 'ALTER TABLE public.scale VALIDATE CONSTRAINT of')",
+        names.definitions()
+    );
+    session.batch_execute(&noted).await.expect("as PrepareTarget notes it");
+    let left = release::target(&server, &maintenance, &[app], &names).await.expect("taken away");
+    assert!(left[0].contains("VALIDATE CONSTRAINT of -- ") && left[0].contains("23503"), "{left:?}");
+    is_open_and_clean(&source).await;
 }
 
 #[tokio::test]
@@ -259,5 +286,5 @@ async fn what_aws_dms_could_not_carry_is_refused_with_every_reason() {
     for words in ["public.parts", "public.secret", "public.ruled", "granted CONNECT"] {
         assert!(cause.contains(words), "{cause} does not name {words}");
     }
-    assert_eq!(left_of(&cloud, &outcome.execution).await, Vec::<String>::new());
+    assert_eq!(left_in_dms(&cloud, &outcome.execution).await, Vec::<String>::new());
 }

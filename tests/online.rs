@@ -8,7 +8,7 @@ use aws_sdk_rds::types::DbInstance;
 use aws_sdk_sfn::types::ExecutionStatus;
 use postgres::compare::Comparison;
 use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{release, replication};
+use postgres::{Server, Session, catalog, release, replication};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
@@ -119,6 +119,17 @@ pub(crate) async fn is_open_and_clean(server: &DbInstance) {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (0, 0), "publications, schemas");
 }
 
+/// The server as the functions reach it, a session where they fence from, and what the preflight finds of its database.
+pub(crate) async fn reach(cloud: &Cloud, source: &DbInstance, input: &Value) -> (Server, Session, Database) {
+    let (servers, access) = cloud.servers(&input["database_secret_arn"]);
+    let server = servers.reach(source, &access).await.expect("a server");
+    let maintenance = server.open(MAINTENANCE).await.expect("a session");
+    let oid = "SELECT oid FROM pg_database WHERE datname = 'app'";
+    let oid = maintenance.query_one(oid, &[]).await.expect("an OID").get(0);
+    let app = Database { name: "app".into(), oid, connection_limit: -1, clients: vec![], schema_hash: String::new() };
+    (server, maintenance, app)
+}
+
 pub(crate) async fn database(server: &DbInstance, name: &str) -> tokio_postgres::Client {
     connect_to(server, name).await.expect("connected")
 }
@@ -184,12 +195,14 @@ pub(crate) async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
     (cloud.online(), guard)
 }
 
-/// A cloud for what befalls every execution of it, one test at a time, which finds no instances.
+/// A cloud for what befalls every execution of it, one test at a time, which finds no instances. There are two of them,
+/// since many tests want one.
 pub(crate) async fn alone_by_snapshot() -> (Cloud, MutexGuard<'static, ()>) {
-    static RUNNING: OnceCell<Running> = OnceCell::const_new();
-    static ALONE: Mutex<()> = Mutex::const_new(());
-    let guard = ALONE.lock().await;
-    let running = RUNNING.get_or_init(|| async { Running::start(&Setup::default()) }).await;
+    static RUNNING: [OnceCell<Running>; 2] = [const { OnceCell::const_new() }; 2];
+    static ALONE: [Mutex<()>; 2] = [const { Mutex::const_new(()) }; 2];
+    let (one, other) = (ALONE[0].lock(), ALONE[1].lock());
+    let (number, guard) = tokio::select! { guard = one => (0, guard), guard = other => (1, guard) };
+    let running = RUNNING[number].get_or_init(|| async { Running::start(&Setup::default()) }).await;
     let cloud = Cloud::connect(running).await;
     let instances = cloud.control("GET", "instances", json!({}));
     for instance in instances.as_array().expect("a list") {
@@ -242,16 +255,13 @@ async fn a_comparison_of_many_looks_leaves_no_row_out() {
     let client = database(&source, "app").await;
     let table = format!(
         "CREATE TABLE part (name text, number int, n int DEFAULT 0, PRIMARY KEY (name, number)) WITH (autovacuum_enabled = off);
-         INSERT INTO part SELECT 'it''s ' || g % 3, g FROM generate_series(1, {ROWS}) g"
+         INSERT INTO part SELECT 'it''s ' || g % 3, g FROM generate_series(1, {ROWS}) g;
+         CREATE TABLE heir (PRIMARY KEY (name, number)) INHERITS (part)"
     );
     client.batch_execute(&table).await.expect("rows");
-    let (servers, access) = cloud.servers(&input["database_secret_arn"]);
-    let server = servers.get(source.dbi_resource_id().expect("an id"), &access).await.expect("a server");
-    let maintenance = server.open(MAINTENANCE).await.expect("a session");
+    let (server, maintenance, app) = reach(cloud, &source, &input).await;
     let (one, other) = (server.open("app").await.expect("a session"), server.open("app").await.expect("a session"));
     let names = Names::of("a comparison");
-    let oid = client.query_one("SELECT oid FROM pg_database WHERE datname = 'app'", &[]).await.expect("an OID").get(0);
-    let app = Database { name: "app".into(), oid, connection_limit: -1, clients: vec![], schema_hash: String::new() };
     replication::create_role(&maintenance, &names).await.expect("a role");
     replication::create_own(&one, &app, &names).await.expect("a schema");
     let look = async || {
@@ -275,6 +285,96 @@ async fn a_comparison_of_many_looks_leaves_no_row_out() {
     assert!(most > 20_000, "{most} at first");
     release::target(&server, &maintenance, &[app], &names).await.expect("taken away");
     is_open_and_clean(&source).await;
+}
+
+/// Whatever replication does not carry must not change unnoticed.
+#[tokio::test]
+async fn every_kind_of_ddl_changes_the_hash_of_the_schema() {
+    const BEFORE: &str =
+        "CREATE TABLE t (a int PRIMARY KEY, b text); CREATE TABLE heir () INHERITS (t); CREATE SEQUENCE s;
+        CREATE UNIQUE INDEX u ON t (a); CREATE DOMAIN d AS int; CREATE TYPE e AS ENUM ('a'); CREATE TYPE c AS (x int);
+        CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
+        CREATE FUNCTION f(x int DEFAULT 1) RETURNS int BEGIN ATOMIC SELECT x; END;
+        CREATE AGGREGATE g(int) (SFUNC = int4pl, STYPE = int); CREATE ROLE one; CREATE ROLE two; GRANT one TO two; GRANT one TO CURRENT_USER;";
+    const CHANGES: &[&str] = &[
+        "CREATE OR REPLACE FUNCTION f(x int DEFAULT 1) RETURNS int BEGIN ATOMIC SELECT x + 1; END",
+        "CREATE OR REPLACE FUNCTION f(x int DEFAULT 2) RETURNS int BEGIN ATOMIC SELECT x + 1; END",
+        "ALTER FUNCTION f STRICT",
+        "ALTER FUNCTION f SET work_mem = '1MB'",
+        "CREATE OR REPLACE AGGREGATE g(int) (SFUNC = int4mul, STYPE = int)",
+        "ALTER DOMAIN d ADD CONSTRAINT positive CHECK (VALUE > 0)",
+        "ALTER DOMAIN d SET DEFAULT 1",
+        "ALTER TYPE e ADD VALUE 'b'",
+        "ALTER TYPE c ADD ATTRIBUTE y int",
+        "CREATE TYPE r AS RANGE (subtype = int)",
+        "ALTER TYPE r OWNER TO one",
+        "CREATE STATISTICS more ON a, b FROM t",
+        "COMMENT ON COLUMN t.b IS 'a note'",
+        "ALTER TABLE t REPLICA IDENTITY USING INDEX u",
+        "ALTER TABLE heir NO INHERIT t",
+        "ALTER TABLE p DETACH PARTITION p1; ALTER TABLE p ATTACH PARTITION p1 FOR VALUES IN (2)",
+        "ALTER SEQUENCE s CACHE 10",
+        "GRANT one TO two WITH INHERIT FALSE",
+        "SELECT lo_create(7)",
+        "CREATE SUBSCRIPTION other CONNECTION 'password=x' PUBLICATION other WITH (connect = false)",
+    ];
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_replicable(&cloud, "strand", None).await;
+    let client = database(&source, "app").await;
+    client.batch_execute(&format!("GRANT CREATE ON SCHEMA public TO PUBLIC; {BEFORE}")).await.expect("objects");
+    let (server, ..) = reach(&cloud, &source, &input).await;
+    let session = server.open("app").await.expect("a session");
+    let mut last = catalog::schema_hash(&session).await.expect("a hash");
+    assert_eq!(catalog::schema_hash(&session).await.expect("a hash"), last);
+    for change in CHANGES {
+        client.batch_execute(change).await.unwrap_or_else(|problem| panic!("{change}: {problem:?}"));
+        let now = catalog::schema_hash(&session).await.expect("a hash");
+        assert_ne!(now, last, "not seen: {change}");
+        last = now;
+    }
+}
+
+/// A call that ended in the middle is repeated.
+#[tokio::test]
+async fn seeding_goes_on_after_the_slot_was_advanced() {
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_replicable(&cloud, "mere", None).await;
+    let client = database(&source, "app").await;
+    client.batch_execute("CREATE TABLE item (id int PRIMARY KEY)").await.expect("a table");
+    let (server, maintenance, app) = reach(&cloud, &source, &input).await;
+    let session = server.open("app").await.expect("a session");
+    let names = Names::of("a seed");
+    replication::create_role(&maintenance, &names).await.expect("a role");
+    replication::publish(&session, &app, &names).await.expect("published");
+    client.batch_execute("INSERT INTO item VALUES (1)").await.expect("in the copy");
+    let copy = cloud.copied_instance("mere", "mere-copy").await;
+    client.batch_execute("INSERT INTO item VALUES (2)").await.expect("not in the copy");
+    let (copy, on_copy, _) = reach(&cloud, &copy, &input).await;
+    let target = copy.open("app").await.expect("a session");
+    let password = replication::new_password(&maintenance).await.expect("a password");
+    replication::set_password(&maintenance, &names, &password).await.expect("set");
+    let seed = async |password| replication::seed(&server, &session, &target, &app, &names, password).await;
+    seed(None).await.map(|_| ()).expect_err("nothing to log in by, once the slot was advanced");
+    let seeded = seed(Some(&password)).await.expect("it goes on").expect("seeded");
+    assert_eq!(seeded.commits, 0, "those were counted the first time");
+    let count = async || target.query_one("SELECT count(*) FROM public.item", &[]).await.expect("rows").get::<_, i64>(0);
+    until(async || count().await == 2).await;
+
+    // A connection that is lost stops the subscription, and is none of the changes' fault.
+    let ends = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active";
+    assert_eq!(client.execute(ends, &[]).await.expect("ended"), 1);
+    client.batch_execute("INSERT INTO item VALUES (3)").await.expect("a row");
+    let is_enabled = "SELECT subenabled FROM pg_subscription";
+    until(async || !target.query_one(is_enabled, &[]).await.expect("it").get::<_, bool>(0)).await;
+    replication::lag(&session, &target, &app, &names).await.expect("it goes on");
+    until(async || count().await == 3).await;
+    // Somebody's row on the target is.
+    target.batch_execute("INSERT INTO public.item VALUES (4)").await.expect("a row");
+    client.batch_execute("INSERT INTO item VALUES (4)").await.expect("the same row");
+    until(async || !target.query_one(is_enabled, &[]).await.expect("it").get::<_, bool>(0)).await;
+    let stopped = replication::lag(&session, &target, &app, &names).await.expect_err("it cannot be applied");
+    assert_eq!(stopped.name(), "ReplicationFailed");
+    release::target(&copy, &on_copy, &[app], &names).await.expect("taken away");
 }
 
 #[tokio::test]
@@ -325,10 +425,7 @@ async fn the_outage_waits_for_its_window() {
     let outcome = cloud.outcome(&execution).await;
     let ledger = load.outcome();
     has_all_of_the_load(&cloud, "tide", &ledger, outcome.succeeded()).await;
-    let history = cloud.history(&execution).await;
-    let exited = history.iter().rev().filter_map(|event| event.state_exited_event_details());
-    let mut of_cut_over = exited.filter(|details| details.name() == "CutOver").filter_map(|details| details.output());
-    let state: Value = serde_json::from_str(of_cut_over.next().expect("it was cut over")).expect("JSON");
+    let state = cloud.state_after(&execution, "CutOver").await;
     let cut_over = &state["cut_over"];
     let fenced_at = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(cut_over["fenced_at"].as_f64().expect("a time"));
     assert!(fenced_at >= opens, "{cut_over:#}");
@@ -453,11 +550,32 @@ async fn a_connection_that_is_lost_in_the_cutover_loses_no_row() {
 }
 
 #[tokio::test]
-async fn a_copy_without_its_slots_is_refused() {
+async fn a_copy_without_its_slots_goes_on_from_where_rds_says() {
     let (cloud, _alone) = alone().await;
     cloud.control("PATCH", "settings", json!({"copies_keep_slots": false}));
-    fails_under_load(&cloud, "dry", "ReplicationFailed", async |_| {}).await;
-    cloud.control("PATCH", "settings", json!({"copies_keep_slots": true}));
+    let (source, input) = seed_replicable(&cloud, "dry", None).await;
+    let load = load_on(&source);
+    let outcome = cloud.encrypt(input).await;
+    has_all_of_the_load(&cloud, "dry", &load.outcome(), outcome.succeeded()).await;
+    let state = cloud.state_after(&outcome.execution, "SeedTarget").await;
+    let replication = &state["replication"];
+    let starts = replication["starts"].as_array().expect("a list");
+    assert_eq!(starts.len(), 2, "{replication:#}");
+    assert!(starts.iter().all(|start| start.to_string().contains("rds_tools")), "{replication:#}");
+
+    // What RDS says is no proof of it: too late by what is written in a moment, or by more than was ever written, or
+    // not at all.
+    for (id, mistaken_by, found) in [
+        ("parched", json!(20_000), "DataDiffers"),
+        ("arid", json!(1 << 40), "between the markers"),
+        ("barren", json!(null), "tells nothing"),
+    ] {
+        cloud.control("PATCH", "settings", json!({"seed_lsn_error": mistaken_by}));
+        let error = if found == "DataDiffers" { found } else { "ReplicationFailed" };
+        let outcome = fails_under_load(&cloud, id, error, async |_| {}).await;
+        assert!(error == found || outcome.cause.contains(found), "{outcome:#?}");
+    }
+    cloud.control("PATCH", "settings", json!({"copies_keep_slots": true, "seed_lsn_error": 0}));
 }
 
 #[tokio::test]
@@ -466,14 +584,18 @@ async fn what_cannot_be_replicated_is_refused_with_every_reason() {
     let (source, input) = seed_replicable(&cloud, "weir", None).await;
     let awkward = "CREATE TABLE keyless (n int); CREATE TABLE lazy (id int PRIMARY KEY DEFERRABLE);
         CREATE TABLE numb (id int PRIMARY KEY); ALTER TABLE numb REPLICA IDENTITY NOTHING; CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY);
+        CREATE TABLE twice (n int, double int GENERATED ALWAYS AS (n * 2) STORED); ALTER TABLE twice REPLICA IDENTITY FULL;
+        CREATE TABLE shapes (at point); ALTER TABLE shapes REPLICA IDENTITY FULL;
+        CREATE TABLE veiled (id int PRIMARY KEY); ALTER TABLE veiled ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
         CREATE MATERIALIZED VIEW seen AS SELECT 1 AS one; SELECT lo_create(0);";
     database(&source, "app").await.batch_execute(awkward).await.expect("tables");
     sql(&source).await.batch_execute("CREATE TABLE strays (id int PRIMARY KEY)").await.expect("a table");
     let outcome = cloud.encrypt(input).await;
     let cause = outcome.failed("DatabaseNotUsable").to_owned();
-    for words in ["public.keyless", "public.lazy", "public.numb", "public.scratch", "large objects", "public.strays"] {
-        assert!(cause.contains(words), "{cause} does not name {words}");
+    for words in ["keyless", "lazy", "numb", "scratch", "twice", "shapes", "veiled", "strays"] {
+        assert!(cause.contains(&format!("public.{words}")), "{cause} does not name {words}");
     }
+    assert!(cause.contains("large objects"), "{cause}");
     is_as_before(&cloud, &source).await;
     seed(&cloud, "creek", json!({"Engine": "mariadb"}));
     let secret = "arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:rds-encrypt/creek-a1";

@@ -10,6 +10,7 @@ use super::pair::{Call, ENCRYPTED, Extent, FAULTS, Kind, Pair, SOURCE, Scenario,
 use super::site::{Run, Site};
 use super::witness;
 use super::world::{New, Subject, World, renamed, switched, text};
+use crate::dms::left_in_dms;
 use crate::permissions::refused;
 
 /// Of a loop's looks, whose number time decides, so many are befallen.
@@ -178,6 +179,10 @@ async fn check(site: &Site, pair: &Pair, run: &Run) -> Result<Ending, String> {
         let world = site.undo_by_hand(&run.outcome.execution).await?;
         run.is_whole(&world).map_err(|problem| format!("after the undo by hand: {problem}"))?;
         healed = ", whole after the undo by hand";
+    }
+    let replications = left_in_dms(&site.cloud, &run.outcome.execution).await;
+    if !replications.is_empty() {
+        return Err(format!("{replications:?} are left in AWS DMS"));
     }
     if let Some(acknowledged) = &run.acknowledged {
         witness::has_all(&site.cloud, SOURCE, acknowledged).await?;
@@ -403,6 +408,6 @@ impl Run {
     }
 
     fn is_proven(&self) -> bool {
-        ["IsCutoverAsked", "CheckLag", "SeedTarget"].iter().any(|state| self.has_entered(state))
+        ["IsCutoverAsked", "CheckLag", "SeedTarget", "PrepareTarget"].iter().any(|state| self.has_entered(state))
     }
 }

@@ -15,9 +15,18 @@ pub(crate) const ENCRYPTED: &str = "orders-encrypted";
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) way: Way,
-    pub(crate) cutover: bool,
+    pub(crate) wish: Wish,
     /// What goes wrong on the way in any case: then the calls after it are the candidates.
     pub(crate) first_fault: Option<FirstFault>,
+}
+
+/// What its input asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wish {
+    Twin,
+    Cutover,
+    /// The same, replicated by AWS DMS.
+    ByDms,
 }
 
 #[derive(Debug)]
@@ -45,12 +54,12 @@ impl FirstFault {
 
 /// The two happy paths, and the undo from each depth: by the execution itself, and from outside.
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "plain", way: Way::Snapshot, cutover: false, first_fault: None },
-    Scenario { name: "rename", way: Way::Snapshot, cutover: true, first_fault: None },
+    Scenario { name: "plain", way: Way::Snapshot, wish: Wish::Twin, first_fault: None },
+    Scenario { name: "rename", way: Way::Snapshot, wish: Wish::Cutover, first_fault: None },
     Scenario {
         name: "undo-copying",
         way: Way::Snapshot,
-        cutover: false,
+        wish: Wish::Twin,
         first_fault: Some(FirstFault {
             function: "describe-status",
             operation: "DescribeDBSnapshots",
@@ -62,77 +71,84 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "undo-restored",
         way: Way::Snapshot,
-        cutover: false,
+        wish: Wish::Twin,
         first_fault: first("verify", "DescribeDBInstances", 1, Kind::Denied),
     },
     Scenario {
         name: "undo-renamed",
         way: Way::Snapshot,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Denied),
     },
     Scenario {
         name: "after-commit",
         way: Way::Snapshot,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("clean-up", "DescribeDBSnapshots", 1, Kind::Denied),
     },
     Scenario {
         name: "stopped-restored",
         way: Way::Snapshot,
-        cutover: false,
+        wish: Wish::Twin,
         first_fault: first("verify", "DescribeDBInstances", 1, Kind::Stopped),
     },
     Scenario {
         name: "stopped-renaming",
         way: Way::Snapshot,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("rename-instance", "ModifyDBInstance", 1, Kind::Stopped),
     },
     Scenario {
         name: "stopped-renamed",
         way: Way::Snapshot,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Stopped),
     },
-    Scenario { name: "green", way: Way::BlueGreen, cutover: true, first_fault: None },
+    Scenario { name: "green", way: Way::BlueGreen, wish: Wish::Cutover, first_fault: None },
     Scenario {
         name: "undo-green",
         way: Way::BlueGreen,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("switch-over", "SwitchoverBlueGreenDeployment", 1, Kind::Denied),
     },
     Scenario {
         name: "after-switchover",
         way: Way::BlueGreen,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("clean-up", "DescribeBlueGreenDeployments", 1, Kind::Denied),
     },
     Scenario {
         name: "stopped-green",
         way: Way::BlueGreen,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("verify", "DescribeDBInstances", 1, Kind::Stopped),
     },
     Scenario {
         name: "stopped-switching",
         way: Way::BlueGreen,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("switch-over", "SwitchoverBlueGreenDeployment", 1, Kind::Stopped),
     },
     // With a database server alone, and a client that writes all the time.
-    Scenario { name: "online", way: Way::Online, cutover: true, first_fault: None },
+    Scenario { name: "online", way: Way::Online, wish: Wish::Cutover, first_fault: None },
     Scenario {
         name: "undo-online",
         way: Way::Online,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Denied),
     },
     Scenario {
         name: "stopped-online",
         way: Way::Online,
-        cutover: true,
+        wish: Wish::Cutover,
         first_fault: first("rename-instance", "ModifyDBInstance", 1, Kind::Stopped),
+    },
+    Scenario { name: "dms", way: Way::Online, wish: Wish::ByDms, first_fault: None },
+    Scenario {
+        name: "undo-dms",
+        way: Way::Online,
+        wish: Wish::ByDms,
+        first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Denied),
     },
 ];
 
@@ -140,7 +156,11 @@ impl Scenario {
     pub(crate) fn input(&self) -> Value {
         let input = json!({"instance_id": SOURCE, "max_wait_minutes": 60});
         let cutover = json!({"cutover": "rename", "accept_lost_writes": true, "isolation_security_group_id": FENCE});
-        if self.cutover && self.way == Way::Snapshot { merged(input, cutover) } else { input }
+        match self.wish {
+            Wish::Cutover if self.way == Way::Snapshot => merged(input, cutover),
+            Wish::ByDms => merged(input, json!({"engine": "dms"})),
+            Wish::Twin | Wish::Cutover => input,
+        }
     }
 }
 
@@ -236,11 +256,14 @@ impl Call {
         !self.operation.starts_with("Describe") && !self.operation.starts_with("Get")
     }
 
-    /// The step goes on in the databases.
+    /// The step goes on in the databases, or has AWS DMS do so.
     pub(crate) fn logs_in(&self) -> bool {
         const STEPS: &[&str] = &[
             "preflight-database",
             "publish-source",
+            "prepare-target",
+            "create-replication",
+            "run-replication",
             "seed-target",
             "verify-data",
             "cut-over",
@@ -278,7 +301,9 @@ impl Pair {
         self.call.function == "plan"
             && match self.kind {
                 Kind::Killed | Kind::Vanished | Kind::BecameFailed | Kind::Stopped => false,
-                Kind::Denied => is_advice || is_one_of(SAID) || !self.scenario.cutover && is_one_of(SAID_OF_A_COPY),
+                Kind::Denied => {
+                    is_advice || is_one_of(SAID) || self.scenario.wish == Wish::Twin && is_one_of(SAID_OF_A_COPY)
+                }
                 _ => is_advice,
             }
     }

@@ -17,13 +17,18 @@ pub(crate) const DATABASE: &str = "app";
 const ROWS: &str = "1 Mercury, 2 Venus, 3 Earth";
 
 const SOURCE_TAG: &str = "rds-encrypt:source";
-/// In the place of rows that nobody may read any more.
+/// In the place of rows that nobody may read any more: no connection is free, or nobody may connect.
 const SHUT: &str = "shut for everybody";
+const SHUTS: [&SqlState; 2] = [&SqlState::TOO_MANY_CONNECTIONS, &SqlState::INSUFFICIENT_PRIVILEGE];
 /// Between the rows and what an execution may have left beside them.
 const TRACES: &str = "; of ours: ";
 const ROWS_AND_TRACES: &str = "SELECT format(
-    '%s; of ours: %s slots, %s subscriptions, %s publications, %s schemas, %s roles, %s fences',
-    (SELECT string_agg(name, ',') FROM planet), (SELECT count(*) FROM pg_replication_slots),
+    '%s; keys and triggers in force: %s and %s; open to %s; of ours: %s slots, %s subscriptions, %s publications, %s schemas, %s roles, %s fences',
+    (SELECT string_agg(name, ',') FROM planet),
+    (SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated),
+    (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'O'),
+    (SELECT coalesce(datacl, acldefault('d', datdba)) FROM pg_database WHERE datname = current_database()),
+    (SELECT count(*) FROM pg_replication_slots),
     (SELECT count(*) FROM pg_subscription), (SELECT count(*) FROM pg_publication),
     (SELECT count(*) FROM pg_namespace WHERE nspname ~ '^rds_encrypt'),
     (SELECT count(*) FROM pg_roles WHERE rolname ~ '^rds_encrypt'),
@@ -112,7 +117,13 @@ impl World {
         cloud.control("PUT", &format!("instances/{source}"), body);
         let record = cloud.control("GET", &format!("instances/{source}"), json!({}));
         if record["data"].is_null() {
-            let rows = format!("CREATE TABLE planet (name TEXT PRIMARY KEY); INSERT INTO planet VALUES ('{ROWS}')");
+            let rows = format!(
+                "CREATE TABLE planet (name TEXT PRIMARY KEY); INSERT INTO planet VALUES ('{ROWS}');
+                 CREATE TABLE moon (name TEXT PRIMARY KEY, planet TEXT REFERENCES planet);
+                 INSERT INTO moon VALUES ('Luna', '{ROWS}');
+                 CREATE FUNCTION wane() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.name := lower(NEW.name); RETURN NEW; END';
+                 CREATE TRIGGER wanes BEFORE INSERT OR UPDATE ON moon FOR EACH ROW EXECUTE FUNCTION wane()"
+            );
             let database = connect_to(&instance(cloud, source).await, DATABASE).await.expect("connected");
             database.batch_execute(&rows).await.expect("rows");
         } else {
@@ -161,7 +172,7 @@ impl World {
             let Some(record) = self.instances.get_mut(&id) else { continue };
             if record["fields"]["Engine"] == "postgres" && record["fields"]["DBInstanceStatus"] == "available" {
                 record["data"] = match connect_to(&instance(cloud, &id).await, DATABASE).await {
-                    Err(problem) if problem.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => json!(SHUT),
+                    Err(problem) if problem.code().is_some_and(|code| SHUTS.contains(&code)) => json!(SHUT),
                     // What cannot be read is a finding, with the name of the pair.
                     Err(problem) => json!(format!("not to be read: {problem:?}")),
                     Ok(database) => {

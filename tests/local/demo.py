@@ -46,7 +46,14 @@ insert into planet (name) values
 insert into planet (name) select 'Exoplanet ' || number from generate_series(9, {ROWS}) as number;
 """
 FIRST_ROWS = "select id, name from planet order by id limit 8"
-OPEN_OLD = "ALTER DATABASE test CONNECTION LIMIT -1"
+# Of the ways with a state machine of their own: the stack's output that names it.
+MACHINES = {
+    "blue-green": "BlueGreenStateMachineArn",
+    "online": "OnlineStateMachineArn",
+    "dms": "OnlineStateMachineArn",
+}
+# Of those that fence the databases: what opens the old instance again.
+OPEN_OLD = {"online": "ALTER DATABASE test CONNECTION LIMIT -1", "dms": "GRANT CONNECT ON DATABASE test TO PUBLIC"}
 FINGERPRINT = "select count(*), md5(string_agg(id || '=' || name, ',' order by id)) from planet"
 
 
@@ -198,7 +205,7 @@ class Demo:
             "test",
             "--backup-retention-period",
             str(int(self.way == "blue-green")),
-            *(("--db-parameter-group-name", self.logical_replication()) if self.way == "online" else ()),
+            *(("--db-parameter-group-name", self.logical_replication()) if self.way in OPEN_OLD else ()),
         )
         while (instance := self.instance(INSTANCE_ID))["DBInstanceStatus"] != "available":
             if self.screen.is_terminal:
@@ -212,17 +219,17 @@ class Demo:
         self.screen.heading("The execution")
         client = self.start_client() if self.cutover else None
         words = shlex.split(self.outputs["StartExecutionCommand"].replace("YOUR-INSTANCE", INSTANCE_ID))
-        if self.way == "blue-green":
-            words[words.index("--state-machine-arn") + 1] = self.outputs["BlueGreenStateMachineArn"]
-        if self.way == "online":
-            words[words.index("--state-machine-arn") + 1] = self.outputs["OnlineStateMachineArn"]
-            state_input = json.loads(words[words.index("--input") + 1]) | {"database_secret_arn": self.login()}
-            words[words.index("--input") + 1] = json.dumps(state_input)
+        if self.way in MACHINES:
+            words[words.index("--state-machine-arn") + 1] = self.outputs[MACHINES[self.way]]
+        state_input = json.loads(words[words.index("--input") + 1])
+        if self.way in OPEN_OLD:
+            state_input |= {"database_secret_arn": self.login()}
+        if self.way == "dms":
+            state_input |= {"engine": "dms"}
         if self.cutover:
-            state_input = json.loads(words[words.index("--input") + 1])
             # Not writes_stopped: that wants no connections, and the client goes on reading.
             state_input |= {"cutover": self.cutover, "accept_lost_writes": True}
-            words[words.index("--input") + 1] = json.dumps(state_input)
+        words[words.index("--input") + 1] = json.dumps(state_input)
         ledger = self.ledger() if self.way != "snapshot" else None
         with ledger or contextlib.nullcontext():
             execution_arn = json.loads(self.call(*words))["executionArn"]
@@ -261,7 +268,11 @@ class Demo:
 
     def ledger(self) -> Ledger:
         endpoint = self.instance(INSTANCE_ID)["Endpoint"]
-        return Ledger(endpoint["Address"], endpoint["Port"], "postgres", "test", PASSWORD)
+        ledger = Ledger(endpoint["Address"], endpoint["Port"], "postgres", "test", PASSWORD)
+        if self.way == "dms":
+            # The local cloud's AWS DMS is a program in Python, which has to keep up.
+            ledger.pause_seconds = 0.2
+        return ledger
 
     def show_ledger(self, outcome: Outcome) -> None:
         self.screen.line(
@@ -292,10 +303,10 @@ class Demo:
             source_id, target_id = output["old_instance"]["id"], INSTANCE_ID
         if self.way == "blue-green":
             source_id = output["old_instances"][0]["id"]
-        if self.way == "online":
+        if opens := OPEN_OLD.get(self.way):
             source_id, target_id = output["old_instance"]["id"], INSTANCE_ID
-            self.screen.line(f"\nThe old instance lets nobody in; this opens it: {OPEN_OLD}")
-            self.sql(source_id, OPEN_OLD, "postgres")
+            self.screen.line(f"\nThe old instance lets nobody in; this opens it: {opens}")
+            self.sql(source_id, opens, "postgres")
         ids = [source_id, target_id]
         self.screen.heading("Source and target")
         instances = [self.instance(identifier) for identifier in ids]
@@ -464,7 +475,7 @@ def main() -> int:
     )
     parser.add_argument("--cutover", choices=("rename",), help="also move the source's name to the target")
     parser.add_argument(
-        "--way", choices=("snapshot", "blue-green", "online"), default="snapshot", help="which state machine"
+        "--way", choices=("snapshot", *MACHINES), default="snapshot", help="which state machine, and its engine"
     )
     parser.add_argument("--time-scale", type=float, default=0.01, help="how much of each AWS wait is really waited")
     arguments = parser.parse_args()

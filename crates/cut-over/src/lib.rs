@@ -77,9 +77,10 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
     let attempts = previous.attempts + 1;
     let mut response = Response { attempts, wait: previous.wait.clone(), ..Response::default() };
     let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
-    let target = servers.get(&request.target_resource_id, &request.access).await?;
     let maintenance = source.open(MAINTENANCE).await?;
+    // Before anything that can fail.
     let opened = fence::open(&maintenance, &request.databases, request.engine).await?;
+    let target = servers.get(&request.target_resource_id, &request.access).await?;
     if opened.is_empty()
         && let Some(opens_in) = request.opens_in(SystemTime::now())?
     {
@@ -255,16 +256,7 @@ async fn finish(
 /// Sequences are not replicated: each of the target, identity columns' included, gets what the source's has.
 async fn set_sequences(pair: &Pair<'_>) -> Result<usize, Error> {
     let what = || failed(format!("carry the sequences of database `{}`", pair.database.name));
-    let rows = pair
-        .source
-        .query(
-            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind = 'S' AND c.relpersistence = 'p' ORDER BY 1",
-            &[],
-        )
-        .await
-        .map_err(what())?;
-    let sequences: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let sequences = catalog::sequences(&pair.source).await?;
     if sequences.is_empty() {
         return Ok(0);
     }

@@ -76,8 +76,10 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
             Ok(Response::Opened(Opened { downtime_seconds: now - fenced_at, not_validated }))
         }
         Request::OldSource { engine, owner, access, databases, slots, previous, max_wait_seconds } => {
-            let server = servers.get(&owner.source_resource_id, &access).await?;
-            release::old_source(&server, &databases, &Names::of(&owner.execution), &slots).await?;
+            // Somebody may have deleted it already.
+            if let Some(server) = servers.find(&owner.source_resource_id, &access).await? {
+                release::old_source(&server, &databases, &Names::of(&owner.execution), &slots).await?;
+            }
             let mut response = CleanedUp { ready: true, ..previous.unwrap_or_default() };
             if engine == Engine::Dms {
                 let oids: Vec<u32> = databases.iter().map(|database| database.oid).collect();

@@ -9,7 +9,7 @@ use crate::rows::{Column, Table};
 use crate::{Session, failed};
 
 /// No rows of anybody's are in these: RDS keeps `rdsadmin` to itself.
-const OWN_DATABASES: [&str; 2] = ["rdsadmin", MAINTENANCE];
+const OWN_DATABASES: [&str; 4] = ["rdsadmin", "template0", "template1", MAINTENANCE];
 /// Before it, who is not a superuser needs other rights, which nobody tried.
 const VERSION_MIN: i32 = OLDEST_MAJOR_VERSION as i32 * 10_000;
 const GIBIBYTE: i64 = 1 << 30;
@@ -27,6 +27,18 @@ const OF_EXTENSION: &str = "EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'p
 const KEYLESS: &str = "c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i
     WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
         AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END)";
+
+/// Tables whose rows are told apart by all of their columns.
+const WHOLE_IDENTITY: &str = "c.relkind = 'r' AND c.relreplident = 'f'";
+/// Generated columns are not published. PostgreSQL 18 refuses updates to everybody where one belongs to what tells rows
+/// apart ("Replica identity must not contain unpublished generated columns"); before, the target would not find them.
+const GENERATED_IDENTITY: &str = "c.relkind = 'r' AND EXISTS (SELECT FROM pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND NOT a.attisdropped AND (c.relreplident = 'f' OR EXISTS (
+        SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey::int2[])
+            AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)))";
+/// The target compares whole rows where it has no key, and these types have no equality.
+const NO_EQUALITY: &str = "'json'::regtype, 'xml'::regtype, 'point'::regtype, 'line'::regtype, 'lseg'::regtype,
+    'box'::regtype, 'path'::regtype, 'polygon'::regtype, 'circle'::regtype";
 
 /// A server's problems, each with its remedy; none of it depends on a database.
 pub async fn problems_of_server(session: &Session, databases: usize, engine: Engine) -> Result<Vec<String>, Error> {
@@ -48,7 +60,9 @@ pub async fn problems_of_server(session: &Session, databases: usize, engine: Eng
                     (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user),
                     coalesce(current_setting('idle_replication_slot_timeout', true), '0'),
                     (SELECT count(*) FROM pg_subscription),
-                    current_user",
+                    current_user,
+                    current_setting('max_worker_processes')::bigint,
+                    current_setting('max_active_replication_origins', true)::bigint",
             &[&roles],
         )
         .await
@@ -85,6 +99,17 @@ pub async fn problems_of_server(session: &Session, databases: usize, engine: Eng
     check(
         is_native && workers < databases,
         format!("max_logical_replication_workers is {workers}, and {databases} databases need one each: raise it"),
+    );
+    // Besides, the process that starts them.
+    let processes: i64 = row.get(13);
+    check(
+        is_native && processes <= databases,
+        format!("max_worker_processes is {processes}, and {databases} databases need one each: raise it"),
+    );
+    let origins: Option<i64> = row.get(14);
+    check(
+        is_native && origins.is_some_and(|origins| origins < databases),
+        format!("max_active_replication_origins is less than the {databases} databases that need one each: raise it"),
     );
     check(
         row.get::<_, &str>(5) != "-1",
@@ -134,7 +159,7 @@ pub async fn databases(session: &Session) -> Result<Vec<(String, u32, i32)>, Err
     let rows = session
         .query(
             "SELECT datname::text, oid, datconnlimit FROM pg_database
-             WHERE datallowconn AND NOT datistemplate AND datname <> ALL ($1) ORDER BY oid",
+             WHERE datallowconn AND datname <> ALL ($1) ORDER BY oid",
             &[&OWN_DATABASES.as_slice()],
         )
         .await
@@ -186,8 +211,21 @@ pub async fn problems_of_database(session: &Session, database: &str, engine: Eng
     if let Some(extensions) = own.get::<_, Option<&str>>(3) {
         problems.push(format!("the extensions {extensions} write by themselves on the copy, too: drop them for the time being, or encrypt another way"));
     }
+    let no_equality = format!(
+        "{WHOLE_IDENTITY} AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
+         AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.atttypid IN ({NO_EQUALITY}))"
+    );
     let of_engine: &[(&str, &str)] = match engine {
         Engine::Native => &[
+            (
+                GENERATED_IDENTITY,
+                "told apart by a generated column, with which updates would fail once it is published: add a primary key of other columns, and REPLICA IDENTITY DEFAULT",
+            ),
+            (&no_equality, "told apart by columns without an equality (json, xml, geometry): add a primary key"),
+            (
+                "c.relkind IN ('r', 'p') AND c.relrowsecurity AND c.relforcerowsecurity",
+                "with row level security that is forced on its owner, as whom the target writes: ALTER TABLE … NO FORCE ROW LEVEL SECURITY",
+            ),
             (
                 KEYLESS,
                 "without a primary key (updates would fail once it is published): add one, or ALTER TABLE … REPLICA IDENTITY FULL",
@@ -218,7 +256,7 @@ pub async fn problems_of_database(session: &Session, database: &str, engine: Eng
             "unlogged (a copy has none of the rows): ALTER TABLE … SET LOGGED",
         ),
         (
-            "c.relkind IN ('r', 'p') AND NOT (pg_has_role(c.relowner, 'USAGE') AND pg_has_role(c.relowner, 'SET'))",
+            "c.relkind IN ('r', 'p', 'S') AND NOT (pg_has_role(c.relowner, 'USAGE') AND pg_has_role(c.relowner, 'SET'))",
             "owned by a role that the login is no member of: GRANT the role to it",
         ),
         ("c.relkind = 'f'", "foreign (what a trigger writes to it is not replicated): drop it for the time being"),
@@ -270,6 +308,14 @@ pub async fn warnings_of_database(session: &Session, database: &str, engine: Eng
             names(session, &format!("c.relkind = 'r' AND ({without} OR {KEYLESS}) AND {USER_SCHEMA}")).await?
         }
     };
+    let of_extensions = of_all(session, &format!("c.relkind = 'r' AND {OF_EXTENSION} AND {USER_SCHEMA}")).await?;
+    if !of_extensions.is_empty() {
+        warnings.push(format!(
+            "database `{database}`: {} of an extension: not replicated; if somebody writes there, the comparison in the \
+             outage ends the run, and nothing is lost",
+            listed(&of_extensions)
+        ));
+    }
     if !keyless.is_empty() {
         warnings.push(format!(
             "database `{database}`: {} without a primary key that the log has: AWS DMS carries what is inserted, and neither changes nor \
@@ -311,12 +357,17 @@ pub async fn tables(session: &Session) -> Result<Vec<String>, Error> {
     .await
 }
 
+/// The sequences whose values are carried, as SQL takes them: unlogged ones too, which a copy has from their beginning.
+pub async fn sequences(session: &Session) -> Result<Vec<String>, Error> {
+    names(session, &format!("c.relkind = 'S' AND c.relpersistence <> 't' AND {USER_SCHEMA}")).await
+}
+
 /// The tables that hold rows: partitions, and not what they are partitions of.
 pub async fn tables_with_rows(session: &Session) -> Result<Vec<String>, Error> {
     names(session, &format!("c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA}")).await
 }
 
-/// The same tables, with what they are compared by.
+/// The same tables, with what they are compared by, and those of extensions, which nobody publishes.
 pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
     // A generated column is in no publication's rows.
     let statement = format!(
@@ -331,8 +382,9 @@ pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
             JOIN pg_attribute a ON a.attnum = number
             WHERE i.indrelid = c.oid AND a.attrelid = c.oid AND place <= i.indnkeyatts
                 AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
-                AND NOT ({KEYLESS})) k ON true
-         WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA} AND NOT {OF_EXTENSION} ORDER BY 1"
+                AND NOT ({KEYLESS}) AND NOT {OF_EXTENSION}) k ON true
+         WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA}
+            AND (NOT {OF_EXTENSION} OR has_table_privilege(c.oid, 'SELECT')) ORDER BY 1"
     );
     let rows = session.query(&statement, &[]).await.map_err(failed("list the tables and their keys"))?;
     Ok(rows
@@ -385,10 +437,10 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
         "WITH relations AS (
             SELECT c.*, format('%I.%I', n.nspname, c.relname) AS name
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relpersistence <> 't' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {USER_SCHEMA})
+            WHERE c.relpersistence <> 't' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND {USER_SCHEMA})
          SELECT md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE \"C\"), '')) FROM (
             SELECT format('relation %s %s %s %s %s %s %s %s %s %s %s', name, relkind, relpersistence, relreplident,
-                relispartition, relowner::regrole,
+                pg_get_expr(relpartbound, oid), relowner::regrole,
                 {relation_grants}, reloptions, relrowsecurity, relforcerowsecurity,
                 CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END) AS line FROM relations
             UNION ALL
@@ -405,23 +457,46 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
                 CASE k.contype WHEN 'f' THEN NULL ELSE k.convalidated END)
             FROM relations r JOIN pg_constraint k ON k.conrelid = r.oid
             UNION ALL
-            SELECT format('index %s %s', pg_get_indexdef(i.indexrelid), i.indisvalid)
+            SELECT format('constraint of %s %s %s', k.contypid::regtype, k.conname, pg_get_constraintdef(k.oid))
+            FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE k.contypid <> 0 AND {USER_SCHEMA}
+            UNION ALL
+            SELECT format('inherits %s %s %s', name, h.inhparent::regclass, h.inhseqno)
+            FROM relations r JOIN pg_inherits h ON h.inhrelid = r.oid
+            UNION ALL
+            SELECT format('statistics %s', pg_get_statisticsobjdef(s.oid))
+            FROM relations r JOIN pg_statistic_ext s ON s.stxrelid = r.oid
+            UNION ALL
+            SELECT format('comment %s %s %s', name, d.objsubid, d.description)
+            FROM relations r JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = r.oid
+            UNION ALL
+            SELECT format('index %s %s %s', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisreplident)
             FROM relations r JOIN pg_index i ON i.indrelid = r.oid
             UNION ALL
             SELECT format('trigger %s %s', pg_get_triggerdef(t.oid), t.tgenabled)
             FROM relations r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
             UNION ALL
-            SELECT format('sequence %s %s %s %s %s %s %s', name, s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcycle)
+            SELECT format('sequence %s %s %s %s %s %s %s %s', name, s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmax,
+                s.seqmin, s.seqcycle, s.seqcache)
             FROM relations r JOIN pg_sequence s ON s.seqrelid = r.oid
             UNION ALL
-            SELECT format('function %I.%I(%s) %s %s %s %s', n.nspname, p.proname,
-                pg_get_function_identity_arguments(p.oid), p.proowner::regrole, p.proacl, p.prosecdef,
-                md5(coalesce(p.prosrc, '') || coalesce(pg_get_function_result(p.oid), '')))
-            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {USER_SCHEMA}
+            SELECT format('function %I.%I(%s) %s %s %s', n.nspname, p.proname,
+                pg_get_function_identity_arguments(p.oid), p.proowner::regrole, p.proacl,
+                CASE p.prokind WHEN 'a' THEN a::text ELSE pg_get_functiondef(p.oid) END)
+            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid
+            WHERE {USER_SCHEMA}
             UNION ALL
-            SELECT format('type %I.%I %s', n.nspname, t.typname, (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
-                FROM pg_enum e WHERE e.enumtypid = t.oid))
-            FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype IN ('e', 'd') AND {USER_SCHEMA}
+            SELECT format('type %I.%I %s %s %s %s %s %s', n.nspname, t.typname, t.typowner::regrole, t.typacl,
+                format_type(t.typbasetype, t.typtypmod), t.typnotnull, t.typdefault,
+                (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid))
+            FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+            WHERE t.typtype IN ('c', 'd', 'e', 'r') AND {USER_SCHEMA}
+            UNION ALL
+            SELECT format('foreign server %I %s', srvname, srvoptions) FROM pg_foreign_server
+            UNION ALL
+            -- What no log carries to the target, and what brings rows past the fence.
+            SELECT format('large objects %s', count(*)) FROM pg_largeobject_metadata
+            UNION ALL
+            SELECT format('subscription %s', subname) FROM pg_subscription WHERE subname !~ '^{OWN_ROLE}$'
             UNION ALL
             SELECT format('policy %s %s %s %s %s %s %s', name, p.polname, p.polcmd, p.polpermissive, p.polroles::regrole[],
                 pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
@@ -454,7 +529,8 @@ pub async fn schema_hash(session: &Session) -> Result<String, Error> {
                 rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil)
             FROM pg_roles WHERE rolname !~ '^{OWN_ROLE}$'
             UNION ALL
-            SELECT format('member %s %s %s', roleid::regrole, member::regrole, admin_option) FROM pg_auth_members
+            SELECT format('member %s %s %s %s %s', roleid::regrole, member::regrole, admin_option, inherit_option, set_option)
+            FROM pg_auth_members
             WHERE roleid::regrole::text !~ '^{OWN_ROLE}$' AND member::regrole::text !~ '^{OWN_ROLE}$'
          ) AS lines"
     );

@@ -87,7 +87,7 @@ pub async fn put_back(target: &Session, database: &Database, names: &Names) -> R
 }
 
 /// Has PostgreSQL look at the rows of the foreign keys, which locks no client out. What there is no time for is
-/// returned, as the statement that does it.
+/// returned, as the statement that does it, and so is what the rows, which are the source's, do not fit.
 pub async fn validate(target: &Session, names: &Names, until: Instant) -> Result<Vec<String>, Error> {
     let what = || failed("validate the foreign keys");
     // Repeated, it may have gone with all that is ours.
@@ -104,7 +104,7 @@ pub async fn validate(target: &Session, names: &Names, until: Instant) -> Result
         match target.batch_execute(&statement).await.map_err(failed(statement.clone())) {
             Ok(()) => {}
             Err(Error::DatabaseUnavailable(_)) => left.push(statement),
-            Err(error) => return Err(error),
+            Err(refused) => left.push(format!("{statement} -- {refused}")),
         }
     }
     target.batch_execute("RESET statement_timeout").await.map_err(what())?;

@@ -53,8 +53,10 @@ pub async fn clear(
     until: Instant,
 ) -> Result<u64, Error> {
     let oids: Vec<u32> = databases.iter().map(|database| database.oid).collect();
+    let mut starting = starting(maintenance, &oids, None).await?;
     let (mut ended, mut quiet) = (0, 0);
-    while quiet < QUIET_LOOKS {
+    while quiet < QUIET_LOOKS || !starting.is_empty() {
+        starting = self::starting(maintenance, &oids, Some(starting)).await?;
         let found = maintenance
             .query(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -83,6 +85,20 @@ pub async fn clear(
         )));
     }
     Ok(ended)
+}
+
+/// Processes that begin a session: each locks its database before it looks whether it may connect, and lets go of it once
+/// it is in pg_stat_activity (`InitPostgres` in PostgreSQL's postinit.c). One of them may have looked before the fence.
+async fn starting(maintenance: &Session, oids: &[u32], of: Option<Vec<i32>>) -> Result<Vec<i32>, Error> {
+    let rows = maintenance
+        .query(
+            "SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass
+             AND objid = ANY ($1) AND ($2::int[] IS NULL OR pid = ANY ($2)) AND pid <> pg_backend_pid()",
+            &[&oids, &of],
+        )
+        .await
+        .map_err(failed("look for sessions that begin"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Gives clients what the preflight found, where the fence is. Returns the databases that it opened.

@@ -58,9 +58,9 @@ impl Names {
         format!("{}.definition", self.base)
     }
 
-    /// Of a replication slot, whose name is the whole server's.
+    /// Of a replication slot, whose name is the whole server's. RDS keeps those that begin with `rds` to itself [A110].
     pub fn slot(&self, database: &Database) -> String {
-        format!("{}_{}", self.base, database.oid)
+        format!("{}_{}", self.base.trim_start_matches("rds_"), database.oid)
     }
 
     /// Of the publication of the keys that change while rows are compared.
@@ -124,6 +124,7 @@ mod tests {
         assert_ne!(one.slot(&database), two.slot(&database));
         for slot in one.slots(&[database]) {
             assert!(slot.len() < 64, "{slot}");
+            assert!(!slot.starts_with("rds"), "{slot}");
             assert!(slot.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'));
         }
     }

@@ -13,7 +13,7 @@ use crate::{Server, Session, dms, fence, replication};
 const VALIDATION: Duration = Duration::from_secs(30);
 
 /// The target stands alone from now on. Returns the statements that are left to run: of foreign keys that hold for what
-/// is written, and for whose older rows there was no time.
+/// is written, and whose older rows there was no time for, or do not fit.
 pub async fn target(
     server: &Server,
     maintenance: &Session,
@@ -24,12 +24,13 @@ pub async fn target(
     let mut left = vec![];
     for database in databases {
         let session = server.open(&database.name).await?;
-        let statements = dms::validate(&session, names, until).await?;
-        left.extend(statements.into_iter().map(|statement| format!("database `{}`: {statement}", database.name)));
+        // First what would hold the log.
         replication::unsubscribe(&session, names).await?;
         for slot in names.slots(std::slice::from_ref(database)) {
             replication::drop_slot(&session, &slot).await?;
         }
+        let statements = dms::validate(&session, names, until).await?;
+        left.extend(statements.into_iter().map(|statement| format!("database `{}`: {statement}", database.name)));
         replication::drop_own(&session, names).await?;
     }
     replication::drop_role(maintenance, databases, names).await?;

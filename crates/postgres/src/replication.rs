@@ -2,11 +2,13 @@
 //!
 //! A volume snapshot holds the replication slot and its log [A94]. So the order is publication, slot, snapshot; what
 //! the slot tells on the copy is what the copy has, and the end of the longest common beginning of both slots is
-//! where the copy goes on.
+//! where the copy goes on. Of a copy that came without the slot RDS says where its recovery ended [A96].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postgres_protocol::password::scram_sha_256;
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::types::PgLsn;
 use workflow::Error;
 
@@ -17,6 +19,11 @@ use crate::{Server, Session, catalog, failed};
 const READ_AHEAD_BYTES: u64 = 1 << 20;
 const SLOT_ATTEMPTS: u32 = 50;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+/// Errors of a subscription that are taken for a connection that was lost, as long as it goes on after them.
+const STOPS_FORGIVEN: i64 = 10;
+/// The markers on either side of the snapshot: who has the one and lacks the other is a copy of a moment between them.
+const PUBLISHED: &str = "published";
+const SEEDING: &str = "seeding";
 
 /// The role that the target logs in by, as yet without a password.
 pub async fn create_role(maintenance: &Session, names: &Names) -> Result<(), Error> {
@@ -74,7 +81,9 @@ pub async fn publish(session: &Session, database: &Database, names: &Names) -> R
             .await
             .map_err(failed(what("publish all tables")))?;
     }
-    create_slot(session, database, &names.slot(database)).await
+    create_slot(session, database, &names.slot(database)).await?;
+    mark(session, names, PUBLISHED).await?;
+    Ok(())
 }
 
 /// A replication slot of one database, if it is not there yet.
@@ -82,12 +91,17 @@ pub async fn create_slot(session: &Session, database: &Database, slot: &str) -> 
     if exists(session, "pg_replication_slots WHERE slot_name = $1", slot).await? {
         return Ok(());
     }
-    let what = "make a replication slot, for which every running transaction has to end,";
+    let what = format!(
+        "make a replication slot, for which every running transaction has to end, in database `{}`",
+        database.name
+    );
+    // That wait is one for a lock on each of them, and only the statement's own limit is to end it.
+    session.batch_execute("SET lock_timeout = 0").await.map_err(failed(&what))?;
     session
         .execute("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot])
         .await
-        .map_err(failed(format!("{what} in database `{}`", database.name)))?;
-    Ok(())
+        .map_err(failed(&what))?;
+    session.batch_execute("RESET lock_timeout").await.map_err(failed(&what))
 }
 
 /// What became of a database's start.
@@ -96,6 +110,8 @@ pub struct Seeded {
     pub start: PgLsn,
     /// How many commits of the slot the copy has.
     pub commits: usize,
+    /// Whose word that is.
+    pub told_by: &'static str,
 }
 
 /// Lets the target go on from where its copy ends. Repeated, it goes on with what is missing.
@@ -184,8 +200,34 @@ fn dropped(database: &Database) -> Error {
     Error::ReplicationFailed(format!("database `{}`: the subscription is gone: somebody dropped it", database.name))
 }
 
-/// Whatever it could not apply it will never apply, so that it must not be enabled again.
+/// A subscription stops at every error, and a connection that is lost is one. So it is enabled again; what it cannot
+/// apply it will stop at once more.
 async fn refuse_stopped(target: &Session, database: &Database, names: &Names) -> Result<(), Error> {
+    let Some(errors) = errors_of_stopped(target, database, names).await? else { return Ok(()) };
+    if errors <= STOPS_FORGIVEN {
+        target
+            .batch_execute(&format!("ALTER SUBSCRIPTION {} ENABLE", quoted(names.base())))
+            .await
+            .map_err(failed("go on with the subscription"))?;
+        for _ in 0..SLOT_ATTEMPTS {
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            if errors_of_stopped(target, database, names).await?.is_some() {
+                break;
+            }
+        }
+        if errors_of_stopped(target, database, names).await?.is_none() {
+            return Ok(());
+        }
+    }
+    Err(Error::ReplicationFailed(format!(
+        "database `{}`: the target could not apply a change and stopped (its PostgreSQL log says which): usually DDL, or a \
+         row that somebody wrote on the target; start again",
+        database.name
+    )))
+}
+
+/// At how many errors the subscription is disabled, if it is.
+async fn errors_of_stopped(target: &Session, database: &Database, names: &Names) -> Result<Option<i64>, Error> {
     let errors = target
         .query_opt(
             "SELECT s.subenabled, t.apply_error_count FROM pg_subscription s
@@ -194,16 +236,10 @@ async fn refuse_stopped(target: &Session, database: &Database, names: &Names) ->
             &[&names.base()],
         )
         .await
-        .map_err(failed("look at the subscription"))?;
-    match errors.map(|row| (row.get::<_, bool>(0), row.get::<_, i64>(1))) {
-        None => Err(dropped(database)),
-        Some((false, 1..)) => Err(Error::ReplicationFailed(format!(
-            "database `{}`: the target could not apply a change and stopped (its PostgreSQL log says which): \
-                 usually DDL, or a row that somebody wrote on the target; start again",
-            database.name
-        ))),
-        Some(_) => Ok(()),
-    }
+        .map_err(failed("look at the subscription"))?
+        .ok_or_else(|| dropped(database))?;
+    let (is_enabled, errors): (bool, i64) = (errors.get(0), errors.get(1));
+    Ok((!is_enabled && errors > 0).then_some(errors))
 }
 
 /// How far the target is behind, in bytes of the source's log.
@@ -377,13 +413,17 @@ async fn start(source: &Session, target: &Session, database: &Database, names: &
         .query_opt("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = $1", &[&slot])
         .await
         .map_err(failed("look for the inherited slot"))?;
-    let Some(inherited) = inherited else {
-        return Err(Error::ReplicationFailed(format!(
-            "database `{}`: the restored copy has no slot {slot}, so that nobody can say where it goes on [A94]; \
-             encrypt this instance by encrypt-blue-green or encrypt-instance",
-            database.name
-        )));
-    };
+    let confirmed: Option<PgLsn> = source
+        .query_opt("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = $1", &[&slot])
+        .await
+        .map_err(failed("look at the slot"))?
+        .map(|row| row.get(0));
+    let Some(inherited) = inherited else { return told_by_rds(source, target, database, names, confirmed).await };
+    let inherited: PgLsn = inherited.get(0);
+    // Nobody else reads it: an earlier call came so far.
+    if let Some(start) = confirmed.filter(|confirmed| *confirmed > inherited) {
+        return Ok(Seeded { start, commits: 0, told_by: "its slot, earlier" });
+    }
     let has = commits(target, &slot, names, None).await?;
     let upto = has.last().map(|commit| PgLsn::from(commit.end + READ_AHEAD_BYTES));
     let told = commits(source, &slot, names, upto).await?;
@@ -397,9 +437,58 @@ async fn start(source: &Session, target: &Session, database: &Database, names: &
     }
     let start = match common.checked_sub(1) {
         Some(last) => PgLsn::from(has[last].end),
-        None => inherited.get(0),
+        None => inherited,
     };
-    Ok(Seeded { start, commits: common })
+    Ok(Seeded { start, commits: common, told_by: "its slot" })
+}
+
+/// The same for a copy that came without the slot [A94]. What RDS says is believed only between the two markers; the
+/// comparison of all rows before the outage proves it.
+async fn told_by_rds(
+    source: &Session,
+    target: &Session,
+    database: &Database,
+    names: &Names,
+    confirmed: Option<PgLsn>,
+) -> Result<Seeded, Error> {
+    let told_by = "rds_tools.logical_seed_lsn()";
+    let refused = |why: String| {
+        Error::ReplicationFailed(format!(
+            "database `{}`: the restored copy has no slot {}, and {why}, so that nobody can say where it goes on; \
+             encrypt this instance by \"engine\": \"dms\", or by encrypt-blue-green",
+            database.name,
+            names.slot(database)
+        ))
+    };
+    // The extension is RDS's own, and is not to stay.
+    let asked = "BEGIN; CREATE EXTENSION IF NOT EXISTS rds_tools; SELECT rds_tools.logical_seed_lsn(); ROLLBACK";
+    let answer = target.simple_query(asked).await.map_err(failed("ask RDS for the end of the copy's recovery"));
+    let answer = match answer {
+        Err(Error::DatabaseRefused(why)) => return Err(refused(format!("RDS does not tell ({why})"))),
+        answer => answer?,
+    };
+    let place = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse::<PgLsn>().ok(),
+        _ => None,
+    });
+    let place = place.ok_or_else(|| refused("rds_tools.logical_seed_lsn() tells nothing".to_owned()))?;
+    if confirmed == Some(place) {
+        return Ok(Seeded { start: place, commits: 0, told_by });
+    }
+    let lacked = mark(source, names, SEEDING).await?;
+    let has = target
+        .query(&format!("SELECT id, xmin::text::bigint FROM {}", names.marker()), &[])
+        .await
+        .map_err(failed("look for the markers"))?;
+    let has: BTreeMap<String, i64> = has.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let upto = PgLsn::from(u64::from(place).saturating_add(READ_AHEAD_BYTES));
+    let told = commits(source, &names.slot(database), names, Some(upto)).await?;
+    let copied: Vec<&Commit> = told.iter().take_while(|commit| commit.end <= u64::from(place)).collect();
+    let is_behind = copied.iter().any(|commit| has.get(PUBLISHED) == Some(&i64::from(commit.transaction)));
+    if !is_behind || place >= lacked || has.contains_key(SEEDING) {
+        return Err(refused(format!("{place}, which RDS names, is not between the markers around the snapshot")));
+    }
+    Ok(Seeded { start: place, commits: copied.len(), told_by })
 }
 
 /// The transactions that a slot holds, in the order of their commits; it is not moved.

@@ -134,11 +134,12 @@ impl Sides<'_> {
 impl Table {
     /// What a publication of keys has of it.
     pub(crate) fn published(&self) -> String {
+        // Who inherits from it has a key, and an entry, of its own.
         if self.has_whole_identity {
-            return self.name.clone();
+            return format!("ONLY {}", self.name);
         }
         let columns: Vec<String> = self.key.iter().map(|column| quoted(&column.name)).collect();
-        format!("{} ({})", self.name, columns.join(", "))
+        format!("ONLY {} ({})", self.name, columns.join(", "))
     }
 
     /// So many rows are about as long as a chunk may be.

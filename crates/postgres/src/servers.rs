@@ -121,9 +121,14 @@ impl Servers {
         Ok(Server { host: host.to_owned(), port, credentials, what, tls })
     }
 
+    /// Where no rename of ours hides it.
     pub async fn get(&self, resource_id: &str, access: &Access) -> Result<Server, Error> {
         let found = self.find(resource_id, access).await?;
-        found.ok_or_else(|| Error::DatabaseUnavailable(format!("DB instance {resource_id} is not to be seen")))
+        found.ok_or_else(|| {
+            Error::InstanceNotFound(format!(
+                "there is no DB instance {resource_id}: somebody deleted it, or renames it"
+            ))
+        })
     }
 
     async fn secret(&self, secret_arn: &str) -> Result<Credentials, Error> {

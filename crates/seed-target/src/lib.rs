@@ -18,7 +18,7 @@ pub type Request = postgres::Request<Response>;
 #[serde(deny_unknown_fields)]
 pub struct Response {
     pub ready: bool,
-    /// Of each database, where it went on: `app at 0/3A1F2C8 after 12 transactions of the slot`
+    /// Of each database, where it went on, and who says so: `app at 0/3A1F2C8 after 12 transactions, by its slot`
     pub starts: Vec<String>,
     /// By which the target reads the source.
     pub slots: Vec<String>,
@@ -44,8 +44,8 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         let seeded = replication::seed(&source, &at_source, &at_target, database, &names, password.as_deref());
         if let Some(seeded) = seeded.await? {
             response.starts.push(format!(
-                "{} at {} after {} transactions of the slot",
-                database.name, seeded.start, seeded.commits
+                "{} at {} after {} transactions, by {}",
+                database.name, seeded.start, seeded.commits, seeded.told_by
             ));
         }
         let lag = replication::lag(&at_source, &at_target, database, &names).await?;

@@ -99,7 +99,7 @@ impl<OfWay> Undo<'_, OfWay> {
         }
         self.response.stuck.get_or_insert(format!(
             "{problem}. Log in, and see to it: no database of the source may keep CONNECTION LIMIT 0, or \
-             nobody who may CONNECT (pg_database), and no replication slot rds_encrypt_… may stay (SELECT \
+             nobody who may CONNECT (pg_database), and no replication slot encrypt_… may stay (SELECT \
              pg_drop_replication_slot(…)), or it fills the storage"
         ));
         Progress::Over

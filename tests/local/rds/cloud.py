@@ -81,6 +81,8 @@ class Cloud:
         self.copy_of_deleted_source = "failed"
         # Whether a restored copy of PostgreSQL has logical replication slots [A94].
         self.copies_keep_slots = True
+        # How many bytes it is mistaken about where its recovery ended, or nothing if it does not tell [A96].
+        self.seed_lsn_error: int | None = 0
         self.publish_metrics = True
         # "You can have up to 20 DB snapshot copies in progress at a time" (RDS User Guide, "Copying a DB snapshot").
         self.copies_at_a_time = 20

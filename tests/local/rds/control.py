@@ -9,6 +9,8 @@ PATCH  /local/settings                   changes some: time_scale; durations (AW
                                          quotas (DBInstances, ManualSnapshots, AllocatedStorage);
                                          undeletable_statuses; copy_of_deleted_source (failed or gone);
                                          copies_keep_slots (false: a restore of PostgreSQL has no replication slots);
+                                         seed_lsn_error (bytes by which rds_tools.logical_seed_lsn() of a restore is
+                                         wrong; null: it tells nothing);
                                          publish_metrics (a datapoint a minute); copies_at_a_time;
                                          api_rate ({"burst", "per_second"} of calls of RDS; null for no limit);
                                          retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
@@ -366,6 +368,7 @@ CLOUD_SETTINGS = {
     "progress_shape",
     "undeletable_statuses",
     "copies_keep_slots",
+    "seed_lsn_error",
     "copy_of_deleted_source",
     "copies_at_a_time",
     "publish_metrics",

@@ -160,7 +160,8 @@ def create_instance(hand: Script[Instance]) -> None:
 def restore_instance(hand: Script[Instance], snapshot: Snapshot) -> None:
     """creating → backing-up (where backups are on) → available"""
     with hand.during("restore"):
-        hand.cloud.storage_of(hand.record).restore(snapshot, hand.record, hand.cloud.copies_keep_slots)
+        cloud = hand.cloud
+        cloud.storage_of(hand.record).restore(snapshot, hand.record, cloud.copies_keep_slots, cloud.seed_lsn_error)
         keep_master_password(hand.cloud, hand.record)
     hand.record.initialize_start = hand.cloud.clock.now()
     _first_available(hand, "restore_backup", "RDS-EVENT-0043", "Restored from snapshot " + snapshot.identifier)

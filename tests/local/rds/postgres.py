@@ -194,14 +194,18 @@ class PostgresStorage(Streaming, Troubles):
     def copy(self, source: Snapshot, target: Snapshot) -> None:
         self._copy_directory(source.data_name, target.data_name)
 
-    def restore(self, snapshot: Snapshot, instance: Instance, keeps_slots: bool = True) -> None:
+    def restore(
+        self, snapshot: Snapshot, instance: Instance, keeps_slots: bool = True, seed_error: int | None = 0
+    ) -> None:
         self._copy_directory(snapshot.data_name, instance.data_name)
         if not keeps_slots:
             for slot in (self._directory / instance.data_name / "pg_replslot").iterdir():
                 shutil.rmtree(slot)
         self.start(instance)
         # Told until the next restart only, so it is kept.
-        position = self._sql(instance, "SELECT pg_last_wal_replay_lsn()")
+        position = ""
+        if seed_error is not None:
+            position = self._sql(instance, f"SELECT pg_last_wal_replay_lsn() + ({seed_error})")
         self._sql(
             instance,
             f"""
