@@ -31,7 +31,8 @@ test: lint build ## everything that CI checks: lint, then unit, contract and end
 	cargo test --locked --workspace -- --skip faults::
 	@# Alone, since their functions give a call up after a second.
 	cargo test --locked --workspace --test tests -- --test-threads 1 --nocapture faults::
-	cd tests/local && LOG_LEVEL=ERROR ../../$(CLOUD_PYTHON) -m unittest discover -b
+	@# Two files at a time: each mostly waits.
+	cd tests/local && ls test_*.py | LOG_LEVEL=ERROR xargs -n 1 -P 2 ../../$(CLOUD_PYTHON) -m unittest -b
 
 .PHONY: lint
 lint: setup ## formatting, clippy, ruff, mypy, licences, the template, the state machines, what the documents have of them

@@ -249,7 +249,7 @@ async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
 #[tokio::test]
 async fn a_foreign_key_that_the_rows_do_not_fit_is_left_and_said() {
     let cloud = Cloud::shared().await.online();
-    let (source, input) = seed_replicable(&cloud, "brook", None).await;
+    let (source, input) = seed_replicable(&cloud, "rill", None).await;
     let orphan = "CREATE TABLE fish (id int PRIMARY KEY); CREATE TABLE scale (fish int);
         INSERT INTO scale VALUES (1); ALTER TABLE scale ADD CONSTRAINT of FOREIGN KEY (fish) REFERENCES fish NOT VALID";
     let client = database(&source, "app").await;

@@ -357,7 +357,8 @@ async fn seeding_goes_on_after_the_slot_was_advanced() {
     seed(None).await.map(|_| ()).expect_err("nothing to log in by, once the slot was advanced");
     let seeded = seed(Some(&password)).await.expect("it goes on").expect("seeded");
     assert_eq!(seeded.commits, 0, "those were counted the first time");
-    let count = async || target.query_one("SELECT count(*) FROM public.item", &[]).await.expect("rows").get::<_, i64>(0);
+    let count =
+        async || target.query_one("SELECT count(*) FROM public.item", &[]).await.expect("rows").get::<_, i64>(0);
     until(async || count().await == 2).await;
 
     // A connection that is lost stops the subscription, and is none of the changes' fault.
@@ -567,7 +568,7 @@ async fn a_copy_without_its_slots_goes_on_from_where_rds_says() {
     // not at all.
     for (id, mistaken_by, found) in [
         ("parched", json!(20_000), "DataDiffers"),
-        ("arid", json!(1 << 40), "between the markers"),
+        ("arid", json!(1_i64 << 40), "between the markers"),
         ("barren", json!(null), "tells nothing"),
     ] {
         cloud.control("PATCH", "settings", json!({"seed_lsn_error": mistaken_by}));
