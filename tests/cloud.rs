@@ -431,6 +431,14 @@ impl Cloud {
         events.iter().filter_map(|event| Some(event.state_entered_event_details()?.name().to_owned())).collect()
     }
 
+    /// Makes what a reset took that the stack's parameters name.
+    pub(crate) fn make_replication_subnet_group(&self) {
+        const MAKE: &str = "import sys; sys.path.insert(0, 'tests/local'); import cloud; \
+            cloud.make_replication_subnet_group(cloud.Cloud.from_json(sys.argv[1]))";
+        let made = python().args(["-c", MAKE, &self.description]).status().expect("python");
+        assert!(made.success(), "no subnet group");
+    }
+
     /// A restored copy of an instance as it is now, with its parameter group.
     pub(crate) async fn copied_instance(&self, id: &str, copy: &str) -> DbInstance {
         let make = self.rds.create_db_snapshot().db_instance_identifier(id).db_snapshot_identifier(copy);

@@ -22,13 +22,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use workflow::options::Way;
 
-use self::pair::{FAULTS, Pair, SCENARIOS, Scenario};
+use self::pair::{FAULTS, Pair, SCENARIOS, Scenario, Wish};
 use self::site::Site;
 
 const PAIRS_BETWEEN_NEWS: usize = 100;
 
 /// Of so many pairs, one belongs to the sample; no multiple of the number of faults, so that they take turns.
 const SAMPLED_PAIRS: usize = 3 * FAULTS.len() + 1;
+
+/// AWS DMS is asked much, and each of its runs takes long: of these the sample has so many times fewer.
+const RARER_BY_DMS: usize = 8;
 
 /// More than fit into any time that somebody would give them.
 const ROUNDS_MAX: u64 = 1_000_000;
@@ -152,10 +155,13 @@ fn all_pairs(sites: &[Site]) -> Vec<Pair> {
 /// scenario.
 fn chosen(pairs: Vec<Pair>) -> Vec<Pair> {
     let name = variable("FAULT");
-    let usual = if name.is_some() { 1 } else { SAMPLED_PAIRS };
-    let step = variable("EVERY").map_or(usual, |step| step.parse().expect("EVERY is a number from 1 on"));
+    let every: Option<usize> = variable("EVERY").map(|step| step.parse().expect("EVERY is a number from 1 on"));
+    let step = |sampled| every.unwrap_or(if name.is_some() { 1 } else { sampled });
     let is_asked = |pair: &Pair| name.as_ref().is_none_or(|name| pair.to_string().contains(name));
-    pairs.into_iter().filter(is_asked).step_by(step).collect()
+    let asked = pairs.into_iter().filter(is_asked);
+    let (by_dms, others): (Vec<_>, Vec<_>) = asked.partition(|pair| pair.scenario.wish == Wish::ByDms);
+    let by_dms = by_dms.into_iter().step_by(step(SAMPLED_PAIRS * RARER_BY_DMS));
+    others.into_iter().step_by(step(SAMPLED_PAIRS)).chain(by_dms).collect()
 }
 
 /// Lets each site work on the next item until there is none; the results in the items' order.

@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn a_key_is_published_alone_and_compared_in_its_types() {
         let table = table(0, 0);
-        assert_eq!(table.published(), r#"public.t ("a ""b""", "c")"#);
-        assert_eq!(Table { has_whole_identity: true, ..table.clone() }.published(), "public.t");
+        assert_eq!(table.published(), r#"ONLY public.t ("a ""b""", "c")"#);
+        assert_eq!(Table { has_whole_identity: true, ..table.clone() }.published(), "ONLY public.t");
         let key = vec!["it's".to_owned(), "7".to_owned()];
         assert_eq!(table.values(&key), "(E'it''s'::character(9), E'7'::integer)");
     }

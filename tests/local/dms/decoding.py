@@ -67,6 +67,7 @@ def statement(change: Change, key: list[str], columns: list[str], fixed: list[st
     row = {column: value for column, value in new.items() if column in columns}
     if change.action == "INSERT":
         names = ", ".join(map(quoted, row))
+        # An identity column keeps the source's value [A111].
         return f"INSERT INTO {target} ({names}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(row.values())})"
     before = change.old or new
     where = " AND ".join(f"{quoted(column)} = {before[column]}" for column in key)
