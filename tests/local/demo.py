@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cloud import HERE, REPOSITORY, STACK_NAME, Cloud, built_template
+from cloud import HERE, REPOSITORY, STACK_NAME, Cloud, built_template, make_replication_subnet_group
 from ledger import SESSIONS, Ledger, Outcome
 
 INSTANCE_ID = "soa-04-005"
@@ -163,6 +163,8 @@ class Demo:
 
     def deploy(self) -> None:
         self.screen.heading("The stack")
+        # Which its parameter names.
+        make_replication_subnet_group(self.cloud)
         self.call(
             "sam",
             "deploy",
