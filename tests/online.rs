@@ -8,9 +8,10 @@ use aws_sdk_rds::types::DbInstance;
 use aws_sdk_sfn::types::ExecutionStatus;
 use postgres::compare::Comparison;
 use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{Server, Session, catalog, release, replication};
+use postgres::{Server, Session, catalog, fence, release, replication};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use workflow::options::Engine;
 
 use crate::cloud::{Cloud, Outcome, Running, Setup, repository};
 use crate::cutover::{token_of, undo_of};
@@ -334,6 +335,42 @@ async fn every_kind_of_ddl_changes_the_hash_of_the_schema() {
     }
 }
 
+/// Nobody publishes them: what is written there meanwhile would be missing.
+#[tokio::test]
+async fn a_table_of_an_extension_that_somebody_writes_to_ends_the_cutover() {
+    let (cloud, _alone) = alone().await;
+    let outcome = fails_under_load(&cloud, "silt", "DataDiffers", async |source| {
+        let table = "CREATE EXTENSION rds_tools; CREATE TABLE part_config (name text PRIMARY KEY);
+            ALTER EXTENSION rds_tools ADD TABLE part_config";
+        database(source, "app").await.batch_execute(table).await.expect("a table");
+        before(&cloud, "cut-over", &on_instance(&cloud, "silt", "INSERT INTO part_config VALUES ('late')"));
+    });
+    let outcome = outcome.await;
+    cloud.control("DELETE", "faults", json!({}));
+    assert!(outcome.cause.contains("public.part_config"), "{outcome:#?}");
+    let state = cloud.state_after(&outcome.execution, "PreflightDatabase").await;
+    assert!(state["preflight"]["warnings"].to_string().contains("public.part_config"), "{state:#}");
+}
+
+/// It may have been let in just before the fence, and is in no list of sessions yet.
+#[tokio::test]
+async fn a_session_that_begins_is_waited_for_behind_the_fence() {
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_replicable(&cloud, "gate", None).await;
+    let (_server, maintenance, app) = reach(&cloud, &source, &input).await;
+    let (names, databases) = (Names::of("a fence"), [app]);
+    // It locks the database as one that begins does.
+    let begins = sql(&source).await;
+    begins.batch_execute("BEGIN; COMMENT ON DATABASE app IS 'locked'").await.expect("locked");
+    fence::close(&maintenance, &databases, Engine::Native).await.expect("closed");
+    let clear =
+        async || fence::clear(&maintenance, &databases, &names, &[], Instant::now() + Duration::from_secs(1)).await;
+    assert_eq!(clear().await.expect_err("it has not begun").name(), "DatabaseUnavailable");
+    begins.batch_execute("COMMIT").await.expect("unlocked");
+    clear().await.expect("nobody is left");
+    fence::open(&maintenance, &databases, Engine::Native).await.expect("open");
+}
+
 /// A call that ended in the middle is repeated.
 #[tokio::test]
 async fn seeding_goes_on_after_the_slot_was_advanced() {
@@ -345,7 +382,15 @@ async fn seeding_goes_on_after_the_slot_was_advanced() {
     let session = server.open("app").await.expect("a session");
     let names = Names::of("a seed");
     replication::create_role(&maintenance, &names).await.expect("a role");
-    replication::publish(&session, &app, &names).await.expect("published");
+    // A transaction that runs is waited for, longer than for any lock.
+    let writer = database(&source, "app").await;
+    writer.batch_execute("BEGIN; INSERT INTO item VALUES (0)").await.expect("a row");
+    let ends = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        writer.batch_execute("COMMIT").await.expect("committed");
+    };
+    let (published, ()) = tokio::join!(replication::publish(&session, &app, &names), ends);
+    published.expect("published");
     client.batch_execute("INSERT INTO item VALUES (1)").await.expect("in the copy");
     let copy = cloud.copied_instance("mere", "mere-copy").await;
     client.batch_execute("INSERT INTO item VALUES (2)").await.expect("not in the copy");
@@ -359,7 +404,7 @@ async fn seeding_goes_on_after_the_slot_was_advanced() {
     assert_eq!(seeded.commits, 0, "those were counted the first time");
     let count =
         async || target.query_one("SELECT count(*) FROM public.item", &[]).await.expect("rows").get::<_, i64>(0);
-    until(async || count().await == 2).await;
+    until(async || count().await == 3).await;
 
     // A connection that is lost stops the subscription, and is none of the changes' fault.
     let ends = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active";
@@ -368,7 +413,7 @@ async fn seeding_goes_on_after_the_slot_was_advanced() {
     let is_enabled = "SELECT subenabled FROM pg_subscription";
     until(async || !target.query_one(is_enabled, &[]).await.expect("it").get::<_, bool>(0)).await;
     replication::lag(&session, &target, &app, &names).await.expect("it goes on");
-    until(async || count().await == 3).await;
+    until(async || count().await == 4).await;
     // Somebody's row on the target is.
     target.batch_execute("INSERT INTO public.item VALUES (4)").await.expect("a row");
     client.batch_execute("INSERT INTO item VALUES (4)").await.expect("the same row");
@@ -587,13 +632,14 @@ async fn what_cannot_be_replicated_is_refused_with_every_reason() {
         CREATE TABLE numb (id int PRIMARY KEY); ALTER TABLE numb REPLICA IDENTITY NOTHING; CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY);
         CREATE TABLE twice (n int, double int GENERATED ALWAYS AS (n * 2) STORED); ALTER TABLE twice REPLICA IDENTITY FULL;
         CREATE TABLE shapes (at point); ALTER TABLE shapes REPLICA IDENTITY FULL;
+        CREATE TABLE papers (texts json[]); ALTER TABLE papers REPLICA IDENTITY FULL;
         CREATE TABLE veiled (id int PRIMARY KEY); ALTER TABLE veiled ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
         CREATE MATERIALIZED VIEW seen AS SELECT 1 AS one; SELECT lo_create(0);";
     database(&source, "app").await.batch_execute(awkward).await.expect("tables");
     sql(&source).await.batch_execute("CREATE TABLE strays (id int PRIMARY KEY)").await.expect("a table");
     let outcome = cloud.encrypt(input).await;
     let cause = outcome.failed("DatabaseNotUsable").to_owned();
-    for words in ["keyless", "lazy", "numb", "scratch", "twice", "shapes", "veiled", "strays"] {
+    for words in ["keyless", "lazy", "numb", "scratch", "twice", "shapes", "papers", "veiled", "strays"] {
         assert!(cause.contains(&format!("public.{words}")), "{cause} does not name {words}");
     }
     assert!(cause.contains("large objects"), "{cause}");

@@ -389,7 +389,7 @@ impl Kind {
                 "InvalidInstanceState",
                 "InvalidSnapshotState",
                 "WaitTimedOut",
-                // Where a step logs in, it is looked for as long as a server may be away.
+                // A step that had found it logs in as long as a server may be away.
                 "DatabaseUnavailable",
                 // Of a blue/green deployment.
                 "DeploymentFailed",

@@ -125,7 +125,9 @@ impl Site {
         let mut input = input.clone();
         let mut witness = None;
         if way == Way::Online {
-            self.cloud.make_replication_subnet_group();
+            if input["engine"] == "dms" {
+                self.cloud.make_replication_subnet_group();
+            }
             input = merged(input, json!({"database_secret_arn": self.secret_arn}));
             witness = Some(Witness::of(instance(&self.cloud, SOURCE).await).await);
         }

@@ -28,15 +28,14 @@ const KEYLESS: &str = "c.relkind = 'r' AND c.relreplident <> 'f' AND NOT EXISTS 
     WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
         AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END)";
 
-/// Tables whose rows are told apart by all of their columns.
-const WHOLE_IDENTITY: &str = "c.relkind = 'r' AND c.relreplident = 'f'";
 /// Generated columns are not published. PostgreSQL 18 refuses updates to everybody where one belongs to what tells rows
 /// apart ("Replica identity must not contain unpublished generated columns"); before, the target would not find them.
 const GENERATED_IDENTITY: &str = "c.relkind = 'r' AND EXISTS (SELECT FROM pg_attribute a
     WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND NOT a.attisdropped AND (c.relreplident = 'f' OR EXISTS (
         SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey::int2[])
             AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)))";
-/// The target compares whole rows where it has no key, and these types have no equality.
+/// The target compares whole rows where it has no key, and these types have no equality, nor have domains and arrays of
+/// them.
 const NO_EQUALITY: &str = "'json'::regtype, 'xml'::regtype, 'point'::regtype, 'line'::regtype, 'lseg'::regtype,
     'box'::regtype, 'path'::regtype, 'polygon'::regtype, 'circle'::regtype";
 
@@ -212,8 +211,11 @@ pub async fn problems_of_database(session: &Session, database: &str, engine: Eng
         problems.push(format!("the extensions {extensions} write by themselves on the copy, too: drop them for the time being, or encrypt another way"));
     }
     let no_equality = format!(
-        "{WHOLE_IDENTITY} AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
-         AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.atttypid IN ({NO_EQUALITY}))"
+        "c.relkind = 'r' AND c.relreplident = 'f'
+         AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
+         AND EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND (t.oid IN ({NO_EQUALITY})
+                OR t.typbasetype IN ({NO_EQUALITY}) OR t.typelem IN ({NO_EQUALITY})))"
     );
     let of_engine: &[(&str, &str)] = match engine {
         Engine::Native => &[

@@ -70,7 +70,8 @@ pub async fn clear(
         quiet = if found == 0 { quiet + 1 } else { 0 };
         ended += found as u64;
         if Instant::now() > until {
-            return Err(Error::DatabaseUnavailable(format!("{found} sessions of clients do not end")));
+            let found = found + starting.len();
+            return Err(Error::DatabaseUnavailable(format!("{found} sessions of clients do not end, or do not begin")));
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
