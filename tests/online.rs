@@ -352,6 +352,22 @@ async fn a_table_of_an_extension_that_somebody_writes_to_ends_the_cutover() {
     assert!(state["preflight"]["warnings"].to_string().contains("public.part_config"), "{state:#}");
 }
 
+/// Its owner may do so once the name has moved.
+#[tokio::test]
+async fn an_old_instance_that_is_deleted_at_once_keeps_nobody_from_finishing() {
+    let (cloud, _alone) = alone().await;
+    let (_, input) = seed_replicable(&cloud, "ford", None).await;
+    let command = cloud.control_command("DELETE", "instances/ford-unencrypted", &json!({}));
+    let action = json!({"type": "run", "command": command});
+    let rule =
+        json!({"app_id": "rds-encrypt.open-target", "operation": "DescribeDBInstances", "call": 1, "action": action});
+    cloud.control("POST", "faults", rule);
+    let outcome = cloud.encrypt(input).await;
+    cloud.control("DELETE", "faults", json!({}));
+    outcome.succeeded();
+    is_open_and_clean(&instance(&cloud, "ford").await).await;
+}
+
 /// It may have been let in just before the fence, and is in no list of sessions yet.
 #[tokio::test]
 async fn a_session_that_begins_is_waited_for_behind_the_fence() {
