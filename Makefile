@@ -28,8 +28,7 @@ demo: build ## encrypt an instance with real rows in a local cloud, and show it 
 
 .PHONY: test
 test: lint build ## everything that CI checks: lint, then unit, contract and end-to-end tests
-	@# Three at a time, since they wait half of theirs.
-	cargo test --locked --workspace -- --test-threads 3 --skip faults::
+	cargo test --locked --workspace -- --skip faults::
 	@# Alone, since their functions give a call up after a second.
 	cargo test --locked --workspace --test tests -- --test-threads 1 --nocapture faults::
 	@# Two files at a time: each mostly waits.

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from ledger import PSQL
+from rds.network import processes_with_connection
 
 if TYPE_CHECKING:
     from rds.records import Fields
@@ -1808,6 +1810,15 @@ class PostgresTest(ServiceTest):
 
 
 class Postgres(PostgresTest):
+    def test_a_client_that_has_left_is_looked_for_nowhere(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client_port = client.getsockname()[1]
+                self.assertEqual(list(processes_with_connection(client_port, port)), [os.getpid()])
+            with unittest.mock.patch("os.listdir", side_effect=AssertionError):
+                self.assertEqual(list(processes_with_connection(client_port, port)), [])
+
     def test_an_instance_behind_a_group_that_isolates_reaches_no_other_and_is_reached_by_none(self) -> None:
         self.create("publisher", DBParameterGroupName=self.logical_replication())
         self.create("subscriber")

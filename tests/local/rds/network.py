@@ -30,19 +30,14 @@ class Network:
         """Whether the connection from that port on may reach the instance, at that port of its endpoint."""
         # A copy: records come and go meanwhile.
         instances = list(self._records.instances.values())
-        # Else nothing is to be found out, which takes a while.
-        if not any(map(is_isolated, instances)):
+        called = self._records.instances.get(identifier)
+        shut_out = instances if called and is_isolated(called) else list(filter(is_isolated, instances))
+        # A server's workers are children of its first process.
+        servers = {server for instance in shut_out if (server := self._server_of(instance))}
+        if not servers:
             return True
-        caller = self._caller(instances, client_port, port)
-        if caller is None:
-            return True
-        return not any(is_isolated(end) for end in (caller, self._records.instances.get(identifier)) if end)
-
-    def _caller(self, instances: list[Instance], client_port: int, port: int) -> Instance | None:
-        """The instance whose server opened the connection: its workers are children of its first process."""
-        servers = {server: instance for instance in instances if (server := self._server_of(instance))}
-        parents = (_parent(process_id) for process_id in processes_with_connection(client_port, port))
-        return next((servers[parent] for parent in parents if parent in servers), None)
+        callers = processes_with_connection(client_port, port, lambda process_id: _parent(process_id) in servers)
+        return not any(callers)
 
 
 def is_isolated(instance: Instance) -> bool:
@@ -60,6 +55,10 @@ def processes_with_connection(
         columns = line.split()
         if columns[1].endswith(f":{local_port:04X}") and columns[2].endswith(f":{remote_port:04X}"):
             inodes.add(f"socket:[{columns[9]}]")
+    # Of a client that has left, which would keep others waiting.
+    inodes.discard("socket:[0]")
+    if not inodes:
+        return
     for process_id in filter(str.isdigit, os.listdir("/proc")):
         if not among(int(process_id)):
             continue
