@@ -28,7 +28,8 @@ demo: build ## encrypt an instance with real rows in a local cloud, and show it 
 
 .PHONY: test
 test: lint build ## everything that CI checks: lint, then unit, contract and end-to-end tests
-	cargo test --locked --workspace -- --skip faults::
+	@# One more than there are processors, since each waits a good part of its time.
+	cargo test --locked --workspace -- --test-threads $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --skip faults::
 	@# Alone, since their functions give a call up after a second.
 	cargo test --locked --workspace --test tests -- --test-threads 1 --nocapture faults::
 	@# Two files at a time: each mostly waits.

@@ -26,7 +26,8 @@ use crate::permissions::refused;
 /// How long an AWS second lasts. Small enough for quick tests, large enough to see every status.
 const TIME_SCALE: f64 = 0.005;
 /// Longer than any execution of the tests; one that hangs fails with its history.
-const EXECUTION_SECONDS_MAX: u64 = 240;
+pub(crate) const EXECUTION_SECONDS_MAX: u64 = 300;
+const SERVER_ERRORS_MAX: u32 = 5;
 
 /// Where the local cloud says that it is (`tests/local/cloud.py`).
 pub(crate) const REGION: &str = "ap-northeast-1";
@@ -282,7 +283,7 @@ impl Cloud {
     pub(crate) fn login(&self, id: &str, user: &str, password: &str, key: Option<&str>) -> String {
         let text = json!({"username": user, "password": password}).to_string();
         let secret = json!({"Name": format!("rds-encrypt/{id}"), "SecretString": text, "KmsKeyId": key});
-        let made = self.json_call("secretsmanager", "secretsmanager.CreateSecret", &secret);
+        let made = self.json_call("secretsmanager", "secretsmanager.CreateSecret", &secret).expect("a secret");
         made["ARN"].as_str().expect("an ARN").to_owned()
     }
 
@@ -403,7 +404,7 @@ impl Cloud {
                     .filter_map(|event| event.state_entered_event_details()?.input())
                     .next_back()
             );
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -489,7 +490,8 @@ impl Cloud {
     /// The last few states that an execution entered, for whoever watches it.
     pub(crate) async fn entered_lately(&self, execution: &str) -> Vec<String> {
         let call = self.sfn.get_execution_history().execution_arn(execution).reverse_order(true).max_results(400);
-        let history = call.send().await.expect("a history");
+        // Data of 400 events are megabytes, and callers ask often.
+        let history = call.include_execution_data(false).send().await.expect("a history");
         let details = history.events().iter().filter_map(|event| event.state_entered_event_details());
         details.map(|details| details.name().to_owned()).collect()
     }
@@ -525,8 +527,18 @@ impl Cloud {
     /// All items of a paginated operation of a service that speaks JSON; no SDK is built for it here.
     fn pages(&self, service: &str, target: &str, mut body: Value, token: &str, items: &str) -> Vec<Value> {
         let mut all = vec![];
+        let mut server_errors = 0;
         loop {
-            let answer = self.json_call(service, target, &body);
+            let answer = match self.json_call(service, target, &body) {
+                Ok(answer) => answer,
+                // ministack fails to list what grows meanwhile. SDKs try again after a server's error, too.
+                Err(ureq::Error::StatusCode(500)) if server_errors < SERVER_ERRORS_MAX => {
+                    server_errors += 1;
+                    std::thread::sleep(Duration::from_millis(100));
+                    continue;
+                }
+                Err(error) => panic!("{target}: {error}"),
+            };
             all.extend(answer[items].as_array().into_iter().flatten().cloned());
             if answer[token].is_null() {
                 return all;
@@ -536,7 +548,7 @@ impl Cloud {
     }
 
     /// A call in AWS's JSON 1.1 protocol, for the services whose SDK no test has.
-    fn json_call(&self, service: &str, target: &str, body: &Value) -> Value {
+    fn json_call(&self, service: &str, target: &str, body: &Value) -> Result<Value, ureq::Error> {
         let call = ureq::http::Request::builder()
             .method("POST")
             .uri(&self.endpoint)
@@ -544,8 +556,7 @@ impl Cloud {
             .header("x-amz-target", target)
             .header("authorization", signature(service));
         let call = call.body(body.to_string()).expect("a request");
-        let mut answer = ureq::run(call).unwrap_or_else(|error| panic!("{target}: {error}"));
-        answer.body_mut().read_json().expect("JSON")
+        ureq::run(call)?.body_mut().read_json()
     }
 
     /// What the processes of the local cloud itself have written.

@@ -282,7 +282,7 @@ async fn a_stopped_execution_that_was_to_keep_is_kept_under_its_names() {
 pub(crate) async fn undo_of(cloud: &Cloud, execution: &str) -> Outcome {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(60) {
-        let call = cloud.sfn.list_executions().state_machine_arn(cloud.undo_state_machine());
+        let call = cloud.sfn.list_executions().state_machine_arn(cloud.undo_state_machine()).max_results(20);
         for undo in call.send().await.expect("undos").executions() {
             let described =
                 cloud.sfn.describe_execution().execution_arn(&undo.execution_arn).send().await.expect("described");

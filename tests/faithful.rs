@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Running, Setup};
 use crate::cutover::{approval_token, groups};
-use crate::fixtures::{PASSWORD, family, fault, find, instance, seed, sql};
+use crate::fixtures::{PASSWORD, family, fault, instance, seed, sql, until_entered};
 use sources::{Make, Source};
 use twin::{DIFFERS_ON_PURPOSE, INHERITED_BY_A_RESTORE, PASSES, changes, differences};
 
@@ -227,9 +227,11 @@ async fn a_target_that_is_not_what_was_planned_stops_the_run_with_a_readable_dif
             let id = format!("unplanned-{name}");
             seed(cloud, &id, json!({}));
             let before = record(cloud, &id);
-            let execution = restoring(cloud, &id).await;
-            cloud.control("PATCH", &format!("instances/{id}-encrypted"), json!({"fields": fields}));
-            let outcome = cloud.outcome(&execution).await;
+            let target = format!("{id}-encrypted");
+            let change = cloud.control_command("PATCH", &format!("instances/{target}"), &json!({"fields": fields}));
+            let rule = json!({"app_id": "rds-encrypt.describe-status", "action": {"type": "run", "command": change}});
+            fault(cloud, &target, "DescribeDBInstances", rule);
+            let outcome = cloud.encrypt(json!({"instance_id": id})).await;
             let cause = outcome.failed("NotProven");
             assert!(cause.contains(words) && cause.contains("Undone: deleted"), "{cause}");
             assert_stopped_before_the_commit_point(cloud, &outcome.execution, &before).await;
@@ -247,7 +249,8 @@ async fn a_tag_that_others_took_away_is_put_back_and_one_that_they_added_is_told
     let id = "tagged";
     seed(cloud, id, json!({"TagList": [{"Key": "team", "Value": "planets"}]}));
     let before = record(cloud, id);
-    let execution = restoring(cloud, id).await;
+    let execution = cloud.start_execution(&json!({"instance_id": id}).to_string()).await;
+    until_entered(cloud, &execution, "WaitForInstance").await;
     let arn = record(cloud, "tagged-encrypted")["fields"]["DBInstanceArn"].as_str().expect("an ARN").to_owned();
     let stranger = Tag::builder().key("owner").value("somebody").build();
     cloud.rds.add_tags_to_resource().resource_name(&arn).tags(stranger).send().await.expect("tagged");
@@ -375,17 +378,6 @@ async fn available(cloud: &Cloud, id: &str) -> Value {
         assert!(started.elapsed() < Duration::from_secs(60), "{id} does not become available: {record:#}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Starts an execution and follows it until the target is being restored.
-async fn restoring(cloud: &Cloud, id: &str) -> String {
-    let execution = cloud.start_execution(&json!({"instance_id": id}).to_string()).await;
-    let started = Instant::now();
-    while find(cloud, &format!("{id}-encrypted")).await.is_none() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{id} is not restored");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    execution
 }
 
 /// The execution's state as it was when it entered that one.

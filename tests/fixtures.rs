@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, repository};
+use crate::cloud::{Cloud, EXECUTION_SECONDS_MAX, repository};
 
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
@@ -109,11 +109,15 @@ impl Load {
 /// Returns while, or shortly after, an execution is in this state.
 pub(crate) async fn until_entered(cloud: &Cloud, execution: &str, state: &str) {
     let started = Instant::now();
-    while !cloud.entered_lately(execution).await.iter().any(|entered| entered == state) {
+    loop {
         let ended = cloud.outcome_now(execution).await;
         let went = cloud.entered_lately(execution).await;
+        if went.iter().any(|entered| entered == state) {
+            return;
+        }
         assert!(ended.is_none(), "{execution} never entered {state}: {went:?}, and it ended: {ended:#?}");
-        assert!(started.elapsed() < Duration::from_secs(180), "{execution} has not entered {state} yet: {went:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let limit = Duration::from_secs(EXECUTION_SECONDS_MAX);
+        assert!(started.elapsed() < limit, "{execution} has not entered {state} yet: {went:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

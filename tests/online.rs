@@ -196,13 +196,17 @@ pub(crate) async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
     (cloud.online(), guard)
 }
 
-/// A cloud for what befalls every execution of it, one test at a time, which finds no instances. There are two of them,
-/// since many tests want one.
+/// A cloud for what befalls every execution of it, one test at a time, which finds no instances. As many as tests run
+/// side by side.
 pub(crate) async fn alone_by_snapshot() -> (Cloud, MutexGuard<'static, ()>) {
-    static RUNNING: [OnceCell<Running>; 2] = [const { OnceCell::const_new() }; 2];
-    static ALONE: [Mutex<()>; 2] = [const { Mutex::const_new(()) }; 2];
-    let (one, other) = (ALONE[0].lock(), ALONE[1].lock());
-    let (number, guard) = tokio::select! { guard = one => (0, guard), guard = other => (1, guard) };
+    static RUNNING: [OnceCell<Running>; 3] = [const { OnceCell::const_new() }; 3];
+    static ALONE: [Mutex<()>; 3] = [const { Mutex::const_new(()) }; 3];
+    let [first, second, third] = ALONE.each_ref().map(Mutex::lock);
+    let (number, guard) = tokio::select! {
+        guard = first => (0, guard),
+        guard = second => (1, guard),
+        guard = third => (2, guard),
+    };
     let running = RUNNING[number].get_or_init(|| async { Running::start(&Setup::default()) }).await;
     let cloud = Cloud::connect(running).await;
     let instances = cloud.control("GET", "instances", json!({}));
