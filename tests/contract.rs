@@ -59,7 +59,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn template() -> Yaml {
+pub(crate) fn template() -> Yaml {
     serde_norway::from_str(&read("template.yaml")).expect("YAML")
 }
 

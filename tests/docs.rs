@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use strum::VariantNames;
 
-use crate::contract::{read, repository, states};
+use crate::contract::{read, repository, states, template};
 
 /// README is read in one sitting; what is looked up is in docs/.
 const README_LINES_MAX: usize = 200;
@@ -106,6 +106,16 @@ fn every_page_of_docs_is_in_the_readme() {
     for page in files().into_iter().filter(|path| path.starts_with("docs")) {
         assert!(readme.contains(&format!("]({})", page.display())), "README.md does not lead to {}", page.display());
     }
+}
+
+#[test]
+fn every_parameter_of_the_template_is_in_the_readme() {
+    let rows = table("README.md", "Parameter");
+    let explained: BTreeSet<_> =
+        rows.iter().flat_map(|row| row[0].split(", ")).map(|name| name.trim_matches('`').to_owned()).collect();
+    let parameters = template()["Parameters"].as_mapping().expect("parameters").clone();
+    let known: BTreeSet<_> = parameters.keys().map(|name| name.as_str().expect("a name").to_owned()).collect();
+    assert_eq!(explained, known);
 }
 
 #[test]
