@@ -531,7 +531,8 @@ impl Cloud {
         loop {
             let answer = match self.json_call(service, target, &body) {
                 Ok(answer) => answer,
-                // ministack fails to list what grows meanwhile. SDKs try again after a server's error, too.
+                // ministack fails to list groups whose streams grow meanwhile ("dictionary changed size"). SDKs try
+                // again after a server's error, too.
                 Err(ureq::Error::StatusCode(500)) if server_errors < SERVER_ERRORS_MAX => {
                     server_errors += 1;
                     std::thread::sleep(Duration::from_millis(100));

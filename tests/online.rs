@@ -196,8 +196,8 @@ pub(crate) async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
     (cloud.online(), guard)
 }
 
-/// A cloud for what befalls every execution of it, one test at a time, which finds no instances. As many as tests run
-/// side by side.
+/// A cloud for what befalls every execution of it, one test at a time, which finds no instances. There are three, since
+/// many tests want one.
 pub(crate) async fn alone_by_snapshot() -> (Cloud, MutexGuard<'static, ()>) {
     static RUNNING: [OnceCell<Running>; 3] = [const { OnceCell::const_new() }; 3];
     static ALONE: [Mutex<()>; 3] = [const { Mutex::const_new(()) }; 3];
