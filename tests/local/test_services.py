@@ -1179,7 +1179,16 @@ class Describe(ServiceTest):
             self.seed(f"one-{number}")
         first = self.rds.describe_db_instances(MaxRecords=20)
         self.assertEqual(len(first["DBInstances"]), 20)
-        self.assertEqual(len(self.rds.describe_db_instances(MaxRecords=20, Marker=first["Marker"])["DBInstances"]), 5)
+        seen = [one["DBInstanceIdentifier"] for one in first["DBInstances"]]
+        self.rds.delete_db_instance(DBInstanceIdentifier=seen[0], SkipFinalSnapshot=True)
+        self.wait_for(
+            lambda: (
+                seen[0] not in [one["DBInstanceIdentifier"] for one in self.rds.describe_db_instances()["DBInstances"]]
+            )
+        )
+        rest = self.rds.describe_db_instances(MaxRecords=20, Marker=first["Marker"])
+        self.assertEqual(len(seen + [one["DBInstanceIdentifier"] for one in rest["DBInstances"]]), 25)
+        self.assertNotIn("Marker", rest)
 
     def test_snapshots_are_found_by_instance_and_resource_id(self) -> None:
         first, second = self.seed("first"), self.seed("second")

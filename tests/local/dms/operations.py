@@ -19,7 +19,7 @@ from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 
 from rds import calls
-from rds.records import INACCESSIBLE_KEY, merged_tags, utc_now
+from rds.records import INACCESSIBLE_KEY, merged_tags, page, utc_now
 
 from .records import (
     GONE,
@@ -456,7 +456,8 @@ class LocalDms(BaseResponse):
         fields = {"schema-name": "SchemaName", "table-name": "TableName", "table-state": "TableState"}
         for one in given.get("Filters", []):
             tables = [table for table in tables if table[fields[one["Name"]]] in one["Values"]]
-        return self._paged("TableStatistics", tables, most=500, more={"ReplicationTaskArn": task.arn})
+        shown, more = self._paged({f"{table['SchemaName']}.{table['TableName']}": table for table in tables}, most=500)
+        return ActionResult({"ReplicationTaskArn": task.arn, "TableStatistics": shown} | more)
 
     # ---- tags
 
@@ -534,20 +535,18 @@ class LocalDms(BaseResponse):
                 raise DmsError("ResourceNotFoundFault", f"No {kind.NAME}s found matching provided filters.")
             for resource in found:
                 calls.touch(resource, "dms")
-            items = [shown(resource) for resource in sorted(found, key=lambda resource: resource.identifier)]
+            items, more = self._paged({resource.identifier: shown(resource) for resource in found}, most=100)
         if given.get("WithoutSettings"):
             for item in items:
                 item.pop("ReplicationTaskSettings", None)
-        return self._paged(name, items, most=100)
+        return ActionResult({name: items} | more)
 
-    def _paged(self, name: str, items: list[Fields], most: int, more: Fields | None = None) -> ActionResult:
+    def _paged(self, items: dict[str, Fields], most: int) -> tuple[list[Fields], Fields]:
         given = self._given()
         size = given.get("MaxRecords", 100)
         if not 20 <= size <= most:
             raise DmsError("InvalidParameterValueException", f"MaxRecords must be between 20 and {most}.")
-        start = int(given.get("Marker") or 0)
-        marker = {"Marker": str(start + size)} if len(items) > start + size else {}
-        return ActionResult({name: items[start : start + size]} | marker | (more or {}))
+        return page(items, size, given.get("Marker", ""))
 
 
 def _shown(task: Task) -> Fields:

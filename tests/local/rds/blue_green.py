@@ -98,7 +98,8 @@ class BlueGreenRequests(RdsRequest):
                 if one["Name"] not in FILTERS:
                     raise ServiceError("InvalidParameterValue", f"Unrecognized filter name: {one['Name']}")
                 shown = [row for row in shown if row.get(FILTERS[one["Name"]]) in one["Values"]]
-            return self._paged("BlueGreenDeployments", shown)
+            shown, more = self._paged({row["BlueGreenDeploymentIdentifier"]: row for row in shown})
+            return ActionResult({"BlueGreenDeployments": shown} | more)
 
     def switchover_blue_green_deployment(self) -> ActionResult:
         given = self._given()

@@ -487,17 +487,18 @@ class LocalRds(BlueGreenRequests):
         )
 
     def describe_certificates(self) -> ActionResult:
-        return self._paged(
-            "Certificates",
-            [
-                {
-                    "CertificateIdentifier": name,
-                    "CertificateType": "CA",
-                    "ValidFrom": utc_now() - timedelta(365),
-                    "ValidTill": utc_now() + timedelta(36500),
-                }
-                for name in refusals.CERTIFICATE_AUTHORITIES
-            ],
+        return ActionResult(
+            {
+                "Certificates": [
+                    {
+                        "CertificateIdentifier": name,
+                        "CertificateType": "CA",
+                        "ValidFrom": utc_now() - timedelta(365),
+                        "ValidTill": utc_now() + timedelta(36500),
+                    }
+                    for name in refusals.CERTIFICATE_AUTHORITIES
+                ],
+            }
         )
 
     def describe_db_engine_versions(self) -> ActionResult:
@@ -506,19 +507,20 @@ class LocalRds(BlueGreenRequests):
         engine = given["Engine"]
         version = given.get("EngineVersion") or settings.by_engine(settings.ENGINE_VERSIONS, engine)
         is_retired = f"{engine} {version}" in self.cloud.retired_versions
-        return self._paged(
-            "DBEngineVersions",
-            [
-                {
-                    "Engine": engine,
-                    "EngineVersion": version,
-                    "MajorEngineVersion": settings.major_version(engine, version),
-                    "Status": "deprecated" if is_retired else "available",
-                    "ValidUpgradeTarget": [],
-                }
-            ]
-            if version and (given.get("IncludeAll") or not is_retired)
-            else [],
+        return ActionResult(
+            {
+                "DBEngineVersions": [
+                    {
+                        "Engine": engine,
+                        "EngineVersion": version,
+                        "MajorEngineVersion": settings.major_version(engine, version),
+                        "Status": "deprecated" if is_retired else "available",
+                        "ValidUpgradeTarget": [],
+                    }
+                ]
+                if version and (given.get("IncludeAll") or not is_retired)
+                else [],
+            }
         )
 
     def describe_db_major_engine_versions(self) -> ActionResult:
@@ -526,26 +528,27 @@ class LocalRds(BlueGreenRequests):
         engine, major = given["Engine"], given["MajorEngineVersion"]
         is_past = f"{engine} {major}" in self.cloud.majors_past_support
         end = utc_now() + timedelta(-365 if is_past else 3650)
-        return self._paged(
-            "DBMajorEngineVersions",
-            [
-                {
-                    "Engine": engine,
-                    "MajorEngineVersion": major,
-                    "SupportedEngineLifecycles": [
-                        {
-                            "LifecycleSupportName": "open-source-rds-standard-support",
-                            "LifecycleSupportStartDate": end - timedelta(1825),
-                            "LifecycleSupportEndDate": end,
-                        },
-                        {
-                            "LifecycleSupportName": "open-source-rds-extended-support",
-                            "LifecycleSupportStartDate": end,
-                            "LifecycleSupportEndDate": end + timedelta(1095),
-                        },
-                    ],
-                }
-            ],
+        return ActionResult(
+            {
+                "DBMajorEngineVersions": [
+                    {
+                        "Engine": engine,
+                        "MajorEngineVersion": major,
+                        "SupportedEngineLifecycles": [
+                            {
+                                "LifecycleSupportName": "open-source-rds-standard-support",
+                                "LifecycleSupportStartDate": end - timedelta(1825),
+                                "LifecycleSupportEndDate": end,
+                            },
+                            {
+                                "LifecycleSupportName": "open-source-rds-extended-support",
+                                "LifecycleSupportStartDate": end,
+                                "LifecycleSupportEndDate": end + timedelta(1095),
+                            },
+                        ],
+                    }
+                ],
+            }
         )
 
     def describe_orderable_db_instance_options(self) -> ActionResult:
@@ -555,25 +558,27 @@ class LocalRds(BlueGreenRequests):
         if f"{engine} {version}" in self.cloud.retired_versions:
             raise refusals.combination(f"Cannot find version {version} for {engine}")
         classes = [one for one in refusals.ORDERABLE_CLASSES if given.get("DBInstanceClass", one) == one]
-        return self._paged(
-            "OrderableDBInstanceOptions",
-            [
-                {
-                    "Engine": engine,
-                    "EngineVersion": version,
-                    "DBInstanceClass": instance_class,
-                    "LicenseModel": settings.by_engine(settings.ENGINE_LICENSES, engine) or "general-public-license",
-                    "StorageType": storage_type,
-                    "AvailabilityZones": [{"Name": self.region + letter} for letter in "abc"],
-                    "MultiAZCapable": True,
-                    "Vpc": True,
-                    "SupportsStorageEncryption": _can_encrypt(engine, instance_class),
-                    "SupportsIAMDatabaseAuthentication": engine.startswith(("postgres", "mysql", "mariadb")),
-                }
-                for instance_class in classes
-                if version
-                for storage_type in refusals.ORDERABLE_STORAGE_TYPES
-            ],
+        return ActionResult(
+            {
+                "OrderableDBInstanceOptions": [
+                    {
+                        "Engine": engine,
+                        "EngineVersion": version,
+                        "DBInstanceClass": instance_class,
+                        "LicenseModel": settings.by_engine(settings.ENGINE_LICENSES, engine)
+                        or "general-public-license",
+                        "StorageType": storage_type,
+                        "AvailabilityZones": [{"Name": self.region + letter} for letter in "abc"],
+                        "MultiAZCapable": True,
+                        "Vpc": True,
+                        "SupportsStorageEncryption": _can_encrypt(engine, instance_class),
+                        "SupportsIAMDatabaseAuthentication": engine.startswith(("postgres", "mysql", "mariadb")),
+                    }
+                    for instance_class in classes
+                    if version
+                    for storage_type in refusals.ORDERABLE_STORAGE_TYPES
+                ],
+            }
         )
 
 

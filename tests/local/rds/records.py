@@ -25,6 +25,7 @@ ServiceError = RDSClientError
 Fields = dict[str, Any]
 Tag = dict[str, str]
 R = TypeVar("R", bound="Record")
+T = TypeVar("T")
 # Limits of an account; SNAPSHOTS counts manual ones (RDS User Guide, "Quotas and constraints").
 DEFAULT_QUOTAS = {"DBInstances": 40, "ManualSnapshots": 100, "AllocatedStorage": 100_000}
 GIBIBYTE = 2**30
@@ -320,6 +321,14 @@ class Records:
             raise ServiceError(
                 "SnapshotQuotaExceeded", f"Cannot create more than {self.quotas['ManualSnapshots']} manual snapshots"
             )
+
+
+def page(items: dict[str, T], most: int, marker: str) -> tuple[list[T], Fields]:
+    """At most so many of what comes beyond the marker, which names the last one of the page before: an item that
+    is deleted between two pages must not hide another one."""
+    names = sorted(name for name in items if name > marker)
+    more = {"Marker": names[most - 1]} if len(names) > most else {}
+    return [items[name] for name in names[:most]], more
 
 
 def checked_identifier(name: str, parameter: str, longest: int) -> str:

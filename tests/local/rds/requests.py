@@ -22,13 +22,14 @@ from .records import (
     checked_tags,
     merged_tags,
     new_resource_id,
+    page,
     utc_now,
 )
 
 if TYPE_CHECKING:
     from moto.core.common_types import TYPE_RESPONSE
 
-    from .records import Fields, R, Record, Records, Tag
+    from .records import Fields, R, Record, Records, T, Tag
 
 if TYPE_CHECKING:
     from .cloud import Cloud
@@ -104,18 +105,15 @@ class RdsRequest(RDSResponse):
         return ActionResult({name: lifecycle.describe(self.cloud, record) | overrides})
 
     def _page(self, name: str, found: Sequence[Record]) -> ActionResult:
-        found = sorted(found, key=lambda record: record.identifier)
-        return self._paged(name, [lifecycle.describe(self.cloud, record) for record in found])
+        shown, more = self._paged({record.identifier: record for record in found})
+        return ActionResult({name: [lifecycle.describe(self.cloud, record) for record in shown]} | more)
 
-    def _paged(self, name: str, items: list[Any]) -> ActionResult:
-        """One page of a list; the marker is where the next one starts."""
+    def _paged(self, items: dict[str, T]) -> tuple[list[T], Fields]:
         given = self._given()
         most = given.get("MaxRecords", 100)
         if not 20 <= most <= 100:
             raise ServiceError("InvalidParameterValue", "MaxRecords must be between 20 and 100.")
-        start = int(given.get("Marker") or 0)
-        more = {"Marker": str(start + most)} if len(items) > start + most else {}
-        return ActionResult({name: items[start : start + most]} | more)
+        return page(items, most, given.get("Marker", ""))
 
     def arn_of(self, kind: str, identifier: str) -> str:
         return f"arn:{self.partition}:rds:{self.region}:{self.current_account}:{kind}:{identifier}"
