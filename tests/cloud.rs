@@ -14,7 +14,7 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_rds::types::DbInstance;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
-use postgres::{Access, Servers};
+use databases::{Access, Servers};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use workflow::online::Login;

@@ -2,6 +2,7 @@
 
 use aws_sdk_rds::types::DbInstance;
 use aws_sdk_sfn::types::ExecutionStatus;
+use postgres::Open;
 use postgres::names::Names;
 use postgres::{release, replication};
 use serde_json::{Value, json};

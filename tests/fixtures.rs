@@ -76,7 +76,7 @@ pub(crate) async fn connect_to(
 pub(crate) fn client_program(instance: &DbInstance, arguments: &[&str]) -> Command {
     let endpoint = instance.endpoint().expect("an endpoint");
     let mut program = Command::new(repository().join(".local/cloud/bin/python"));
-    program.current_dir(repository()).args(arguments).env("PGPASSWORD", PASSWORD);
+    program.current_dir(repository()).args(arguments).env("PGPASSWORD", PASSWORD).env("MYSQL_PWD", PASSWORD);
     program.args(["--host", endpoint.address().expect("an address")]);
     program.args(["--port", &endpoint.port().expect("a port").to_string()]);
     program

@@ -20,6 +20,7 @@ mod faults;
 mod fixtures;
 mod fleet;
 mod input;
+mod mariadb;
 mod online;
 mod permissions;
 mod repeats;

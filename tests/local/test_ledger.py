@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from ledger import Ledger
+from ledger import CLIENTS, Ledger
 from test_services import PostgresTest, tearDownModule  # noqa: F401 (unittest calls it)
 
 
@@ -24,6 +24,42 @@ class LedgerTest(PostgresTest):
             outcome = ledger.compare()
             self.assertEqual((outcome.lost, outcome.twice, outcome.foreign), counts)
             self.assertFalse(outcome.holds)
+
+
+class ClientTest(unittest.TestCase):
+    """What the clients are told, and how they tell of a refusal."""
+
+    def test_a_refusal_is_told_by_its_sqlstate_and_a_cut_is_none(self) -> None:
+        for engine, answer, refused in (
+            ("postgres", "ERROR:  25006", "25006"),
+            ("postgres", "FATAL:  57P01", None),
+            ("postgres", "17", None),
+            ("mariadb", "ERROR 1213 (40001) at line 3: Deadlock found when trying to get lock", "40001"),
+            ("mariadb", "ERROR 1290 (HY000) at line 2: The server is running with --read-only", "HY000"),
+            ("mariadb", "ERROR 1045 (28000): Access denied for user 'application'@'localhost'", "28000"),
+            ("mariadb", "ERROR 2013 (HY000) at line 4: Lost connection to server during query", None),
+            ("mariadb", "ERROR 1053 (08S01) at line 4: Server shutdown in progress", None),
+            ("mariadb", "ERROR 1927 (70100) at line 4: Connection was killed", None),
+            ("mariadb", "17", None),
+        ):
+            with self.subTest(answer):
+                self.assertEqual(CLIENTS[engine].refused(answer), refused)
+
+    def test_a_client_has_the_place_on_its_command_line_and_the_password_beside_it(self) -> None:
+        for engine, variable, words in (
+            ("postgres", "PGPASSWORD", ["host=127.0.0.2 port=5 user=u dbname=d connect_timeout=2", "ON_ERROR_STOP=1"]),
+            (
+                "mariadb",
+                "MYSQL_PWD",
+                ["--host=127.0.0.2", "--port=5", "--user=u", "--database=d", "--batch", "--skip-reconnect"],
+            ),
+        ):
+            with self.subTest(engine):
+                client = CLIENTS[engine]
+                command = client.command("127.0.0.2", 5, "u", "d")
+                self.assertLessEqual(set(words), set(command))
+                self.assertNotIn("kept", " ".join(map(str, command)))
+                self.assertEqual(client.environment("kept")[variable], "kept")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@
 //! Repeating it is safe: it goes on with what is missing.
 
 use aws_sdk_databasemigration::Client;
+use databases::{Access, Servers};
 use dms::Replication;
 use dms::create::{self, InstanceSettings, Look};
 use postgres::names::{Database, Names};
-use postgres::{Access, Servers};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::owner::{DENIED_SECONDS, Owner};

@@ -8,9 +8,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_databasemigration::Client;
+use databases::{Access, Replicated, Servers};
 use dms::Replication;
-use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{Access, Servers, release};
+use postgres::names::{MAINTENANCE, Names};
+use postgres::{Open, release};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::options::Engine;
@@ -24,7 +25,7 @@ pub enum Request {
         resource_id: String,
         access: Access,
         execution: String,
-        databases: Vec<Database>,
+        databases: Replicated,
         /// When the fence went up, in seconds since 1970.
         fenced_at: f64,
     },
@@ -32,7 +33,7 @@ pub enum Request {
         engine: Engine,
         owner: Owner,
         access: Access,
-        databases: Vec<Database>,
+        databases: Replicated,
         /// By which it was read.
         slots: Vec<String>,
         /// `None` at the first look.
@@ -50,7 +51,7 @@ pub enum Response {
 
 #[derive(Debug, Serialize)]
 pub struct Opened {
-    /// From the fence to this step's first login at the target, by its name.
+    /// From the fence until clients can log in to the target by its name, as this step saw it.
     pub downtime_seconds: f64,
     /// Foreign keys that hold for what is written, and for whose older rows PostgreSQL has yet to say so: the
     /// statements that have it look.
@@ -68,21 +69,38 @@ pub struct CleanedUp {
 pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Result<Response, Error> {
     match request {
         Request::Target { resource_id, access, execution, databases, fenced_at } => {
-            let names = Names::of(&execution);
             let server = servers.get(&resource_id, &access).await?;
-            let maintenance = server.open(MAINTENANCE).await?;
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-            let not_validated = release::target(&server, &maintenance, &databases, &names).await?;
+            let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            let (now, not_validated) = match &databases {
+                Replicated::PostgreSql(databases) => {
+                    let maintenance = server.open(MAINTENANCE).await?;
+                    (seconds(), release::target(&server, &maintenance, databases, &Names::of(&execution)).await?)
+                }
+                Replicated::MariaDb(schemas) => {
+                    let mut session = mariadb::open(&server).await?;
+                    mariadb::release::target(&mut session, schemas, &execution).await?;
+                    // Only now: the accounts were locked here, too.
+                    (seconds(), vec![])
+                }
+            };
             Ok(Response::Opened(Opened { downtime_seconds: now - fenced_at, not_validated }))
         }
         Request::OldSource { engine, owner, access, databases, slots, previous, max_wait_seconds } => {
             // Somebody may have deleted it already.
             if let Some(server) = servers.find(&owner.source_resource_id, &access).await? {
-                release::old_source(&server, &databases, &Names::of(&owner.execution), &slots).await?;
+                match &databases {
+                    Replicated::PostgreSql(databases) => {
+                        release::old_source(&server, databases, &Names::of(&owner.execution), &slots).await?;
+                    }
+                    Replicated::MariaDb(schemas) => {
+                        let mut session = mariadb::open(&server).await?;
+                        mariadb::release::old_source(&mut session, schemas, &owner.execution).await?;
+                    }
+                }
             }
             let mut response = CleanedUp { ready: true, ..previous.unwrap_or_default() };
             if engine == Engine::Dms {
-                let oids: Vec<u32> = databases.iter().map(|database| database.oid).collect();
+                let oids: Vec<u32> = databases.postgresql().iter().map(|database| database.oid).collect();
                 let pending = Replication::of(client, &owner).delete(&oids).await?.pending;
                 if !pending.is_empty() {
                     response.ready = false;

@@ -5,6 +5,6 @@ use workflow::serve::{aws_config, serve, start_tracing};
 async fn main() -> Result<(), Error> {
     start_tracing();
     let config = aws_config().await?;
-    let (servers, client) = (postgres::Servers::new(&config), aws_sdk_databasemigration::Client::new(&config));
+    let (servers, client) = (databases::Servers::new(&config), aws_sdk_databasemigration::Client::new(&config));
     serve(async |request| open_target::handle(&servers, &client, request).await).await
 }

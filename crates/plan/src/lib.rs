@@ -425,7 +425,9 @@ async fn check(
         }
     }
     refusals::names(context, instance_id, &names, &owner, input).await?;
-    let Wanted { mut settings, tags, .. } = Wanted::of(source, options.cutover);
+    let backups_wait = options.cutover == Cutover::Rename && !online::needs_log(source, options);
+    let backups = if backups_wait { Cutover::Rename } else { Cutover::None };
+    let Wanted { mut settings, tags, .. } = Wanted::of(source, backups);
     refusals::tags(&tags)?;
     warnings.extend(settled::refusals(context, source, &mut settings).await?);
     Ok(Checked { key, names, owner, settings, tags, warnings })

@@ -7,23 +7,27 @@ use serde_json::{Value, json};
 use workflow::Error;
 use workflow::error::invalid;
 use workflow::ids::InstanceId;
-use workflow::online::{Login, OLDEST_MAJOR_VERSION};
-use workflow::options::Options;
+use workflow::online::{Login, MARIADB_SERIES, OLDEST_MAJOR_VERSION};
+use workflow::options::{Engine, Options};
 
 use crate::executions::describe;
 use crate::{Context, deployment, key, own_accord};
 
-/// PostgreSQL is what was tried.
+/// Whose SQL the steps speak, as RDS calls it.
+const POSTGRESQL: &str = "postgres";
+const MARIADB: &str = "mariadb";
+
+/// PostgreSQL and MariaDB are what was tried.
 pub(crate) fn refuse(source: &DbInstance) -> Result<(), Error> {
     other_engine(source).map_or(Ok(()), |problem| Err(Error::DatabaseNotUsable(problem)))
 }
 
 fn other_engine(source: &DbInstance) -> Option<String> {
     let engine = source.engine().unwrap_or_default();
-    (engine != "postgres").then(|| {
+    (![POSTGRESQL, MARIADB].contains(&engine)).then(|| {
         format!(
-            "encrypt-online replicates PostgreSQL, and `{}` is of the engine {engine}: use encrypt-blue-green (MySQL, \
-             MariaDB) or encrypt-instance",
+            "encrypt-online replicates PostgreSQL and MariaDB, and `{}` is of the engine {engine}: use encrypt-blue-green \
+             (MySQL) or encrypt-instance",
             source.db_instance_identifier().unwrap_or_default()
         )
     })
@@ -33,6 +37,9 @@ fn other_engine(source: &DbInstance) -> Option<String> {
 pub(crate) async fn obstacles(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
     if let Some(problem) = other_engine(source) {
         return Ok(vec![problem]);
+    }
+    if source.engine() == Some(MARIADB) {
+        return of_mariadb(context, source).await;
     }
     let mut closed = vec![];
     let version = source.engine_version().unwrap_or_default();
@@ -52,9 +59,45 @@ pub(crate) async fn obstacles(context: &Context, source: &DbInstance) -> Result<
     Ok(closed)
 }
 
+pub(crate) const BACKUPS_DO_NOT_WAIT: &str = "The target has its automated backups, and so its binary log, from the \
+    start, by which somebody's writes on it are found: its first backup comes before the cutover, which waits for it, for \
+    hours if the instance is large.";
+
+/// Without automated backups MariaDB has no binary log (User Guide, "Binary logging for MariaDB").
+pub(crate) fn needs_log(source: &DbInstance, options: &Options) -> bool {
+    options.is_replicated() && source.engine() == Some(MARIADB)
+}
+
+async fn of_mariadb(context: &Context, source: &DbInstance) -> Result<Vec<String>, Error> {
+    let mut closed = vec![];
+    let version = source.engine_version().unwrap_or_default();
+    if !version.starts_with(&format!("{MARIADB_SERIES}.")) {
+        closed.push(format!("replication was tried with MariaDB {MARIADB_SERIES}, and not with {version}"));
+    }
+    if source.backup_retention_period().unwrap_or_default() == 0 {
+        closed.push("it has no binary log: set its backup retention period to a day or more".to_owned());
+    }
+    match own_accord::writes_rows_to_its_log(context, source).await {
+        Ok(true) => {}
+        Ok(false) => closed.push("binlog_format is not ROW: set it in its DB parameter group".to_owned()),
+        // PreflightDatabase asks the server itself.
+        Err(error) if !error.is_passing() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(closed)
+}
+
 /// What would keep the functions out, hours from now.
 pub(crate) fn refuse_login(source: &DbInstance, options: &Options) -> Result<(), Error> {
-    if options.compare_data.is_some() && source.engine() != Some("postgres") {
+    if source.engine() == Some(MARIADB) {
+        if options.engine == Engine::Dms {
+            return Err(invalid("engine", "is `dms`, which was not tried with MariaDB; leave it out"));
+        }
+        if matches!(options.login, Some(Login::IamUser(_))) {
+            return Err(invalid("database_iam_user", "was not tried with MariaDB; give database_secret_arn"));
+        }
+    }
+    if options.compare_data.is_some() && source.engine() != Some(POSTGRESQL) {
         return Err(invalid("compare_data", "is for PostgreSQL; leave it out here"));
     }
     let logins = [&options.login, &options.compare_data];

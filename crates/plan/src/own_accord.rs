@@ -62,6 +62,11 @@ pub(crate) async fn replicates_logically(context: &Context, source: &DbInstance)
     Ok(value(&set_by_somebody(context, source).await?, "rds.logical_replication") == Some("1"))
 }
 
+/// Of MariaDB; the default is MIXED.
+pub(crate) async fn writes_rows_to_its_log(context: &Context, source: &DbInstance) -> Result<bool, Error> {
+    Ok(value(&set_by_somebody(context, source).await?, "binlog_format") == Some("ROW"))
+}
+
 /// The parameters of the source's groups that are not at the engine's default; nothing else has to be read.
 async fn set_by_somebody(context: &Context, source: &DbInstance) -> Result<Vec<Parameter>, Error> {
     let mut parameters = vec![];

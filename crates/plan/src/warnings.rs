@@ -5,9 +5,9 @@ use settings::Settings;
 use workflow::Error;
 use workflow::options::Options;
 
-use crate::Context;
 use crate::blue_green::successor_of;
 use crate::refusals::replicas;
+use crate::{Context, online};
 use workflow::estimate::Estimate;
 
 pub(crate) fn of_source(source: &DbInstance, options: &Options) -> Vec<String> {
@@ -122,7 +122,10 @@ pub(crate) fn of_cutover(source: &DbInstance, options: &Options) -> Vec<String> 
              instance after the cutover, and nobody will see it on `{id}`."
         ));
     }
-    warnings.extend(Settings::capture(source).backups_in_a_cutover().map(str::to_owned));
+    warnings.extend(match online::needs_log(source, options) {
+        true => Some(online::BACKUPS_DO_NOT_WAIT.to_owned()),
+        false => Settings::capture(source).backups_in_a_cutover().map(str::to_owned),
+    });
     warnings
 }
 

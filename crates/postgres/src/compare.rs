@@ -10,18 +10,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use databases::{CHANGED_ROWS_MAX, Compared, Look};
 use workflow::Error;
 
 use crate::changes::{self, Key, Noted};
 use crate::names::{Database, Names};
-use crate::rows::{Compared, Sides, Table};
+use crate::rows::{Sides, Table};
 use crate::{Session, catalog, failed, replication};
 
 /// Keys in one statement, and in memory.
 const KEYS_AT_ONCE: usize = 1_000;
 const KEYS_A_PAGE: i64 = 20_000;
-/// The outage compares so many rows in well under a second.
-pub const CHANGED_ROWS_MAX: i64 = 10_000;
 /// A target that has not applied the marker by then is behind, and is looked at later.
 const MARKER: Duration = Duration::from_secs(20);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -32,22 +31,6 @@ pub struct Comparison<'a> {
     sides: Sides<'a>,
     names: &'a Names,
     tables: Vec<Table>,
-}
-
-/// By a look of [`Comparison::look`].
-#[derive(Debug, Default)]
-pub struct Look {
-    /// Every table was gone through once.
-    pub is_whole: bool,
-    /// The target had what the source had at the look's begin.
-    pub is_level: bool,
-    pub tables: usize,
-    pub tables_compared: usize,
-    pub rows: i64,
-    /// By PostgreSQL's own estimate, of the tables that are gone through.
-    pub rows_estimated: i64,
-    /// Of the rows that change, how many are to be compared again.
-    pub changed: i64,
 }
 
 impl<'a> Comparison<'a> {

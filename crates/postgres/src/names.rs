@@ -1,37 +1,12 @@
 //! What replication makes in the databases, named by the execution that made it.
 
+pub use databases::{Client, Database};
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use workflow::online::token;
 
 /// Where databases are counted and fenced from, and nobody's rows may be.
 pub const MAINTENANCE: &str = "postgres";
-
-/// A database of the source, as the preflight found it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Database {
-    pub name: String,
-    pub oid: u32,
-    /// What clients had before the fence; -1 is none.
-    pub connection_limit: i32,
-    /// Who may connect; with AWS DMS the fence takes that away.
-    #[serde(default)]
-    pub clients: Vec<Client>,
-    /// Of everything but rows.
-    pub schema_hash: String,
-}
-
-/// A grant of CONNECT.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Client {
-    /// `None` is PUBLIC.
-    pub role: Option<String>,
-    /// With the right to grant it on.
-    pub may_grant: bool,
-}
 
 /// The names of one execution.
 pub struct Names {

@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use databases::Server;
 use workflow::Error;
 use workflow::options::Engine;
 
 use crate::names::{Database, MAINTENANCE, Names};
-use crate::{Server, Session, dms, fence, replication};
+use crate::{Open, Session, dms, fence, replication};
 
 /// For all foreign keys together: a function ends after 60 seconds.
 const VALIDATION: Duration = Duration::from_secs(30);

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use databases::Server;
 use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::types::PgLsn;
 use workflow::Error;
 
 use crate::names::{Database, Names, literal, quoted};
-use crate::{Server, Session, catalog, failed};
+use crate::{Session, catalog, failed};
 
 /// How far past the copy's last commit the source's slot is read.
 const READ_AHEAD_BYTES: u64 = 1 << 20;

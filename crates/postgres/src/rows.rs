@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use workflow::Error;
 
 use crate::changes::Key;
@@ -38,14 +37,6 @@ pub struct Column {
     pub name: String,
     /// As SQL takes it.
     pub type_name: String,
-}
-
-/// What was compared, and found equal.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Compared {
-    pub tables: usize,
-    pub rows: i64,
 }
 
 /// A database on both servers.

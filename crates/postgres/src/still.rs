@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use databases::Compared;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 use workflow::Error;
 
-use crate::rows::{Compared, Sides, Table};
+use crate::rows::{Sides, Table};
 use crate::{Session, catalog, failed};
 
 /// A table without a key is one statement, and so is the way back to where a call before this one was in a large table.

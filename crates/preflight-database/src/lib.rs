@@ -1,9 +1,10 @@
-//! Logs in to the source and refuses what logical replication could not carry, before anything is created.
+//! Logs in to the source and refuses what replication could not carry, before anything is created.
 //!
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Of the databases it only reads.
 
+use databases::{Access, Product, Replicated, Server, Servers};
 use postgres::names::{Database, MAINTENANCE};
-use postgres::{Access, Servers, catalog};
+use postgres::{Open, catalog};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::options::Engine;
@@ -21,13 +22,40 @@ pub struct Request {
 #[derive(Debug, Serialize)]
 pub struct Response {
     /// What is replicated.
-    pub databases: Vec<Database>,
+    pub databases: Replicated,
     pub tables: usize,
     pub warnings: Vec<String>,
 }
 
 pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
     let source = servers.get(&request.source_resource_id, &request.access).await?;
+    let (response, problems) = match source.product {
+        Product::PostgreSql => of_postgresql(&source, &request).await?,
+        Product::MariaDb => of_mariadb(&source, &request).await?,
+    };
+    if problems.is_empty() {
+        return Ok(response);
+    }
+    Err(Error::DatabaseNotUsable(format!(
+        "{} cannot be replicated as it is:\n- {}",
+        source.what,
+        problems.join("\n- ")
+    )))
+}
+
+async fn of_mariadb(source: &Server, request: &Request) -> Result<(Response, Vec<String>), Error> {
+    if request.engine == Engine::Dms {
+        return Err(Error::DatabaseNotUsable(format!(
+            "{} is a MariaDB server, with which AWS DMS was not tried: leave \"engine\" out",
+            source.what
+        )));
+    }
+    let found = mariadb::preflight::look(&mut mariadb::open(source).await?).await?;
+    let databases = Replicated::MariaDb(found.schemas);
+    Ok((Response { databases, tables: found.tables, warnings: found.warnings }, found.problems))
+}
+
+async fn of_postgresql(source: &Server, request: &Request) -> Result<(Response, Vec<String>), Error> {
     let maintenance = source.open(MAINTENANCE).await?;
     let found = catalog::databases(&maintenance).await?;
     let engine = request.engine;
@@ -60,12 +88,5 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         let schema_hash = catalog::schema_hash(&session).await?;
         databases.push(Database { name, oid, connection_limit, clients, schema_hash });
     }
-    if problems.is_empty() {
-        return Ok(Response { databases, tables, warnings });
-    }
-    Err(Error::DatabaseNotUsable(format!(
-        "{} cannot be replicated as it is:\n- {}",
-        source.what,
-        problems.join("\n- ")
-    )))
+    Ok((Response { databases: Replicated::PostgreSql(databases), tables, warnings }, problems))
 }

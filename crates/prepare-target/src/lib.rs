@@ -4,9 +4,10 @@
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: what is there is kept, and
 //! what is away is found no more.
 
+use databases::{Access, Servers};
 use postgres::dms::{self, Rights};
 use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{Access, Servers, catalog, replication};
+use postgres::{Open, catalog, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 

@@ -1,9 +1,11 @@
-//! Makes publication and replication slot in every database of the source, before the snapshot that is to hold them.
+//! Makes publication and replication slot in every database of the source, before the snapshot that is to hold them;
+//! of MariaDB the account to replicate by, and has the binary log kept.
 //!
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: what is there is kept.
 
-use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{Access, Servers, catalog, replication};
+use databases::{Access, Replicated, Servers};
+use postgres::names::{MAINTENANCE, Names};
+use postgres::{Open, catalog, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 
@@ -14,7 +16,7 @@ pub struct Request {
     pub access: Access,
     /// Whose names the objects bear.
     pub execution: String,
-    pub databases: Vec<Database>,
+    pub databases: Replicated,
 }
 
 #[derive(Debug, Serialize)]
@@ -25,10 +27,16 @@ pub struct Response {
 pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
     let names = Names::of(&request.execution);
     let source = servers.get(&request.source_resource_id, &request.access).await?;
+    if let Replicated::MariaDb(schemas) = &request.databases {
+        let mut session = mariadb::open(&source).await?;
+        mariadb::replication::publish(&mut session, &request.execution).await?;
+        mariadb::catalog::is_unchanged(&mut session, schemas, "the source").await?;
+        return Ok(Response { slots: vec![] });
+    }
     let maintenance = source.open(MAINTENANCE).await?;
     replication::create_role(&maintenance, &names).await?;
     let mut slots = vec![];
-    for database in &request.databases {
+    for database in request.databases.postgresql() {
         let session = source.open(&database.name).await?;
         replication::publish(&session, database, &names).await?;
         catalog::is_unchanged(&session, database, "the source").await?;

@@ -7,10 +7,11 @@
 //! target is behind, and keeps the slot of a database moving in which nobody writes.
 
 use aws_sdk_databasemigration::Client;
+use databases::Servers;
 use dms::Replication;
 use dms::run::Progress;
 use postgres::names::{MAINTENANCE, Names};
-use postgres::{Servers, catalog, dms as of_dms, replication};
+use postgres::{Open, catalog, dms as of_dms, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::owner::DENIED_SECONDS;
@@ -19,7 +20,7 @@ use workflow::wait::{self, Wait};
 /// Under load some rows always wait for their validation. What waits must be done with in the outage.
 const PENDING_ROWS_MAX: i64 = 1_000;
 
-pub type Request = postgres::Request<Response>;
+pub type Request = databases::Request<Response>;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -42,14 +43,14 @@ pub async fn handle(servers: &Servers, client: &Client, request: Request) -> Res
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let previous = request.previous.unwrap_or_default();
     let (at_source, at_target) = tokio::try_join!(source.open(MAINTENANCE), target.open(MAINTENANCE))?;
-    catalog::has_the_same_databases(&at_source, &request.databases).await?;
+    catalog::has_the_same_databases(&at_source, request.databases.postgresql()).await?;
     for maintenance in [&at_source, &at_target] {
         of_dms::is_admitted(maintenance, &names).await?;
     }
     let replication = Replication::of(client, &request.owner);
     let mut response = Response { ready: false, status: None, starts: vec![], ..previous };
     let mut behind = vec![];
-    for database in &request.databases {
+    for database in request.databases.postgresql() {
         let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
         catalog::is_unchanged(&at_source, database, "the source").await?;
         // Before the task's own slot is looked for, since it is the task that makes it.

@@ -3,8 +3,9 @@
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: it goes on with what is
 //! missing.
 
+use databases::{Replicated, Schemas, Server, Servers};
 use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{Server, Servers, Session, catalog, replication};
+use postgres::{Open, Session, catalog, replication};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::wait::{self, Wait};
@@ -12,7 +13,7 @@ use workflow::wait::{self, Wait};
 /// The target applies so much in well under a second.
 const CLOSE_BYTES: i64 = 1 << 20;
 
-pub type Request = postgres::Request<Response>;
+pub type Request = databases::Request<Response>;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -31,25 +32,12 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     let names = Names::of(&request.owner.execution);
     let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
-    let previous = request.previous.unwrap_or_default();
-    let maintenance = source.open(MAINTENANCE).await?;
-    catalog::has_the_same_databases(&maintenance, &request.databases).await?;
-    let slots = request.databases.iter().map(|database| names.slot(database)).collect();
-    let mut response = Response { ready: false, lag_bytes: 0, slots, ..previous };
-    let password = new_password(&source, &target, &maintenance, &request.databases, &names).await?;
-    for database in &request.databases {
-        let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
-        catalog::is_unchanged(&at_source, database, "the source").await?;
-        catalog::is_unchanged(&at_target, database, "the target").await?;
-        let seeded = replication::seed(&source, &at_source, &at_target, database, &names, password.as_deref());
-        if let Some(seeded) = seeded.await? {
-            response.starts.push(format!(
-                "{} at {} after {} transactions, by {}",
-                database.name, seeded.start, seeded.commits, seeded.told_by
-            ));
+    let mut response = Response { ready: false, lag_bytes: 0, ..request.previous.unwrap_or_default() };
+    match &request.databases {
+        Replicated::PostgreSql(databases) => of_postgresql(&source, &target, databases, &names, &mut response).await?,
+        Replicated::MariaDb(schemas) => {
+            of_mariadb(&source, &target, schemas, &request.owner.execution, &mut response).await?;
         }
-        let lag = replication::lag(&at_source, &at_target, database, &names).await?;
-        response.lag_bytes = response.lag_bytes.max(lag);
     }
     response.ready = response.lag_bytes <= CLOSE_BYTES;
     if !response.ready {
@@ -62,6 +50,50 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         })?;
     }
     Ok(response)
+}
+
+async fn of_mariadb(
+    source: &Server,
+    target: &Server,
+    schemas: &Schemas,
+    execution: &str,
+    response: &mut Response,
+) -> Result<(), Error> {
+    let (mut at_source, mut at_target) = tokio::try_join!(mariadb::open(source), mariadb::open(target))?;
+    mariadb::catalog::is_unchanged(&mut at_source, schemas, "the source").await?;
+    mariadb::catalog::is_unchanged(&mut at_target, schemas, "the target").await?;
+    let started = mariadb::replication::seed(source, &mut at_source, &mut at_target, execution).await?;
+    response.starts.extend(started.map(|gtid| format!("the server behind GTID {gtid}, by its binary log")));
+    response.lag_bytes = mariadb::replication::lag(&mut at_source, &mut at_target).await?;
+    Ok(())
+}
+
+async fn of_postgresql(
+    source: &Server,
+    target: &Server,
+    databases: &[Database],
+    names: &Names,
+    response: &mut Response,
+) -> Result<(), Error> {
+    let maintenance = source.open(MAINTENANCE).await?;
+    catalog::has_the_same_databases(&maintenance, databases).await?;
+    response.slots = databases.iter().map(|database| names.slot(database)).collect();
+    let password = new_password(source, target, &maintenance, databases, names).await?;
+    for database in databases {
+        let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
+        catalog::is_unchanged(&at_source, database, "the source").await?;
+        catalog::is_unchanged(&at_target, database, "the target").await?;
+        let seeded = replication::seed(source, &at_source, &at_target, database, names, password.as_deref());
+        if let Some(seeded) = seeded.await? {
+            response.starts.push(format!(
+                "{} at {} after {} transactions, by {}",
+                database.name, seeded.start, seeded.commits, seeded.told_by
+            ));
+        }
+        let lag = replication::lag(&at_source, &at_target, database, names).await?;
+        response.lag_bytes = response.lag_bytes.max(lag);
+    }
+    Ok(())
 }
 
 /// For the role that the target logs in by, as long as a database is not subscribed: nobody keeps it but the

@@ -3,8 +3,9 @@
 //!
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Repeating it is safe: what is gone is gone.
 
-use postgres::names::{Database, MAINTENANCE, Names};
-use postgres::{Access, Servers, release};
+use databases::{Access, Replicated, Schemas, Servers};
+use postgres::names::{MAINTENANCE, Names};
+use postgres::{Open, release};
 use serde::Deserialize;
 use workflow::Error;
 use workflow::online::{DatabaseTask, Login, Undone};
@@ -41,7 +42,7 @@ pub struct Options {
 
 #[derive(Debug, Deserialize)]
 pub struct Preflight {
-    pub databases: Vec<Database>,
+    pub databases: Replicated,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,21 +73,23 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Undone, Error
 
 async fn run(servers: &Servers, request: Request) -> Result<Vec<String>, Error> {
     let Request { state, extra_roots } = request;
-    let (Some(preflight), Some(login)) = (&state.preflight, state.options.login) else {
+    let (Some(preflight), Some(login)) = (&state.preflight, state.options.login.clone()) else {
         return Ok(vec![]);
     };
     let access = &Access { login, extra_roots };
+    let databases = match &preflight.databases {
+        Replicated::PostgreSql(databases) => databases,
+        Replicated::MariaDb(schemas) => return of_mariadb(servers, &state, access, schemas).await,
+    };
     let names = Names::of(&state.owner.execution);
     let engine = state.options.engine;
-    let databases = &preflight.databases;
     let slots = state.replication.as_ref().map_or(&[][..], |replication| &replication.slots);
     let source = servers.get(&state.owner.source_resource_id, access);
     match state.undo.database.task {
         DatabaseTask::Unfence => Ok(told(release::fence(&source.await?, databases, engine).await?)),
         DatabaseTask::OpenSource => Ok(told(release::source(&source.await?, databases, &names, slots, engine).await?)),
         DatabaseTask::OpenTarget => {
-            let target = state.target.as_ref().and_then(|target| target.resource_id.as_deref()).unwrap_or_default();
-            let server = servers.get(target, access).await?;
+            let server = servers.get(state.target(), access).await?;
             let maintenance = server.open(MAINTENANCE).await?;
             let left = release::target(&server, &maintenance, databases, &names).await?;
             // Somebody may have deleted the old instance already.
@@ -95,6 +98,41 @@ async fn run(servers: &Servers, request: Request) -> Result<Vec<String>, Error> 
             }
             Ok(left.into_iter().map(|statement| format!("left to validate in {statement}")).collect())
         }
+    }
+}
+
+async fn of_mariadb(
+    servers: &Servers,
+    state: &State,
+    access: &Access,
+    schemas: &Schemas,
+) -> Result<Vec<String>, Error> {
+    let execution = &state.owner.execution;
+    let source = &state.owner.source_resource_id;
+    let was_fenced = match state.undo.database.task {
+        DatabaseTask::Unfence => {
+            mariadb::fence::open(&mut mariadb::open(&servers.get(source, access).await?).await?, schemas).await?
+        }
+        DatabaseTask::OpenSource => {
+            let mut session = mariadb::open(&servers.get(source, access).await?).await?;
+            mariadb::release::source(&mut session, schemas, execution).await?
+        }
+        DatabaseTask::OpenTarget => {
+            let mut session = mariadb::open(&servers.get(state.target(), access).await?).await?;
+            mariadb::release::target(&mut session, schemas, execution).await?;
+            // Somebody may have deleted the old instance already.
+            if let Some(old) = servers.find(source, access).await? {
+                mariadb::release::old_source(&mut mariadb::open(&old).await?, schemas, execution).await?;
+            }
+            false
+        }
+    };
+    Ok(was_fenced.then(|| "the accounts of the source are unlocked again".to_owned()).into_iter().collect())
+}
+
+impl State {
+    fn target(&self) -> &str {
+        self.target.as_ref().and_then(|target| target.resource_id.as_deref()).unwrap_or_default()
     }
 }
 

@@ -3,6 +3,6 @@ use lambda_runtime::Error;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     workflow::serve::start_tracing();
-    let servers = postgres::Servers::from_environment().await?;
+    let servers = databases::Servers::from_environment().await?;
     workflow::serve::serve(async |request| undo_database::handle(&servers, request).await).await
 }

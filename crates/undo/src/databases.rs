@@ -58,7 +58,7 @@ impl Undo<'_, OfSnapshot> {
         let Some(preflight) = self.way.preflight.as_ref().filter(|_| self.is_replicated_by_dms()) else {
             return Ok(Progress::Over);
         };
-        let oids: Vec<u32> = preflight.databases.iter().map(|database| database.oid).collect();
+        let oids = preflight.databases.oids();
         let swept = Replication::of(self.dms, &self.planned.owner).delete(&oids).await?;
         swept.deleted.into_iter().for_each(|name| self.note_deleted(name));
         if swept.pending.is_empty() {
@@ -98,9 +98,10 @@ impl<OfWay> Undo<'_, OfWay> {
             return Progress::Pending;
         }
         self.response.stuck.get_or_insert(format!(
-            "{problem}. Log in, and see to it: no database of the source may keep CONNECTION LIMIT 0, or \
+            "{problem}. Log in, and see to it. PostgreSQL: no database of the source may keep CONNECTION LIMIT 0, or \
              nobody who may CONNECT (pg_database), and no replication slot encrypt_… may stay (SELECT \
-             pg_drop_replication_slot(…)), or it fills the storage"
+             pg_drop_replication_slot(…)), or it fills the storage. MariaDB: no account of the source that was open may \
+             stay locked (ALTER USER … ACCOUNT UNLOCK), and none rds_encrypt_… may stay (DROP USER)"
         ));
         Progress::Over
     }

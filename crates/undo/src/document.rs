@@ -2,6 +2,7 @@
 //! it does not know are left alone.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use settings::Settings;
 use settings::member::Member;
@@ -99,7 +100,24 @@ pub(crate) struct OfSnapshot {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Preflight {
-    pub(crate) databases: Vec<Database>,
+    pub(crate) databases: Replicated,
+}
+
+/// Only what AWS DMS replicates has names that the undo must know: PostgreSQL's databases.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Replicated {
+    PostgreSql(Vec<Database>),
+    Other(IgnoredAny),
+}
+
+impl Replicated {
+    pub(crate) fn oids(&self) -> Vec<u32> {
+        match self {
+            Self::PostgreSql(databases) => databases.iter().map(|database| database.oid).collect(),
+            Self::Other(_) => vec![],
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

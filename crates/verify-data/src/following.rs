@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use postgres::Servers;
-use postgres::compare::{CHANGED_ROWS_MAX, Comparison};
+use databases::{CHANGED_ROWS_MAX, Look, Replicated, Servers};
+use postgres::Open;
+use postgres::compare::Comparison;
 use postgres::names::Names;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
@@ -14,7 +15,7 @@ const LOOK: Duration = Duration::from_secs(180);
 /// There is more to do, so that nothing is waited for.
 const AT_ONCE: u64 = 1;
 
-pub type Request = postgres::Request<Response>;
+pub type Request = databases::Request<Response>;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -33,15 +34,12 @@ pub struct Response {
 
 pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
     let until = Instant::now() + LOOK;
-    let names = Names::of(&request.owner.execution);
+    let execution = &request.owner.execution;
     let source = servers.get(&request.owner.source_resource_id, &request.access).await?;
     let target = servers.get(&request.target_resource_id, &request.access).await?;
     let mut response = Response { ready: true, wait: request.previous.unwrap_or_default().wait, ..Response::default() };
     let (mut is_whole, mut rows_estimated) = (true, 0);
-    for database in &request.databases {
-        let (at_source, at_target) = tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
-        let comparison = Comparison::begin(database, &at_source, &at_target, &names).await?;
-        let look = comparison.look(until).await?;
+    let mut add = |look: Look| {
         is_whole &= look.is_whole;
         response.ready &= look.is_whole && look.is_level;
         response.tables += look.tables;
@@ -49,6 +47,24 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         response.rows += look.rows;
         rows_estimated += look.rows_estimated;
         response.changed += look.changed;
+    };
+    match &request.databases {
+        Replicated::PostgreSql(databases) => {
+            let names = Names::of(execution);
+            for database in databases {
+                let (at_source, at_target) =
+                    tokio::try_join!(source.open(&database.name), target.open(&database.name))?;
+                let comparison = Comparison::begin(database, &at_source, &at_target, &names).await?;
+                add(comparison.look(until).await?);
+            }
+        }
+        Replicated::MariaDb(_) => {
+            let (mut at_source, mut at_target) = tokio::try_join!(mariadb::open(&source), mariadb::open(&target))?;
+            let sides = [&source, &target];
+            let mut comparison =
+                mariadb::compare::Comparison::begin(sides, &mut at_source, &mut at_target, execution).await?;
+            add(comparison.look(until).await?);
+        }
     }
     // The estimate is no promise.
     response.percent_progress = (rows_estimated > 0).then(|| (100 * response.rows / rows_estimated).min(99));

@@ -5,7 +5,7 @@
 pub mod following;
 pub mod still;
 
-use postgres::Servers;
+use databases::Servers;
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 

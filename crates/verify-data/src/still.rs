@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
+use databases::Compared;
+use databases::{Access, Server, Servers};
 use postgres::names::MAINTENANCE;
-use postgres::rows::Compared;
 use postgres::still::{self, Place};
-use postgres::{Access, Server, Servers, catalog};
+use postgres::{Open, catalog};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -9,6 +9,9 @@ use crate::error::{Error, invalid};
 /// The oldest major version of PostgreSQL with which replication was tried.
 pub const OLDEST_MAJOR_VERSION: u16 = 16;
 
+/// The series of MariaDB with which it was tried.
+pub const MARIADB_SERIES: &str = "10.11";
+
 /// What the functions may read are secrets whose names begin so, and what they may log in as are users.
 const SECRETS: &str = "rds-encrypt/";
 const USERS: &str = "rds_encrypt_";

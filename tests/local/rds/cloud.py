@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from . import deployment, lifecycle
 from .certificates import Authority
 from .clock import Clock
 from .endpoints import Endpoints
+from .mariadb import MariaDbStorage
 from .network import Network
 from .records import DEFAULT_QUOTAS, Deployment, Instance, Records, Snapshot, utc_now
 from .storage import FileStorage
@@ -62,6 +65,9 @@ class Cloud:
             from .postgres import PostgresStorage
 
             self.postgres = PostgresStorage(directory / "postgres", parameters_of)
+        self._mariadb: MariaDbStorage | None = None
+        self._mariadb_made = threading.Lock()
+        self._directory = directory
         self._event_numbers = itertools.count(1)
         self.throttle = Throttle(self.clock)
         self.dms = dms.DmsRecords(self.clock)
@@ -83,6 +89,8 @@ class Cloud:
         self.copies_keep_slots = True
         # How many bytes it is mistaken about where its recovery ended, or nothing if it does not tell [A96].
         self.seed_lsn_error: int | None = 0
+        # Whether a restored copy of MariaDB has the binary logs of its source [A112].
+        self.copies_keep_binlogs = True
         self.publish_metrics = True
         # "You can have up to 20 DB snapshot copies in progress at a time" (RDS User Guide, "Copying a DB snapshot").
         self.copies_at_a_time = 20
@@ -98,20 +106,37 @@ class Cloud:
         self.replies: dict[str, Fields] = {}
         self.events: list[Fields] = []
 
+    @property
+    def mariadb(self) -> MariaDbStorage:
+        """Made at its first mention: most clouds have no use for it."""
+        with self._mariadb_made:
+            if self._mariadb is None:
+                self._mariadb = MariaDbStorage(
+                    self._directory / "mariadb", parameters_of, self.authority.file, lambda: self.copies_keep_binlogs
+                )
+            return self._mariadb
+
     def storage_of(self, record: Record) -> Storage:
-        """PostgreSQL servers for the engine postgres where asked for, files for all others."""
+        """Servers of PostgreSQL for that engine, and of MariaDB, where they are asked for; files for all others."""
+        if record.has_server:
+            return self.mariadb
         return self.postgres if self.postgres and record.fields["Engine"] == "postgres" else self.files
 
     def _server_of(self, instance: Instance) -> int | None:
         """The process of its server."""
-        return self.postgres.process_id(instance) if self.postgres else None
+        servers = self.mariadb if instance.has_server else self.postgres
+        return servers.process_id(instance) if servers else None
 
     def open_endpoint(self, instance: Instance) -> None:
         """Points the name's address to the instance's server, from now on."""
         storage = self.storage_of(instance)
         if socket_path := storage.socket_path(instance):
             endpoint = self.endpoints.open(
-                instance.identifier, instance.port, socket_path, lambda: storage.admit_replication(instance)
+                instance.identifier,
+                instance.port,
+                socket_path,
+                lambda: storage.admit_replication(instance),
+                functools.partial(self.mariadb.certify, instance) if instance.has_server else None,
             )
         else:
             endpoint = self.endpoints.describe(instance.identifier, instance.port)
@@ -180,6 +205,8 @@ class Cloud:
         self.endpoints.close_all()
         if self.postgres:
             self.postgres.close()
+        if self._mariadb:
+            self._mariadb.close()
 
 
 def parameters_of(instance: Instance) -> dict[str, str]:

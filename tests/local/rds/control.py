@@ -11,6 +11,8 @@ PATCH  /local/settings                   changes some: time_scale; durations (AW
                                          copies_keep_slots (false: a restore of PostgreSQL has no replication slots);
                                          seed_lsn_error (bytes by which rds_tools.logical_seed_lsn() of a restore is
                                          wrong; null: it tells nothing);
+                                         copies_keep_binlogs (false: a restore of MariaDB has no binary log of its
+                                         source's);
                                          publish_metrics (a datapoint a minute); copies_at_a_time;
                                          api_rate ({"burst", "per_second"} of calls of RDS; null for no limit);
                                          retired_versions ("postgres 13.7"), majors_past_support ("mysql 5.7");
@@ -20,7 +22,8 @@ GET    /local/instances                  all of them, also hidden ones (/local/s
 GET    /local/instances/<id>             one: {"fields", "data"}; data of file-backed ones only
 PUT    /local/instances/<id>             makes it at once, `available` unless the fields say otherwise:
                                          {"fields": any of DBInstance, "port", "master_password", "parameters",
-                                         "iam_users": roles that log in by a token (PostgreSQL)}.
+                                         "iam_users": roles that log in by a token (PostgreSQL), "server": true for
+                                         a real server behind the engine mariadb}.
                                          Groups that it names are made too, and it becomes a replica of the
                                          instance that it names as its source. `parameters`, {name: value}, are
                                          set in its parameter group (of-<id>, unless it names one). 409 if it is
@@ -204,10 +207,12 @@ class Control:
         return self._show(self._record(kind, identifier))
 
     def _put_record(self, kind: type[Record], identifier: str, body: dict[str, Any]) -> Fields:
-        _check_keys(body, {"fields", "port", "master_password", "parameters", "iam_users"}, "key")
+        _check_keys(body, {"fields", "port", "master_password", "parameters", "iam_users", "server"}, "key")
         fields = body.get("fields", {})
         _check_fields(kind, fields)
         maker = operations.outside_request(self.cloud)
+        if body.get("server") and (kind is not Instance or fields.get("Engine") != "mariadb"):
+            raise BadRequest("server: only an instance of the engine mariadb is asked whether it has one")
         if kind is Instance:
             instance = seeds.instance(
                 maker,
@@ -216,6 +221,7 @@ class Control:
                 body.get("port"),
                 body.get("master_password", "seeded-password"),
                 body.get("parameters", {}),
+                body.get("server", False),
             )
             record: Record = instance
             for user in body.get("iam_users", []):
@@ -369,6 +375,7 @@ CLOUD_SETTINGS = {
     "undeletable_statuses",
     "copies_keep_slots",
     "seed_lsn_error",
+    "copies_keep_binlogs",
     "copy_of_deleted_source",
     "copies_at_a_time",
     "publish_metrics",

@@ -9,6 +9,9 @@ A role that the server asks for no password is one that logs in by a token of IA
 
 A client that asks for TLS, as PostgreSQL's clients do, is answered with a certificate of the cloud's
 authority for the endpoint's address; one that does not is served in clear ("rds.force_ssl" off).
+
+MariaDB's servers speak first and end TLS themselves. They are told who comes (the PROXY protocol), so that their users
+and sessions have the client's host.
 """
 
 from __future__ import annotations
@@ -69,19 +72,35 @@ class Endpoints:
         return _endpoint(address, port)
 
     def open(
-        self, identifier: str, port: int, socket_path: str, before_replication: Callable[[], None] = lambda: None
+        self,
+        identifier: str,
+        port: int,
+        socket_path: str,
+        before_replication: Callable[[], None] = lambda: None,
+        certify: Callable[[str], None] | None = None,
     ) -> Fields:
-        """Forwards the identifier's address to the server at the Unix socket; returns the Endpoint."""
+        """Forwards the identifier's address to the server at the Unix socket; returns the Endpoint.
+
+        `certify(address)` is for a server that ends TLS itself: it shows that address's certificate afterwards.
+        """
         self.close(identifier)
         with self._lock:
             listener = self._listen(identifier, port)
-            address, taken = listener.getsockname()
+        address, taken = listener.getsockname()
+        if certify:
+            # Who comes meanwhile waits to be accepted.
+            try:
+                certify(address)
+            except RuntimeError:
+                listener.close()
+                raise
+        with self._lock:
             forwarder = Forwarder(
                 listener,
                 socket_path,
                 lambda client: self._lets_through(client, identifier, taken),
                 lambda *login: self._refusal(identifier, (address, taken), *login),
-                self._authority.context(address),
+                None if certify else self._authority.context(address),
                 before_replication,
             )
             self._forwarders[identifier] = forwarder
@@ -146,10 +165,13 @@ class Forwarder:
         socket_path: str,
         lets_through: Callable[[int], bool],
         refusal: Callable[[int, str, str], str],
-        tls: ssl.SSLContext,
+        tls: ssl.SSLContext | None,
         before_replication: Callable[[], None],
     ) -> None:
-        """`before_replication` is called when a client says at the start that it wants to replicate."""
+        """`before_replication` is called when a client says at the start that it wants to replicate.
+
+        Without `tls` the server is MariaDB's and ends it itself.
+        """
         self._listener = listener
         self._lets_through, self._refusal = lets_through, refusal
         self._tls = tls
@@ -188,9 +210,21 @@ class Forwarder:
             connection = Connection(client, server, client_port)
             self.connections.add(connection)
             self.peak = max(self.peak, len(self.connections))
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            serve = self._serve if self._tls else self._introduce
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    def _introduce(self, connection: Connection) -> None:
+        """Says who comes, and is silent from then on."""
+        with contextlib.suppress(OSError):
+            (source, source_port), (target, port) = connection.client.getpeername(), connection.client.getsockname()
+            connection.server.sendall(f"PROXY TCP4 {source} {target} {source_port} {port}\r\n".encode())
+            pumped = (connection.server.recv, connection.client.sendall, connection)
+            threading.Thread(target=self._pump, args=pumped, daemon=True).start()
+            self._pump(connection.client.recv, connection.server.sendall, connection)
+        self._end(connection)
 
     def _serve(self, connection: Connection) -> None:
+        assert self._tls
         with contextlib.suppress(OSError):
             client = _greeted(connection.client, self._tls)
             start = client.recv(65536)

@@ -169,9 +169,9 @@ def restore_instance(hand: Script[Instance], snapshot: Snapshot) -> None:
 
 def _first_available(hand: Script[Instance], backup_duration: str, event: str, message: str) -> None:
     backs_up = hand.record.fields.get("BackupRetentionPeriod", 0) > 0
-    # The instance serves clients while it is backed up.
-    hand.become("backing-up" if backs_up else "available", InstanceCreateTime=utc_now())
+    # The instance serves clients while it is backed up, and whoever sees the status finds the endpoint.
     hand.cloud.open_endpoint(hand.record)
+    hand.become("backing-up" if backs_up else "available", InstanceCreateTime=utc_now())
     hand.cloud.tell(hand.record, event, message)
     if backs_up:
         hand.sleep(backup_duration)

@@ -32,11 +32,13 @@ class Network:
         instances = list(self._records.instances.values())
         called = self._records.instances.get(identifier)
         shut_out = instances if called and is_isolated(called) else list(filter(is_isolated, instances))
-        # A server's workers are children of its first process.
+        # PostgreSQL's workers are children of its first process, MariaDB's are its threads.
         servers = {server for instance in shut_out if (server := self._server_of(instance))}
         if not servers:
             return True
-        callers = processes_with_connection(client_port, port, lambda process_id: _parent(process_id) in servers)
+        callers = processes_with_connection(
+            client_port, port, lambda process_id: bool(servers & {process_id, _parent(process_id)})
+        )
         return not any(callers)
 
 
@@ -85,15 +87,20 @@ def descendants(process_id: int) -> set[int]:
 
 
 def is_running(process_id: int) -> bool:
-    """Not if it is stopped, or gone, or only waits for its parent to notice."""
-    return _status(process_id)[:1] not in ([], ["T"], ["t"], ["Z"], ["X"])
+    """Not if all its threads are stopped, or gone, or it only waits for its parent to notice."""
+    with contextlib.suppress(OSError):
+        threads = os.listdir(f"/proc/{process_id}/task")
+        return any(
+            _status(f"{process_id}/task/{thread}")[:1] not in ([], ["T"], ["t"], ["Z"], ["X"]) for thread in threads
+        )
+    return False
 
 
 def _parent(process_id: int) -> int | None:
     return int(status[1]) if (status := _status(process_id)) else None
 
 
-def _status(process_id: int) -> list[str]:
+def _status(process_id: int | str) -> list[str]:
     """State, parent and more; nothing of a process that is gone."""
     with contextlib.suppress(OSError):
         # "pid (name) state ppid …", and a name may hold anything.

@@ -135,6 +135,7 @@ class LocalRds(BlueGreenRequests):
             if "DBParameterGroupName" in given:
                 instance.fields["DBParameterGroups"][0]["ParameterApplyStatus"] = "pending-reboot"
             instance.master_password = snapshot.source_fields.get("master_password")
+            instance.has_server = snapshot.has_server
         lifecycle.lead(self.cloud, instance, lifecycle.restore_instance, snapshot)
         return self._one(instance)
 
@@ -347,7 +348,7 @@ class LocalRds(BlueGreenRequests):
                     "TagList": checked_count(tags),
                 }
             )
-            snapshot = self._add_snapshot(Snapshot(fields, source.source_fields), "copy")
+            snapshot = self._add_snapshot(Snapshot(fields, source.source_fields), "copy", source)
             snapshot.copied_from = source
         lifecycle.lead(self.cloud, snapshot, lifecycle.copy_snapshot, source)
         return self._one(snapshot)

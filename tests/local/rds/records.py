@@ -51,6 +51,8 @@ class Record:
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         self.data_name = uuid.uuid4().hex
+        # Whether MariaDB is behind it, or its data: the control API asks for a server, else there are files.
+        self.has_server = False
         # The thread that leads the record through its life cycle; see lifecycle.py.
         self.script: Script[Any] | None = None
 

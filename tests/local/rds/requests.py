@@ -207,9 +207,11 @@ class RdsRequest(RDSResponse):
             ),
         }
         fields |= {name: source[name] for name in SNAPSHOT_SHOWS if name in source}
-        return self._add_snapshot(Snapshot(fields, source | {"master_password": instance.master_password}), "snapshot")
+        snapshot = Snapshot(fields, source | {"master_password": instance.master_password})
+        return self._add_snapshot(snapshot, "snapshot", instance)
 
-    def _add_snapshot(self, snapshot: Snapshot, duration: str) -> Snapshot:
+    def _add_snapshot(self, snapshot: Snapshot, duration: str, source: Record) -> Snapshot:
+        snapshot.has_server = source.has_server
         snapshot.progress_start, snapshot.progress_duration = self.cloud.clock.now(), duration
         self.records.add(snapshot)
         return snapshot

@@ -25,6 +25,7 @@ def instance(
     port: int | None,
     master_password: str | None,
     parameters: dict[str, str],
+    has_server: bool = False,
 ) -> Instance:
     """An instance with any fields, at once, as if it had been there long since, and these in its parameter group."""
     with request.records.lock:
@@ -64,6 +65,7 @@ def instance(
         record = Instance(seeded | provisioned(seeded))
         record.port = port or record.port or settings.by_engine(settings.ENGINE_PORTS, engine) or 5432
         record.master_password = master_password
+        record.has_server = has_server
         # Whoever seeds a secret's ARN says by `master_password` what is in it, and keeps it there.
         record.kept_secret = (fields.get("MasterUserSecret") or {}).get("SecretArn")
         request.records.add(record)

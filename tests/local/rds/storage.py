@@ -1,7 +1,7 @@
 """What lies behind the records: a small directory of files where no database server is wanted.
 
-`PostgresStorage` in `postgres.py` has the same methods. Each record owns one directory, named after
-something that a rename does not change.
+`PostgresStorage` in `postgres.py` and `MariaDbStorage` in `mariadb.py` have the same methods. Each record owns one
+directory, named after something that a rename does not change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Storage(Protocol):
-    """What both kinds can do."""
+    """What all kinds can do."""
 
     def create(self, instance: Instance) -> None: ...
     def snapshot(self, instance: Instance, snapshot: Snapshot) -> None: ...

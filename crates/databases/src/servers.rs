@@ -1,33 +1,16 @@
-//! From an instance's DbiResourceId and a secret to a session.
-
-use std::ops::Deref;
-use std::time::Duration;
+//! From an instance's DbiResourceId and a secret to what a session needs.
 
 use aws_config::SdkConfig;
 use aws_sdk_rds::auth_token::{self, AuthTokenGenerator};
 use aws_sdk_rds::types::DbInstance;
 use serde::Deserialize;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::error::SqlState;
-use tokio_postgres_rustls::MakeRustlsConnect;
 use workflow::Error;
 use workflow::describe::find_by_resource_id;
 use workflow::error::invalid;
 use workflow::online::Login;
 use workflow::owner::Owner;
 
-use crate::names::Database;
-use crate::tls;
-
-/// Told to pg_stat_activity and the server's log.
-const APPLICATION_NAME: &str = "rds-encrypt";
-const CONNECT_SECONDS: u64 = 8;
-/// The text of rows must not depend on what a role or a database was given, since two servers are compared by it;
-/// no statement of ours may wait for ever, and a policy that hides rows has to be an error.
-const SETTINGS: &str = "-c statement_timeout=40s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s \
-                        -c default_transaction_read_only=off -c TimeZone=UTC -c DateStyle=ISO,YMD \
-                        -c IntervalStyle=postgres -c extra_float_digits=3 -c bytea_output=hex -c search_path=pg_catalog \
-                        -c row_security=off";
+use crate::{Replicated, tls};
 
 /// The clients, made once at the start.
 pub struct Servers {
@@ -53,7 +36,7 @@ pub struct Request<Previous> {
     pub owner: Owner,
     pub target_resource_id: String,
     pub access: Access,
-    pub databases: Vec<Database>,
+    pub databases: Replicated,
     /// `None` at the first look.
     pub previous: Option<Previous>,
     pub max_wait_seconds: u64,
@@ -66,6 +49,24 @@ pub struct Credentials {
     pub password: String,
 }
 
+/// Whose SQL a server speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Product {
+    PostgreSql,
+    MariaDb,
+}
+
+impl Product {
+    /// By RDS's word for it.
+    pub fn of(engine: &str) -> Option<Self> {
+        match engine {
+            "postgres" => Some(Self::PostgreSql),
+            "mariadb" => Some(Self::MariaDb),
+            _ => None,
+        }
+    }
+}
+
 /// One DB instance, as it is reached now.
 pub struct Server {
     pub host: String,
@@ -73,13 +74,9 @@ pub struct Server {
     pub credentials: Credentials,
     /// `DB instance ‹id›`
     pub what: String,
-    tls: MakeRustlsConnect,
-}
-
-/// A connection that ends with it.
-pub struct Session {
-    client: tokio_postgres::Client,
-    connection: tokio::task::JoinHandle<()>,
+    pub product: Product,
+    /// By which its certificate is verified: DER, each.
+    pub roots: Vec<Vec<u8>>,
 }
 
 impl Servers {
@@ -112,13 +109,15 @@ impl Servers {
         ) else {
             return Err(Error::DatabaseUnavailable(format!("{what} has no endpoint yet")));
         };
-        let tls = tls::connector(&access.extra_roots)
+        let product = Product::of(instance.engine().unwrap_or_default())
+            .ok_or_else(|| Error::DatabaseNotUsable(format!("{what} is of an engine that nobody logs in to here")))?;
+        let roots = tls::roots(&access.extra_roots)
             .map_err(|error| invalid("ExtraDatabaseRoots", format!("the stack's parameter is no PEM: {error}")))?;
         let credentials = match &access.login {
             Login::SecretArn(arn) => self.secret(arn).await?,
             Login::IamUser(user) => self.token(host, port, user).await?,
         };
-        Ok(Server { host: host.to_owned(), port, credentials, what, tls })
+        Ok(Server { host: host.to_owned(), port, credentials, what, product, roots })
     }
 
     /// Where no rename of ours hides it.
@@ -151,73 +150,4 @@ impl Servers {
         let token = generator.auth_token(&self.config).await.map_err(|problem| failed(&problem))?;
         Ok(Credentials { username: user.to_owned(), password: token.to_string() })
     }
-}
-
-impl Server {
-    pub async fn open(&self, database: &str) -> Result<Session, Error> {
-        let mut config = tokio_postgres::Config::new();
-        config
-            .host(&self.host)
-            .port(self.port)
-            .user(&self.credentials.username)
-            .password(&self.credentials.password)
-            .dbname(database)
-            .application_name(APPLICATION_NAME)
-            .ssl_mode(SslMode::Require)
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
-            .options(SETTINGS);
-        let what = format!("log in to database `{database}` of {} ({}:{})", self.what, self.host, self.port);
-        let connecting = config.connect(self.tls.clone());
-        let (client, connection) = tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS * 2), connecting)
-            .await
-            .map_err(|_| {
-                Error::DatabaseUnavailable(format!(
-                    "{what}: no answer; the functions must reach it (stack parameters SubnetIds and SecurityGroupIds)"
-                ))
-            })?
-            .map_err(failed(&what))?;
-        let connection = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::info!(%error, "a database connection ended");
-            }
-        });
-        Ok(Session { client, connection })
-    }
-}
-
-impl Deref for Session {
-    type Target = tokio_postgres::Client;
-    fn deref(&self) -> &Self::Target {
-        &self.client
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // The socket closes with it; the server ends the session then.
-        self.connection.abort();
-    }
-}
-
-/// Names what PostgreSQL, or the way to it, refused. `what` is what was being done, in words.
-pub fn failed(what: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Error {
-    let what = what.into();
-    move |error| {
-        let Some(said) = error.as_db_error() else {
-            // Source of the text: rustls, or the socket.
-            let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
-            let text: String = causes.map(|cause| format!(": {cause}")).collect();
-            return Error::DatabaseUnavailable(format!("{what}: {error}{text}"));
-        };
-        let text = format!("{what}: {} ({})", said.message(), said.code().code());
-        if may_pass(said.code()) { Error::DatabaseUnavailable(text) } else { Error::DatabaseRefused(text) }
-    }
-}
-
-/// Classes of PostgreSQL's error codes (its manual, appendix "PostgreSQL Error Codes"): connections, resources,
-/// interventions of an operator, and a lock or an object that is in use.
-fn may_pass(code: &SqlState) -> bool {
-    let class = &code.code()[..2];
-    matches!(class, "08" | "53" | "57" | "40")
-        || [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::OBJECT_IN_USE].contains(&code)
 }

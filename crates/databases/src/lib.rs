@@ -1,0 +1,12 @@
+//! What the steps share that log in to a database of the source or the target, whoever made its server.
+//!
+//! AWS calls: RDS DescribeDBInstances (the endpoint of today), Secrets Manager GetSecretValue.
+
+mod compared;
+mod replicated;
+mod servers;
+mod tls;
+
+pub use compared::{CHANGED_ROWS_MAX, Compared, Look};
+pub use replicated::{Client, Database, Replicated, Schemas};
+pub use servers::{Access, Credentials, Product, Request, Server, Servers};

@@ -1,0 +1,87 @@
+//! The fence: nobody but us writes to the source any more, until it is taken away again.
+//!
+//! Every account that could log in is locked, and the sessions that there are get ended until two looks find none.
+//! `read_only` would not do: it is a parameter of a group that other instances may have, and whoever has READ_ONLY ADMIN
+//! writes on. The locks are in the binary log, so that the target has them, too: nobody writes to it before it has the
+//! name.
+
+use std::time::{Duration, Instant};
+
+use databases::Schemas;
+use workflow::Error;
+
+use crate::{Session, catalog, literal, own};
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+const QUIET_LOOKS: u32 = 2;
+/// RDS's own, and threads of the server.
+const OF_SERVER: &str = "'rdsadmin', 'rdsrepladmin', 'system user', 'event_scheduler'";
+/// MariaDB's error for a session that is gone already.
+const NO_SUCH_THREAD: &str = "(1094)";
+
+pub async fn close(session: &mut Session, schemas: &Schemas) -> Result<(), Error> {
+    set(session, "lock the accounts", &schemas.accounts, "LOCK").await
+}
+
+async fn set(session: &mut Session, what: &str, accounts: &[String], state: &str) -> Result<(), Error> {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    session.run(what, format!("ALTER USER IF EXISTS {} ACCOUNT {state}", accounts.join(", "))).await
+}
+
+/// Ends clients' sessions until two looks in a row find none, but for the replication's. `spared`: ours.
+pub async fn clear(session: &mut Session, execution: &str, spared: &[u32], until: Instant) -> Result<u64, Error> {
+    let spared: Vec<String> = spared.iter().map(u32::to_string).collect();
+    let statement = format!(
+        "SELECT ID, USER FROM information_schema.PROCESSLIST
+         WHERE USER NOT IN ({OF_SERVER}, {}) AND ID NOT IN ({})",
+        literal(&own(execution)),
+        spared.join(", ")
+    );
+    let (mut ended, mut quiet) = (0, 0);
+    while quiet < QUIET_LOOKS {
+        // One that is logging in is called `unauthenticated user`; it may have looked before the lock.
+        let found: Vec<(u64, String)> = session.rows("look for sessions", &statement).await?;
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        for (id, _) in &found {
+            match session.run("end a session", format!("CALL mysql.rds_kill({id})")).await {
+                Err(Error::DatabaseRefused(text)) if text.contains(NO_SUCH_THREAD) => {}
+                outcome => outcome?,
+            }
+            ended += 1;
+        }
+        if Instant::now() > until {
+            return Err(Error::DatabaseUnavailable(format!("{} sessions of clients do not end", found.len())));
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    let prepared: Vec<mysql_async::Row> = session.rows("look for prepared transactions", "XA RECOVER").await?;
+    if prepared.is_empty() {
+        return Ok(ended);
+    }
+    Err(Error::DatabaseUnavailable(format!(
+        "{} prepared transactions, which no fence ends: commit or roll them back",
+        prepared.len()
+    )))
+}
+
+/// Lets in who could log in when the preflight looked. Whether there was a fence.
+pub async fn open(session: &mut Session, schemas: &Schemas) -> Result<bool, Error> {
+    let unlocked = catalog::accounts(session).await?;
+    let locked: Vec<String> = schemas.accounts.iter().filter(|account| !unlocked.contains(account)).cloned().collect();
+    set(session, "unlock the accounts", &locked, "UNLOCK").await?;
+    Ok(!locked.is_empty())
+}
+
+/// Nobody else may log in by now.
+pub async fn has_its_clients(session: &mut Session, schemas: &Schemas) -> Result<(), Error> {
+    if catalog::accounts(session).await? == schemas.accounts {
+        return Ok(());
+    }
+    Err(Error::SchemaChanged(
+        "accounts of the source were made, dropped, locked or unlocked since the run began, so that its fence would not \
+         fit; start again"
+            .to_owned(),
+    ))
+}
