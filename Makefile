@@ -21,10 +21,14 @@ LINT_REGION := us-east-1
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo
-demo: build ## encrypt an instance with real rows in a local cloud, and show it (CUTOVER=rename, WAY=blue-green, online or dms: under its old name; FLEET=20: many)
-	@$(CLOUD_PYTHON) tests/local/$(if $(FLEET),fleet_demo.py --fleet $(FLEET),demo.py $(if $(CUTOVER),--cutover $(CUTOVER)) $(if $(WAY),--way $(WAY))) \
+.PHONY: demo demo-engine
+demo: $(if $(ENGINE),demo-engine) build ## encrypt an instance with real rows in a local cloud, and show it (CUTOVER=rename, WAY=blue-green, online or dms: under its old name; WAY=online ENGINE=mariadb: not PostgreSQL; FLEET=20: many)
+	@$(CLOUD_PYTHON) tests/local/$(if $(FLEET),fleet_demo.py --fleet $(FLEET),demo.py $(if $(CUTOVER),--cutover $(CUTOVER)) $(if $(WAY),--way $(WAY)) $(if $(ENGINE),--engine $(ENGINE))) \
 		--architecture $(Architecture)
+
+demo-engine: # before the build, which takes its time
+	@case "$(ENGINE) $(WAY) $(FLEET)$(CUTOVER)" in "postgres online " | "mariadb online ") ;; \
+		*) echo "ENGINE is postgres or mariadb, and goes with WAY=online alone: make demo WAY=online ENGINE=mariadb" >&2; exit 1 ;; esac
 
 .PHONY: test
 test: lint build ## everything that CI checks: lint, then unit, contract and end-to-end tests

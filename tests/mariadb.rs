@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
 use databases::Server;
-use mariadb::Session;
 use mariadb::compare::Comparison;
+use mariadb::{Session, catalog};
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Outcome, repository};
+use crate::cutover::undo_of;
 use crate::fixtures::{Load, PASSWORD, client_program, family, instance};
+use crate::online::{alone, before, until};
 
 const LOGIN: &str = "rds_encrypt_dba";
 /// As docs/online.md has it.
@@ -172,4 +174,274 @@ async fn a_comparison_of_many_looks_leaves_no_row_out() {
     // Rows that went all at once are gone through again.
     client.run("truncate", "TRUNCATE TABLE app.part").await.expect("truncated");
     assert!(comparison.look(Instant::now() + Duration::from_secs(20)).await.expect("equal").rows <= 2);
+}
+
+/// A statement in an instance, as a stranger runs it, of whom the functions know nothing.
+fn on_instance(cloud: &Cloud, id: &str, statement: &str) -> Vec<String> {
+    const RUN: &str = "import json, pathlib, subprocess, sys, urllib.request; \
+        fields = json.load(urllib.request.urlopen(sys.argv[1]))['fields']; endpoint = fields['Endpoint']; \
+        root = pathlib.Path('.local/mariadb/usr'); library = next(root.glob('lib/*/libmariadb.so.3')).parent; \
+        subprocess.run([root / 'bin/mariadb', '--no-defaults', '-h', endpoint['Address'], '-P', str(endpoint['Port']), \
+            '-u', fields['MasterUsername'], 'app', '-e', sys.argv[3]], check=True, \
+            env={'MYSQL_PWD': sys.argv[2], 'LD_LIBRARY_PATH': str(library)})";
+    let program = repository().join(".local/cloud/bin/python").to_string_lossy().into_owned();
+    let run = RUN.replace("'.local/mariadb/usr'", &format!("{:?}", repository().join(".local/mariadb/usr")));
+    let url = cloud.control_url(&format!("instances/{id}"));
+    [&program, "-c", &run, &url, PASSWORD, statement].map(str::to_owned).to_vec()
+}
+
+async fn run_all(session: &mut Session, statements: &[&str]) {
+    for statement in statements {
+        session.run("prepare", statement).await.expect(statement);
+    }
+}
+
+/// It fails of this, and clients go on in a source that has nothing of ours.
+async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl AsyncFn(&mut Session)) -> Outcome {
+    let (source, input) = seed_replicable(cloud, id).await;
+    let load = load_on(&source);
+    befall(&mut session(cloud, &source, &input).await).await;
+    let outcome = cloud.encrypt(input.clone()).await;
+    cloud.control("DELETE", "faults", json!({}));
+    let ledger = load.outcome();
+    outcome.failed(error);
+    assert_eq!(ledger["holds"], true, "{ledger:#}");
+    is_as_before(cloud, &source, &input).await;
+    outcome
+}
+
+#[tokio::test]
+async fn what_somebody_writes_on_the_target_is_found() {
+    let (cloud, _alone) = alone().await;
+    for (id, step, change, words) in [
+        (
+            "moss",
+            "seed-target",
+            "UPDATE pair SET text = 'wrong' WHERE a = 'it''s'",
+            "where (`a`, `b`) IN ((_utf8mb4 x'69742773', 0))",
+        ),
+        ("reed", "cut-over", "UPDATE pair SET text = 'wrong' WHERE a = 'it''s'", "table `app`.`pair`: 1 rows"),
+        ("sedge", "cut-over", "TRUNCATE pair", "table `app`.`pair`: 2 rows in the source and 0 in the target"),
+        ("rush", "cut-over", "INSERT INTO loose VALUES ('more')", "table `app`.`loose`: 1 rows in the source and 2"),
+    ] {
+        let outcome = fails_under_load(&cloud, id, "DataDiffers", async |client| {
+            run_all(
+                client,
+                &[
+                    "CREATE TABLE app.pair (text TEXT, b BOOLEAN, a CHAR(9), PRIMARY KEY (a, b)) CHARACTER SET utf8mb4",
+                    "INSERT INTO app.pair VALUES ('right', FALSE, 'it''s'), ('right', TRUE, 'one')",
+                    "CREATE TABLE app.loose (text TEXT)",
+                    "INSERT INTO app.loose VALUES ('one')",
+                ],
+            )
+            .await;
+            before(&cloud, step, &on_instance(&cloud, &format!("{id}-encrypted"), change));
+        });
+        let outcome = outcome.await;
+        assert!(outcome.cause.contains(words), "{outcome:#?}");
+        let states = cloud.states(&outcome.execution).await;
+        assert_eq!(states.iter().any(|state| state == "CutOver"), step == "cut-over", "{states:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_changes_besides_rows_ends_the_run_before_the_outage() {
+    let (cloud, _alone) = alone().await;
+    for (id, step, instance, change) in [
+        ("fog", "seed-target", "fog-encrypted", "ALTER TABLE account ADD note TEXT"),
+        ("haze", "cut-over", "haze", "CREATE USER late"),
+        ("mist", "cut-over", "mist", "ALTER TABLE account ADD note TEXT"),
+    ] {
+        let outcome = fails_under_load(&cloud, id, "SchemaChanged", async |_| {
+            before(&cloud, step, &on_instance(&cloud, instance, change));
+        });
+        let outcome = outcome.await;
+        assert!(outcome.cause.contains("start again"), "{outcome:#?}");
+    }
+}
+
+/// Whatever replication may not change unnoticed, and nothing that it carries.
+#[tokio::test]
+async fn every_kind_of_ddl_changes_the_hash_of_the_schema() {
+    const BEFORE: &[&str] = &[
+        "USE app",
+        "CREATE TABLE t (a INT PRIMARY KEY, b TEXT, c INT)",
+        "CREATE TABLE u (a INT PRIMARY KEY, t INT, CONSTRAINT f FOREIGN KEY (t) REFERENCES t (a))",
+        "CREATE TABLE p (a INT PRIMARY KEY) PARTITION BY RANGE (a) (PARTITION p0 VALUES LESS THAN (10))",
+        "CREATE VIEW v AS SELECT a FROM t",
+        "CREATE PROCEDURE one(x INT) SELECT x",
+        "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.b = 'a'",
+        "CREATE EVENT e ON SCHEDULE EVERY 1 DAY STARTS '2030-01-01' DISABLE DO SELECT 1",
+        "CREATE SEQUENCE s",
+        "CREATE USER someone IDENTIFIED BY 'x'",
+        "CREATE ROLE readers",
+    ];
+    const CHANGES: &[&str] = &[
+        "ALTER TABLE t ADD d INT DEFAULT 1",
+        "ALTER TABLE t ALTER d SET DEFAULT 2",
+        "ALTER TABLE t MODIFY b MEDIUMTEXT",
+        "ALTER TABLE t ADD INDEX i (c)",
+        "ALTER TABLE t ALTER INDEX i IGNORED",
+        "ALTER TABLE t ADD CONSTRAINT positive CHECK (c > 0)",
+        "ALTER TABLE t COMMENT 'a note'",
+        "ALTER TABLE u DROP FOREIGN KEY f",
+        "ALTER TABLE u ADD CONSTRAINT f FOREIGN KEY (t) REFERENCES t (a) ON DELETE CASCADE",
+        "ALTER TABLE p ADD PARTITION (PARTITION p1 VALUES LESS THAN (20))",
+        "CREATE OR REPLACE VIEW v AS SELECT a + 1 AS a FROM t",
+        "CREATE OR REPLACE PROCEDURE one(x INT) SELECT x + 1",
+        "CREATE OR REPLACE PROCEDURE one(x BIGINT) SELECT x + 1",
+        "CREATE OR REPLACE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.b = 'b'",
+        "ALTER EVENT e ON SCHEDULE EVERY 2 DAY",
+        "CREATE USER another",
+        "GRANT SELECT ON app.t TO someone",
+        "GRANT SELECT (a) ON app.u TO someone",
+        "GRANT INSERT ON app.* TO someone",
+        "GRANT EXECUTE ON PROCEDURE app.one TO someone",
+        "GRANT readers TO someone",
+        "GRANT PROCESS ON *.* TO someone",
+        "ALTER USER someone REQUIRE SSL",
+        "CREATE SCHEMA late",
+        "ALTER SCHEMA late CHARACTER SET ucs2",
+    ];
+    const CARRIED: &[&str] = &[
+        "INSERT INTO t (a) VALUES (1)",
+        "DO NEXTVAL(s)",
+        "ANALYZE TABLE t",
+        "ALTER USER someone ACCOUNT LOCK",
+        "ALTER USER someone ACCOUNT UNLOCK",
+        "ALTER USER someone IDENTIFIED BY 'y'",
+        "CREATE USER rds_encrypt_0badcafe REQUIRE SSL ACCOUNT LOCK",
+        "CREATE SCHEMA rds_encrypt_0badcafe",
+    ];
+    let cloud = Cloud::shared().await;
+    let (source, input) = seed_replicable(cloud, "ivy").await;
+    let mut client = session(cloud, &source, &input).await;
+    run_all(&mut client, BEFORE).await;
+    let mut last = catalog::schema_hash(&mut client).await.expect("a hash");
+    for (statements, changes) in [(CHANGES, true), (CARRIED, false)] {
+        for statement in statements {
+            client.run("change it", statement).await.expect(statement);
+            let now = catalog::schema_hash(&mut client).await.expect("a hash");
+            assert_eq!(now != last, changes, "{statement}");
+            last = now;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_without_the_sources_log_is_given_up() {
+    let (cloud, _alone) = alone().await;
+    cloud.control("PATCH", "settings", json!({"copies_keep_binlogs": false}));
+    let outcome = fails_under_load(&cloud, "lichen", "ReplicationFailed", async |_| {}).await;
+    cloud.control("PATCH", "settings", json!({"copies_keep_binlogs": true}));
+    assert!(outcome.cause.contains("no transaction of the source"), "{outcome:#?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_replicated_is_refused_with_every_reason() {
+    let cloud = Cloud::shared().await.online();
+    let (source, input) = seed_replicable(&cloud, "thorn").await;
+    let mut client = session(&cloud, &source, &input).await;
+    run_all(
+        &mut client,
+        &[
+            "CREATE TABLE app.old (a INT) ENGINE = MyISAM",
+            "CREATE TABLE app.history (a INT PRIMARY KEY) WITH SYSTEM VERSIONING",
+            "CREATE TABLE app.dense (a INT PRIMARY KEY, b TEXT COMPRESSED)",
+        ],
+    )
+    .await;
+    let outcome = cloud.encrypt(input.clone()).await;
+    let cause = outcome.failed("DatabaseNotUsable").to_owned();
+    for words in ["app.old", "app.history", "app.dense"] {
+        assert!(cause.contains(words), "{cause} does not name {words}");
+    }
+    is_as_before(&cloud, &source, &input).await;
+    // Of a login that is somebody's, and of what was not tried.
+    let master = cloud.login("thorn-master", "master", PASSWORD, None);
+    let cause = cloud.encrypt(json!({"instance_id": "thorn", "database_secret_arn": master})).await;
+    assert!(cause.failed("DatabaseNotUsable").contains("the login is master@%"), "{cause:#?}");
+    for (field, value) in [("engine", json!("dms")), ("database_iam_user", json!("rds_encrypt_dba"))] {
+        let mut other = input.clone();
+        other[field] = value;
+        if field == "database_iam_user" {
+            other.as_object_mut().expect("an object").remove("database_secret_arn");
+        }
+        assert!(cloud.encrypt(other).await.failed("InvalidInput").contains(field));
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_behind_the_fence_leaves_an_open_source() {
+    let (cloud, _alone) = alone().await;
+    for (id, state, is_undone) in
+        [("weir", "RenameSource", true), ("dam", "RenameTarget", true), ("dyke", "OpenTarget", false)]
+    {
+        let (source, input) = seed_replicable(&cloud, id).await;
+        let load = load_on(&source);
+        cloud.stop_in(&[(cloud.state_machine(), state)]);
+        let execution = cloud.start_execution(&input.to_string()).await;
+        undo_of(&cloud, &execution).await.succeeded();
+        cloud.stop_in(&[]);
+        let ledger = load.outcome();
+        assert_eq!(ledger["holds"], true, "{ledger:#}");
+        if is_undone {
+            is_as_before(&cloud, &source, &input).await;
+        } else {
+            let target = instance(&cloud, id).await;
+            assert_ne!(target.dbi_resource_id(), source.dbi_resource_id());
+            is_open_and_clean(&cloud, &target, &input).await;
+        }
+    }
+}
+
+/// As a function leaves it that is killed between the fence and the switch.
+#[tokio::test]
+async fn a_fence_that_was_left_is_taken_away_before_the_next_attempt() {
+    let (cloud, _alone) = alone().await;
+    let (source, input) = seed_replicable(&cloud, "sluice").await;
+    let load = load_on(&source);
+    let lock = on_instance(&cloud, "sluice", "ALTER USER application ACCOUNT LOCK");
+    let action = json!({"type": "run", "command": lock});
+    let first =
+        json!({"app_id": "rds-encrypt.cut-over", "operation": "DescribeDBInstances", "call": 1, "action": action});
+    cloud.control("POST", "faults", first);
+    let outcome = cloud.encrypt(input.clone()).await;
+    cloud.control("DELETE", "faults", json!({}));
+    let ledger = load.outcome();
+    outcome.succeeded();
+    assert_eq!(ledger["holds"], true, "{ledger:#}");
+    let waits = cloud.states(&outcome.execution).await.iter().filter(|state| *state == "WaitToCutOver").count();
+    assert_eq!(waits, 1);
+    is_open_and_clean(&cloud, &instance(&cloud, "sluice").await, &input).await;
+}
+
+/// Where nobody writes: what is left is one of the two worlds, open and clean.
+#[tokio::test]
+async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
+    let (cloud, _alone) = alone().await;
+    let before = ["PublishSource", "EncryptInstance", "SeedTarget", "VerifyData", "CutOver", "WaitForSourceName"];
+    let past = ["WaitForTargetName", "CleanUpReplication", "CleanUp"];
+    for (number, state) in before.iter().chain(&past).enumerate() {
+        let id = format!("halt-{number}");
+        let (source, input) = seed_replicable(&cloud, &id).await;
+        run_all(
+            &mut session(&cloud, &source, &input).await,
+            &["CREATE TABLE app.fish (id INT AUTO_INCREMENT PRIMARY KEY)"],
+        )
+        .await;
+        cloud.stop_in(&[(cloud.state_machine(), state)]);
+        let execution = cloud.start_execution(&input.to_string()).await;
+        undo_of(&cloud, &execution).await.succeeded();
+        cloud.stop_in(&[]);
+        if before.contains(state) {
+            // The nested execution, too, ends and undoes what it made.
+            until(async || family(&cloud, &id).await == [format!("instance {id}")]).await;
+            is_as_before(&cloud, &source, &input).await;
+        } else {
+            let target = instance(&cloud, &id).await;
+            assert_eq!(target.storage_encrypted(), Some(true), "stopped in {state}");
+            is_open_and_clean(&cloud, &target, &input).await;
+        }
+    }
 }

@@ -136,7 +136,7 @@ pub(crate) async fn database(server: &DbInstance, name: &str) -> tokio_postgres:
     connect_to(server, name).await.expect("connected")
 }
 
-async fn until(holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(holds: impl AsyncFn() -> bool) {
     let started = Instant::now();
     while !holds().await {
         assert!(started.elapsed() < Duration::from_secs(30), "it never came to hold");

@@ -1,7 +1,7 @@
-"""Shows the product at work: an unencrypted PostgreSQL instance with rows in it becomes an encrypted one.
+"""Shows the product at work: an unencrypted PostgreSQL or MariaDB instance with rows in it becomes an encrypted one.
 
 Runs on the local cloud what a user would run on AWS: `sam deploy`, `aws rds`, `aws stepfunctions`,
-and SQL on the real PostgreSQL servers behind the DB instances. Use `make demo`, which builds first.
+and SQL on the real servers behind the DB instances. Use `make demo`, which builds first.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import sys
 import textwrap
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from cloud import HERE, REPOSITORY, STACK_NAME, Cloud, built_template, make_replication_subnet_group
-from ledger import SESSIONS, Ledger, Outcome
+from cloud import HERE, REPOSITORY, STACK_NAME, Cloud, built_template, make_replication_subnet_group, without_proxy
+from ledger import CLIENTS, MARIADB, SESSIONS, Ledger
+from load import APPLICATION, APPLICATIONS, DATABASES, Load
 
 INSTANCE_ID = "soa-04-005"
 PASSWORD = "correct-horse-battery"
@@ -39,11 +41,11 @@ PSQL = (
     / "psql"
 )
 
-TABLE = f"""
-create table planet (id serial primary key, name varchar(30) not null);
+TABLE = """
+create table planet (id {serial} primary key, name varchar(30) not null);
 insert into planet (name) values
     ('Mercury'), ('Venus'), ('Earth'), ('Mars'), ('Jupiter'), ('Saturn'), ('Uranus'), ('Neptune');
-insert into planet (name) select 'Exoplanet ' || number from generate_series(9, {ROWS}) as number;
+insert into planet (name) select concat('Exoplanet ', number) from {numbers};
 """
 FIRST_ROWS = "select id, name from planet order by id limit 8"
 # Of the ways with a state machine of their own: the stack's output that names it.
@@ -52,9 +54,6 @@ MACHINES = {
     "online": "OnlineStateMachineArn",
     "dms": "OnlineStateMachineArn",
 }
-# Of those that fence the databases: what opens the old instance again.
-OPEN_OLD = {"online": "ALTER DATABASE test CONNECTION LIMIT -1", "dms": "GRANT CONNECT ON DATABASE test TO PUBLIC"}
-FINGERPRINT = "select count(*), md5(string_agg(id || '=' || name, ',' order by id)) from planet"
 
 
 class DemoFailed(Exception):
@@ -135,6 +134,21 @@ class Client(threading.Thread):
 
 
 class Demo:
+    """Of PostgreSQL. What another engine has otherwise is in a class of its own."""
+
+    master = "postgres"
+    # As whom the functions log in.
+    login_name = master
+    planets = TABLE.format(serial="serial", numbers=f"generate_series(9, {ROWS}) as number")
+    fingerprint = "select count(*), md5(string_agg(id || '=' || name, ',' order by id)) from planet"
+    # Of the ways that fence the databases: what opens the old instance again, in which database, and whom it lets in.
+    open_old: ClassVar = {
+        "online": "ALTER DATABASE test CONNECTION LIMIT -1",
+        "dms": "GRANT CONNECT ON DATABASE test TO PUBLIC",
+    }
+    outside = "postgres"
+    let_in = "nobody"
+
     def __init__(
         self, cloud: Cloud, architecture: str, cutover: str | None, screen: Screen, way: str = "snapshot"
     ) -> None:
@@ -158,6 +172,10 @@ class Demo:
         self.create_source()
         description = self.encrypt()
         return self.show_result(description)
+
+    @staticmethod
+    def check_installed() -> None:
+        """PostgreSQL comes with the local cloud."""
 
     # --- Steps -------------------------------------------------------------------
 
@@ -186,6 +204,15 @@ class Demo:
 
     def create_source(self) -> None:
         self.screen.heading("An unencrypted DB instance with data")
+        self.create_instance()
+        while (instance := self.instance(INSTANCE_ID))["DBInstanceStatus"] != "available":
+            if self.screen.is_terminal:
+                self.screen.move(f"{INSTANCE_ID} is {instance['DBInstanceStatus']}")
+            time.sleep(POLL_SECONDS)
+        self.sql(INSTANCE_ID, self.planets)
+        self.screen.line(f"{INSTANCE_ID}: table planet in database test holds {ROWS:,} rows")
+
+    def create_instance(self) -> None:
         self.call(
             "aws",
             "rds",
@@ -200,21 +227,15 @@ class Demo:
             "20",
             "--no-storage-encrypted",
             "--master-username",
-            "postgres",
+            self.master,
             "--master-user-password",
             PASSWORD,
             "--db-name",
             "test",
             "--backup-retention-period",
             str(int(self.way == "blue-green")),
-            *(("--db-parameter-group-name", self.logical_replication()) if self.way in OPEN_OLD else ()),
+            *(("--db-parameter-group-name", self.logical_replication()) if self.way in self.open_old else ()),
         )
-        while (instance := self.instance(INSTANCE_ID))["DBInstanceStatus"] != "available":
-            if self.screen.is_terminal:
-                self.screen.move(f"{INSTANCE_ID} is {instance['DBInstanceStatus']}")
-            time.sleep(POLL_SECONDS)
-        self.sql(INSTANCE_ID, TABLE)
-        self.screen.line(f"{INSTANCE_ID}: table planet in database test holds {ROWS:,} rows")
 
     def encrypt(self) -> Any:
         """The ended execution's description."""
@@ -224,7 +245,7 @@ class Demo:
         if self.way in MACHINES:
             words[words.index("--state-machine-arn") + 1] = self.outputs[MACHINES[self.way]]
         state_input = json.loads(words[words.index("--input") + 1])
-        if self.way in OPEN_OLD:
+        if self.way in self.open_old:
             state_input |= {"database_secret_arn": self.login()}
         if self.way == "dms":
             state_input |= {"engine": "dms"}
@@ -242,7 +263,7 @@ class Demo:
         paint = self.screen.green if description["status"] == "SUCCEEDED" else self.screen.red
         self.screen.line(f"{paint(description['status'])} after {self.both_clocks(seconds)}")
         if ledger:
-            self.show_ledger(ledger.compare())
+            self.show_ledger(ledger)
         if client:
             client.stop()
             self.screen.line(
@@ -264,19 +285,20 @@ class Demo:
 
     def login(self) -> str:
         """The ARN of a secret by which the functions log in."""
-        text = json.dumps({"username": "postgres", "password": PASSWORD})
+        text = json.dumps({"username": self.login_name, "password": PASSWORD})
         secret = ("--name", f"rds-encrypt/{INSTANCE_ID}", "--secret-string", text)
         return str(json.loads(self.call("aws", "secretsmanager", "create-secret", *secret))["ARN"])
 
     def ledger(self) -> Ledger:
         endpoint = self.instance(INSTANCE_ID)["Endpoint"]
-        ledger = Ledger(endpoint["Address"], endpoint["Port"], "postgres", "test", PASSWORD)
+        ledger = Ledger(endpoint["Address"], endpoint["Port"], self.master, "test", PASSWORD)
         if self.way == "dms":
             # The local cloud's AWS DMS is a program in Python, which has to keep up.
             ledger.pause_seconds = 0.2
         return ledger
 
-    def show_ledger(self, outcome: Outcome) -> None:
+    def show_ledger(self, ledger: Ledger) -> None:
+        outcome = ledger.compare()
         self.screen.line(
             f"{SESSIONS} sessions that know only the endpoint wrote all the time: {outcome.acknowledged:,} writes were "
             f"acknowledged, {outcome.lost} of them are lost and {outcome.twice} there twice; "
@@ -287,7 +309,7 @@ class Demo:
 
     def start_client(self) -> Client:
         endpoint = self.instance(INSTANCE_ID)["Endpoint"]
-        client = Client(lambda: self.sql_at(endpoint, "select count(*) || ' rows' from planet"))
+        client = Client(lambda: self.sql_at(endpoint, "select concat(count(*), ' rows') from planet"))
         client.name = f"{endpoint['Address']}:{endpoint['Port']}"
         client.start()
         return client
@@ -305,14 +327,14 @@ class Demo:
             source_id, target_id = output["old_instance"]["id"], INSTANCE_ID
         if self.way == "blue-green":
             source_id = output["old_instances"][0]["id"]
-        if opens := OPEN_OLD.get(self.way):
+        if opens := self.open_old.get(self.way):
             source_id, target_id = output["old_instance"]["id"], INSTANCE_ID
-            self.screen.line(f"\nThe old instance lets nobody in; this opens it: {opens}")
-            self.sql(source_id, opens, "postgres")
+            self.screen.line(f"\nThe old instance lets {self.let_in} in; this opens it: {opens}")
+            self.sql(source_id, opens, self.outside, self.login_name)
         ids = [source_id, target_id]
         self.screen.heading("Source and target")
         instances = [self.instance(identifier) for identifier in ids]
-        fingerprints = [self.sql(identifier, FINGERPRINT).split("|") for identifier in ids]
+        fingerprints = [self.sql(identifier, self.fingerprint).split("|") for identifier in ids]
         endpoints = [instance["Endpoint"] for instance in instances]
         self.table(
             ["", *ids],
@@ -401,20 +423,20 @@ class Demo:
         self.screen.command(words)
         return self.run_program(words)
 
-    def sql(self, instance_id: str, statement: str, database: str = "test") -> str:
+    def sql(self, instance_id: str, statement: str, database: str = "test", user: str | None = None) -> str:
         """The result's rows, a line each, the fields separated by |."""
-        return self.sql_at(self.instance(instance_id)["Endpoint"], statement, database)
+        return self.sql_at(self.instance(instance_id)["Endpoint"], statement, database, user)
 
-    def sql_at(self, endpoint: dict[str, Any], statement: str, database: str = "test") -> str:
-        words = [PSQL, "-h", endpoint["Address"], "-p", endpoint["Port"], "-U", "postgres", "-d", database]
+    def sql_at(self, endpoint: dict[str, Any], statement: str, database: str = "test", user: str | None = None) -> str:
+        words = [PSQL, "-h", endpoint["Address"], "-p", endpoint["Port"], "-U", user or self.master, "-d", database]
         options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
         return self.run_program([*words, *options, "-c", statement]).strip()
 
-    def run_program(self, words: Sequence[object]) -> str:
+    def run_program(self, words: Sequence[object], environment: dict[str, str] | None = None) -> str:
         result = subprocess.run(
             [str(word) for word in words],
             cwd=REPOSITORY,
-            env=self.environment,
+            env=environment or self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -431,6 +453,88 @@ class Demo:
         for number, row in enumerate(rows):
             text = "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             self.screen.line(self.screen.bold(text) if number == 0 else text)
+
+
+class MariadbDemo(Demo):
+    """Of MariaDB, whose way online fences the accounts of the server, and replicates all of its databases."""
+
+    master = "admin"
+    login_name = "rds_encrypt_dba"
+    planets = TABLE.format(
+        serial="int auto_increment", numbers=f"(select seq as number from seq_9_to_{ROWS}) as numbers"
+    )
+    fingerprint = "select count(*), md5(group_concat(id, '=', name order by id)) from planet"
+    open_old: ClassVar = {"online": f"ALTER USER {master}, {APPLICATION} ACCOUNT UNLOCK"}
+    outside = "information_schema"
+    let_in = f"only {login_name}"
+    account = (
+        f"CREATE USER {login_name} IDENTIFIED BY '{PASSWORD}'",
+        "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, RELOAD, PROCESS, EXECUTE, SHOW VIEW, EVENT, "
+        "TRIGGER, CREATE USER, REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR "
+        f"ON *.* TO {login_name} WITH GRANT OPTION",
+    )
+
+    @staticmethod
+    def check_installed() -> None:
+        if not (MARIADB / "usr" / "sbin" / "mariadbd").exists():
+            raise DemoFailed(
+                "MariaDB is not in .local/mariadb: install apt-get and dpkg-deb, on Debian or Ubuntu, "
+                "by which `make setup` unpacks mariadb-server-core and mariadb-client-core there"
+            )
+
+    def create_instance(self) -> None:
+        path = f"/local/instances/{INSTANCE_ID}"
+        fields = {
+            "Engine": "mariadb",
+            "DBInstanceClass": "db.t4g.micro",
+            "AllocatedStorage": 20,
+            "StorageEncrypted": False,
+            "MasterUsername": self.master,
+            "DBName": "test",
+            # Without automated backups RDS writes no binary log.
+            "BackupRetentionPeriod": 1,
+        }
+        # The second lets the load have its trigger.
+        parameters = {"binlog_format": "ROW", "log_bin_trust_function_creators": "1"}
+        seed = {"fields": fields, "parameters": parameters, "master_password": PASSWORD, "server": True}
+        self.screen.line(
+            "By the local cloud's own API, since `aws rds create-db-instance` gives MariaDB no server there:"
+        )
+        self.screen.line(f"{self.screen.faint('PUT')} {path} {json.dumps(seed)}")
+        url = f"{self.cloud.services_endpoint}{path}"
+        without_proxy().open(urllib.request.Request(url, json.dumps(seed).encode(), method="PUT")).close()
+
+    def login(self) -> str:
+        for statement in self.account:
+            self.screen.line(f"{self.screen.faint(f'{self.master}>')} {statement}")
+            self.sql(INSTANCE_ID, statement)
+        return super().login()
+
+    def ledger(self) -> Load:
+        endpoint = self.instance(INSTANCE_ID)["Endpoint"]
+        place = (endpoint["Address"], endpoint["Port"])
+        master = Ledger(*place, self.master, DATABASES, PASSWORD, engine="mariadb")
+        APPLICATIONS["mariadb"].prepare(master, APPLICATION, PASSWORD)
+        self.screen.line(
+            f"databases {' and '.join(master.databases)} are ready for the user {APPLICATION}, who writes into both"
+        )
+        return Load(*place, APPLICATION, DATABASES, PASSWORD, SESSIONS, "mariadb")
+
+    def show_ledger(self, ledger: Ledger) -> None:
+        super().show_ledger(ledger)
+        assert isinstance(ledger, Load)
+        if broken := ledger.broken():
+            raise DemoFailed(f"what each transaction keeps true does not hold: {broken}")
+        self.screen.line("What each of their transactions keeps true holds in both databases.")
+
+    def sql_at(self, endpoint: dict[str, Any], statement: str, database: str = "test", user: str | None = None) -> str:
+        client = CLIENTS["mariadb"]
+        words = client.command(endpoint["Address"], endpoint["Port"], user or self.master, database)
+        rows = self.run_program([*words, f"--execute={statement}"], client.environment(PASSWORD))
+        return rows.strip().replace(client.separator, "|")
+
+
+DEMOS = {"postgres": Demo, "mariadb": MariadbDemo}
 
 
 def readable(output: dict[str, Any]) -> str:
@@ -479,12 +583,17 @@ def main() -> int:
     parser.add_argument(
         "--way", choices=("snapshot", *MACHINES), default="snapshot", help="which state machine, and its engine"
     )
+    parser.add_argument("--engine", choices=DEMOS, default="postgres", help="of the instance; mariadb: online only")
     parser.add_argument("--time-scale", type=float, default=0.01, help="how much of each AWS wait is really waited")
     arguments = parser.parse_args()
+    demo = DEMOS[arguments.engine]
+    if demo is not Demo and arguments.way != "online":
+        parser.error(f"--engine {arguments.engine} is shown by --way online alone")
+    demo.check_installed()
     screen = Screen()
     screen.line(screen.bold("rds-encrypt on a local cloud: no AWS account, nothing leaves this machine"))
     with running_cloud(arguments.time_scale) as cloud:
-        is_proven = Demo(cloud, arguments.architecture, arguments.cutover, screen, arguments.way).run()
+        is_proven = demo(cloud, arguments.architecture, arguments.cutover, screen, arguments.way).run()
     return 0 if is_proven else 1
 
 

@@ -21,7 +21,7 @@ impl Replicated {
 }
 
 /// All of a MariaDB server that is somebody's.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schemas {
     pub names: Vec<String>,

@@ -38,6 +38,16 @@ pub async fn accounts(session: &mut Session) -> Result<Vec<String>, Error> {
     Ok(found.iter().map(|(user, host)| format!("{}@{}", crate::literal(user), crate::literal(host))).collect())
 }
 
+/// Those that the server runs by itself now.
+pub async fn running_events(session: &mut Session) -> Result<Vec<String>, Error> {
+    let statement = format!(
+        "SELECT CONCAT(EVENT_SCHEMA, '.', EVENT_NAME) FROM information_schema.EVENTS
+         WHERE STATUS = 'ENABLED' AND @@GLOBAL.event_scheduler = 'ON' AND {} ORDER BY 1",
+        is_users("EVENT_SCHEMA")
+    );
+    session.rows("list the events", statement).await
+}
+
 /// All that holds rows, with what it is compared by.
 pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
     const WHAT: &str = "list the tables and their keys";

@@ -183,15 +183,21 @@ fn text_of(kind: &Kind, value: &Value) -> Option<String> {
         }
         (Kind::Integer { .. }, Value::Int(number)) => number.to_string(),
         (Kind::Integer { .. }, Value::UInt(number)) => number.to_string(),
-        (Kind::Text { .. } | Kind::Bytes { .. }, Value::Bytes(bytes)) => {
-            bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+        (Kind::Text { .. }, Value::Bytes(bytes)) => digits(bytes),
+        (Kind::Bytes { length }, Value::Bytes(bytes)) => {
+            let width = length.map_or(0, |length| length * 2);
+            format!("{:0<width$}", digits(bytes))
         }
-        (Kind::Time, Value::Date(year, month, day, 0, 0, 0, 0)) => format!("{year:04}-{month:02}-{day:02}"),
-        (Kind::Time, Value::Date(year, month, day, hour, minute, second, micros)) => {
+        (Kind::Date, Value::Date(year, month, day, ..)) => format!("{year:04}-{month:02}-{day:02}"),
+        (Kind::DateTime, Value::Date(year, month, day, hour, minute, second, micros)) => {
             format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}")
         }
         _ => return None,
     })
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 #[cfg(test)]
@@ -203,12 +209,11 @@ mod tests {
         let unsigned = Kind::Integer { unsigned_bits: Some(64) };
         assert_eq!(text_of(&unsigned, &Value::Int(-1)).as_deref(), Some("18446744073709551615"));
         assert_eq!(text_of(&Kind::Integer { unsigned_bits: None }, &Value::Int(-1)).as_deref(), Some("-1"));
-        assert_eq!(text_of(&Kind::Bytes { length: Some(3) }, &Value::Bytes(vec![0xab])).as_deref(), Some("AB"));
-        assert_eq!(
-            text_of(&Kind::Time, &Value::Date(2026, 11, 30, 1, 2, 3, 4)).as_deref(),
-            Some("2026-11-30 01:02:03.000004")
-        );
-        assert_eq!(text_of(&Kind::Time, &Value::Int(7)), None);
+        assert_eq!(text_of(&Kind::Bytes { length: Some(3) }, &Value::Bytes(vec![0xab])).as_deref(), Some("AB0000"));
+        let midnight = Value::Date(2026, 11, 30, 0, 0, 0, 0);
+        assert_eq!(text_of(&Kind::Date, &midnight).as_deref(), Some("2026-11-30"));
+        assert_eq!(text_of(&Kind::DateTime, &midnight).as_deref(), Some("2026-11-30 00:00:00.000000"));
+        assert_eq!(text_of(&Kind::DateTime, &Value::Int(7)), None);
     }
 
     #[test]

@@ -74,8 +74,15 @@ pub async fn open(session: &mut Session, schemas: &Schemas) -> Result<bool, Erro
     Ok(!locked.is_empty())
 }
 
-/// Nobody else may log in by now.
+/// Nobody but who is locked out could write.
 pub async fn has_its_clients(session: &mut Session, schemas: &Schemas) -> Result<(), Error> {
+    let events = catalog::running_events(session).await?;
+    if !events.is_empty() {
+        return Err(Error::SchemaChanged(format!(
+            "the events {} run in the source, behind any fence: set event_scheduler to OFF, and start again",
+            events.join(", ")
+        )));
+    }
     if catalog::accounts(session).await? == schemas.accounts {
         return Ok(());
     }

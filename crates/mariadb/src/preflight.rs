@@ -9,7 +9,7 @@ use crate::{Session, quoted};
 
 /// Of the user that the functions log in as; the fence leaves it alone.
 const USERS: &str = "rds_encrypt_";
-/// What that user needs, on all schemas and with the right to grant it, in the words of `information_schema`.
+/// What that user needs, on all schemas and with the right to grant it, in the words of `information_schema` [A114].
 const PRIVILEGES: [&str; 17] = [
     "SELECT",
     "INSERT",
@@ -34,6 +34,7 @@ const GIBIBYTE: i64 = 1 << 30;
 pub(crate) const RETENTION: &str = "binlog retention hours";
 
 /// What the preflight found.
+#[derive(Default)]
 pub struct Found {
     pub schemas: Schemas,
     pub tables: usize,
@@ -42,8 +43,12 @@ pub struct Found {
 }
 
 pub async fn look(session: &mut Session) -> Result<Found, Error> {
-    let mut problems = of_server(session).await?;
-    problems.extend(of_login(session).await?);
+    // Without its privileges there is no looking further.
+    let mut problems = of_login(session).await?;
+    if !problems.is_empty() {
+        return Ok(Found { problems, ..Found::default() });
+    }
+    problems.extend(of_server(session).await?);
     problems.extend(of_schemas(session).await?);
     let names = catalog::schemas(session).await?;
     let tables = catalog::tables(session).await?;
@@ -186,12 +191,7 @@ async fn of_schemas(session: &mut Session) -> Result<Vec<String>, Error> {
             compressed.join(", ")
         ));
     }
-    let statement = format!(
-        "SELECT CONCAT(EVENT_SCHEMA, '.', EVENT_NAME) FROM information_schema.EVENTS
-         WHERE STATUS = 'ENABLED' AND @@GLOBAL.event_scheduler = 'ON' AND {} ORDER BY 1",
-        is_users("EVENT_SCHEMA")
-    );
-    let events: Vec<String> = session.rows("list the events", statement).await?;
+    let events = catalog::running_events(session).await?;
     if !events.is_empty() {
         problems.push(format!(
             "events {}, which would run on the copy as well, and behind the fence: set event_scheduler to OFF in the DB \

@@ -60,6 +60,7 @@ pub async fn seed(
         literal(&source.host),
         source.port
     );
+    // The copy's own later transactions are in the way of nothing [A115].
     at_target.run("tell the target what to follow", statement).await?;
     at_target.run("let the target follow", "CALL mysql.rds_start_replication").await?;
     Ok(Some(start))

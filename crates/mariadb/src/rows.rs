@@ -56,10 +56,12 @@ pub enum Kind {
     Integer { unsigned_bits: Option<u32> },
     /// In hexadecimal digits, of the column's own character set.
     Text { character_set: String },
-    /// In hexadecimal digits; the log leaves zeros at the end of a BINARY column out.
+    /// In hexadecimal digits, with the zeros at the end of a BINARY column, which the log leaves out.
     Bytes { length: Option<usize> },
-    /// `2026-11-30` or `2026-11-30 01:02:03.000000`
-    Time,
+    /// `2026-11-30`
+    Date,
+    /// `2026-11-30 01:02:03.000000`, however exact it is.
+    DateTime,
 }
 
 /// The texts of a key's columns.
@@ -81,7 +83,8 @@ impl Kind {
             "char" | "varchar" => return character_set.map(|character_set| Self::Text { character_set }),
             "varbinary" => return Some(Self::Bytes { length: None }),
             "binary" => return Some(Self::Bytes { length: octets.and_then(|octets| octets.try_into().ok()) }),
-            "date" | "datetime" => return Some(Self::Time),
+            "date" => return Some(Self::Date),
+            "datetime" => return Some(Self::DateTime),
             _ => return None,
         };
         Some(Self::Integer { unsigned_bits: full_type.contains("unsigned").then_some(bits) })
@@ -90,7 +93,8 @@ impl Kind {
     /// The text of it, as a query tells it.
     fn text(&self, column: &str) -> String {
         match self {
-            Self::Integer { .. } | Self::Time => format!("CAST({column} AS CHAR)"),
+            Self::Integer { .. } | Self::Date => format!("CAST({column} AS CHAR)"),
+            Self::DateTime => format!("DATE_FORMAT({column}, '%Y-%m-%d %H:%i:%s.%f')"),
             Self::Text { .. } | Self::Bytes { .. } => format!("HEX({column})"),
         }
     }
@@ -98,12 +102,9 @@ impl Kind {
     fn literal(&self, value: &str) -> String {
         match self {
             Self::Integer { .. } => value.to_owned(),
-            Self::Time => literal(value),
+            Self::Date | Self::DateTime => literal(value),
             Self::Text { character_set } => format!("_{character_set} x'{value}'"),
-            Self::Bytes { length } => {
-                let digits = length.map_or(0, |length| length * 2);
-                format!("x'{value:0<digits$}'")
-            }
+            Self::Bytes { .. } => format!("x'{value}'"),
         }
     }
 }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .records import Record, Snapshot
 
 INSTALLED = Path(__file__).resolve().parents[3] / ".local" / "mariadb"
+# RDS's own procedures, that which tells a replica whom to follow among them [A115].
 SETUP = Path(__file__).with_name("mariadb_setup.sql")
 LOG = "mysql-bin-changelog"
 # Lean, and as careless of a power cut as a throw-away server can be. What is acknowledged is written, so that it is in
@@ -73,7 +74,7 @@ TAKEN_PARAMETERS = {
     "slave_run_triggers_for_rbr",
     "sql_mode",
 }
-# RDS User Guide, "Master user account privileges": those of 10.11. RELOAD and CREATE USER, but nothing of SUPER.
+# RDS User Guide, "Master user account privileges": those of 10.11 [A114]. RELOAD and CREATE USER, but nothing of SUPER.
 MASTER_PRIVILEGES = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, RELOAD, PROCESS, REFERENCES, INDEX, ALTER, SHOW DATABASES, "
     "CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, BINLOG MONITOR, SLAVE MONITOR, CREATE VIEW, SHOW VIEW, "
