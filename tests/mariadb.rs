@@ -72,7 +72,7 @@ async fn is_open_and_clean(cloud: &Cloud, server: &DbInstance, input: &Value) {
             "look for what is left",
             "SELECT CONCAT('account ', User) FROM mysql.global_priv
                 WHERE User REGEXP '^rds_encrypt_[0-9a-f]{8}$'
-                   OR User NOT IN ('mariadb.sys', 'rdsadmin') AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')
+                   OR User NOT IN ('mariadb.sys', 'rdsadmin', 'idle') AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')
              UNION ALL SELECT CONCAT('schema ', SCHEMA_NAME) FROM information_schema.SCHEMATA
                 WHERE SCHEMA_NAME LIKE 'rds_encrypt%'
              UNION ALL SELECT CONCAT('retention ', value) FROM mysql.rds_configuration WHERE value IS NOT NULL",
@@ -135,6 +135,9 @@ async fn a_comparison_of_many_looks_leaves_no_row_out() {
         "CREATE TABLE app.keyless (t TEXT)",
         "INSERT INTO app.keyless VALUES ('one'), ('one'), (NULL)",
         "CREATE SEQUENCE app.numbers",
+        "CREATE TABLE app.small (a MEDIUMINT, b INT(10) UNSIGNED ZEROFILL, c DATETIME, n INT, PRIMARY KEY (a, b, c))",
+        "INSERT INTO app.small VALUES (-5, 50, '2026-11-30', 0), (8388607, 0, '2026-11-30 01:02:03', 0)",
+        "CREATE TABLE app.swap LIKE app.small",
     ] {
         client.run("make rows", statement).await.expect(statement);
     }
@@ -152,9 +155,18 @@ async fn a_comparison_of_many_looks_leaves_no_row_out() {
         looks += 1;
         last = look().await;
     }
-    assert!(looks > 1 && last.rows == ROWS + 2 && last.changed == 0, "{looks}, {last:?}");
+    assert!(looks > 1 && last.rows == ROWS + 4 && last.changed == 0, "{looks}, {last:?}");
+    // A server that begins anew has a new log, which only what it sends tells of.
+    cloud.rds.reboot_db_instance().db_instance_identifier("fern").send().await.expect("rebooted");
+    until(async || {
+        instance(cloud, "fern").await.db_instance_status() == Some("available") && mariadb::open(&server).await.is_ok()
+    })
+    .await;
+    let mut client = mariadb::open(&server).await.expect("a session");
     // More than a page of them, and keys themselves.
     for statement in [
+        "FLUSH BINARY LOGS",
+        "UPDATE app.small SET n = 1",
         "UPDATE app.part SET n = 1 WHERE number > 18446744073709551615 - 40000",
         "UPDATE app.part SET number = number - 60000 WHERE n = 0 LIMIT 10",
         "UPDATE app.day SET price = 2 WHERE price IS NULL",
@@ -170,10 +182,27 @@ async fn a_comparison_of_many_looks_leaves_no_row_out() {
         (mariadb::open(&server).await.expect("a session"), mariadb::open(&server).await.expect("a session"));
     let mut comparison = Comparison::begin([&server, &server], &mut one, &mut other, execution).await.expect("begun");
     let compared = comparison.finish().await.expect("equal");
-    assert_eq!((compared.tables, compared.rows), (4, ROWS + 2 + 3 + 1));
-    // Rows that went all at once are gone through again.
+    assert_eq!((compared.tables, compared.rows), (6, ROWS + 4 + 3 + 1));
+    // Rows that went or came all at once are gone through again, and those of other tables are not.
+    let mut client = mariadb::open(&server).await.expect("a session");
     client.run("truncate", "TRUNCATE TABLE app.part").await.expect("truncated");
-    assert!(comparison.look(Instant::now() + Duration::from_secs(20)).await.expect("equal").rows <= 2);
+    let exchange = "RENAME TABLE app.small TO app.old, app.swap TO app.small, app.old TO app.swap";
+    client.run("exchange", exchange).await.expect("exchanged");
+    let soon = || Instant::now() + Duration::from_secs(20);
+    assert_eq!(comparison.look(soon()).await.expect("equal").rows, 2, "of `day` alone");
+    assert_eq!(comparison.look(soon()).await.expect("equal").rows, 4);
+    // What is told before it is there.
+    for statement in [
+        "XA START 'x'",
+        "INSERT INTO app.day VALUES ('2027-01-01', 1, NULL, NULL, NULL, NULL)",
+        "XA END 'x'",
+        "XA PREPARE 'x'",
+        "XA COMMIT 'x'",
+    ] {
+        client.run("use XA", statement).await.expect(statement);
+    }
+    let error = comparison.look(soon()).await.expect_err("XA");
+    assert!(error.name() == "ReplicationFailed" && error.to_string().contains("XA transactions"), "{error}");
 }
 
 /// A statement in an instance, as a stranger runs it, of whom the functions know nothing.
@@ -251,8 +280,11 @@ async fn what_changes_besides_rows_ends_the_run_before_the_outage() {
         ("fog", "seed-target", "fog-encrypted", "ALTER TABLE account ADD note TEXT"),
         ("haze", "cut-over", "haze", "CREATE USER late"),
         ("mist", "cut-over", "mist", "ALTER TABLE account ADD note TEXT"),
+        // Somebody's lock is no fence of ours, which would be taken away.
+        ("dew", "cut-over", "dew", "ALTER USER idle ACCOUNT LOCK"),
     ] {
-        let outcome = fails_under_load(&cloud, id, "SchemaChanged", async |_| {
+        let outcome = fails_under_load(&cloud, id, "SchemaChanged", async |client| {
+            run_all(client, &["CREATE USER idle"]).await;
             before(&cloud, step, &on_instance(&cloud, instance, change));
         });
         let outcome = outcome.await;
@@ -404,8 +436,9 @@ async fn a_fence_that_was_left_is_taken_away_before_the_next_attempt() {
     let counted = "CREATE TABLE app.counted (id INT AUTO_INCREMENT PRIMARY KEY)";
     run_all(&mut session(&cloud, &source, &input).await, &[counted]).await;
     let load = load_on(&source);
-    let befall =
-        "START TRANSACTION; INSERT INTO counted VALUES (), (), (); ROLLBACK; ALTER USER application ACCOUNT LOCK";
+    let befall = "START TRANSACTION; INSERT INTO counted VALUES (), (), (); ROLLBACK; \
+        SELECT User INTO @own FROM mysql.global_priv WHERE User REGEXP '^rds_encrypt_[0-9a-f]{8}$'; \
+        EXECUTE IMMEDIATE CONCAT('CREATE USER ', @own, '@fence ACCOUNT LOCK'); ALTER USER application ACCOUNT LOCK";
     let lock = on_instance(&cloud, "sluice", befall);
     let action = json!({"type": "run", "command": lock});
     let first =

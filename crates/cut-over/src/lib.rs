@@ -143,10 +143,10 @@ impl Fenced {
     async fn finish(
         self,
         response: &mut Response,
-        work: impl AsyncFnOnce(&mut Response) -> Result<(), Error>,
+        work: impl AsyncFnOnce(&mut Response, Instant) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let left = self.until.saturating_duration_since(Instant::now());
-        tokio::time::timeout(left, work(response)).await.map_err(|_| {
+        tokio::time::timeout(left, work(response, self.until)).await.map_err(|_| {
             Error::DatabaseUnavailable(format!(
                 "the target was not level, or not compared, {} s after the fence",
                 self.until.duration_since(self.begun).as_secs()

@@ -1,11 +1,10 @@
 //! The outage of a MariaDB server, which is replicated as a whole.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use databases::{Schemas, Server};
 use mariadb::compare::Comparison;
-use mariadb::{Session, catalog, fence, open, replication};
+use mariadb::{Session, catalog, fence, open, preflight, replication};
 use workflow::Error;
 
 use crate::{Fenced, Outage, Request, Response};
@@ -29,11 +28,11 @@ impl<'a> Source<'a> {
 impl Outage for Source<'_> {
     /// A fence must not outlive the connection that it was made by.
     async fn open(&mut self) -> Result<bool, Error> {
-        if let Ok(was_fenced) = fence::open(&mut self.session, self.schemas).await {
+        if let Ok(was_fenced) = fence::open(&mut self.session, self.schemas, &self.request.owner.execution).await {
             return Ok(was_fenced);
         }
         self.session = open(self.server).await?;
-        fence::open(&mut self.session, self.schemas).await
+        fence::open(&mut self.session, self.schemas, &self.request.owner.execution).await
     }
 
     async fn attempt(&mut self, target: &Server, response: &mut Response) -> Result<(), Error> {
@@ -43,6 +42,7 @@ impl Outage for Source<'_> {
         // What has stopped is found before the fence.
         replication::lag(&mut at_source, &mut at_target).await?;
         // Once without an outage, and once more where nobody can change anything any more.
+        preflight::still_holds(&mut self.session).await?;
         fence::has_its_clients(&mut self.session, self.schemas).await?;
         nothing_has_changed(&mut self.session, &mut follower, self.schemas).await?;
         let ours = [self.session.id(), at_source.id()];
@@ -50,10 +50,10 @@ impl Outage for Source<'_> {
         let mut comparison = Comparison::begin(sides, &mut at_source, &mut at_target, execution).await?;
 
         let fenced = Fenced::now(self.request, response);
-        fence::close(&mut self.session, self.schemas).await?;
-        response.sessions_ended = fence::clear(&mut self.session, execution, &ours, fenced.until).await?;
         let (source, schemas) = (&mut self.session, self.schemas);
-        let work = async |response: &mut Response| {
+        let work = async |response: &mut Response, until| {
+            fence::close(source, schemas, execution).await?;
+            response.sessions_ended = fence::clear(source, execution, &ours, until).await?;
             let end = become_level(source, &mut follower).await?;
             nothing_has_changed(source, &mut follower, schemas).await?;
             response.compared = comparison.finish().await?;
@@ -87,14 +87,12 @@ async fn become_level(source: &mut Session, target: &mut Session) -> Result<Stri
 
 /// What an AUTO_INCREMENT column gives next is in no row that it gave and that went away since. Sequences are rows.
 async fn carry_counters(source: &mut Session, target: &mut Session) -> Result<usize, Error> {
-    let (of_source, of_target) = tokio::try_join!(catalog::tables(source), catalog::tables(target))?;
-    let given: BTreeMap<String, Option<u64>> =
-        of_target.iter().map(|table| (table.path(), table.auto_increment)).collect();
-    for table in &of_source {
-        if let Some(next) = table.auto_increment.filter(|next| given.get(&table.path()) != Some(&Some(*next))) {
-            let statement = format!("ALTER TABLE {} AUTO_INCREMENT = {next}", table.path());
+    let (of_source, of_target) = tokio::try_join!(catalog::counters(source), catalog::counters(target))?;
+    for (table, next) in &of_source {
+        if let Some(next) = next.filter(|next| of_target.get(table) != Some(&Some(*next))) {
+            let statement = format!("ALTER TABLE {table} AUTO_INCREMENT = {next}");
             target.run("carry what AUTO_INCREMENT gives next", statement).await?;
         }
     }
-    Ok(of_source.iter().filter(|table| table.is_sequence || table.auto_increment.is_some()).count())
+    Ok(of_source.len())
 }

@@ -91,10 +91,10 @@ impl Outage for Source<'_> {
         }
 
         let fenced = Fenced::now(self.request, response);
-        fence::close(&self.maintenance, self.databases, self.request.engine).await?;
-        response.sessions_ended = fence::clear(&self.maintenance, self.databases, &names, &ours, fenced.until).await?;
         let this = &*self;
-        let work = async |response: &mut Response| {
+        let work = async |response: &mut Response, until| {
+            fence::close(&this.maintenance, this.databases, this.request.engine).await?;
+            response.sessions_ended = fence::clear(&this.maintenance, this.databases, &names, &ours, until).await?;
             this.nothing_has_changed(&pairs).await?;
             finish(&pairs, &comparisons, &names, this.dms, this.request, response).await
         };

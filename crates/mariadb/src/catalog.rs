@@ -1,11 +1,13 @@
 //! What is in a server: its schemas, tables and accounts, and a hash of all that is not rows.
 
+use std::collections::BTreeMap;
+
 use databases::Schemas;
 use sha2::{Digest, Sha256};
 use workflow::Error;
 
-use crate::Session;
 use crate::rows::{Column, Key, Kind, Table};
+use crate::{Session, quoted};
 
 /// Of the server itself.
 const OF_SERVER: &str = "'information_schema', 'mysql', 'performance_schema', 'sys'";
@@ -48,37 +50,55 @@ pub async fn running_events(session: &mut Session) -> Result<Vec<String>, Error>
     session.rows("list the events", statement).await
 }
 
+/// Of each table, as SQL takes it, what its AUTO_INCREMENT column gives next, if it has one; of a sequence nothing.
+pub async fn counters(session: &mut Session) -> Result<BTreeMap<String, Option<u64>>, Error> {
+    let statement = format!(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES
+         WHERE (TABLE_TYPE = 'SEQUENCE' OR AUTO_INCREMENT IS NOT NULL) AND {}",
+        is_users("TABLE_SCHEMA")
+    );
+    let found: Vec<(String, String, Option<u64>)> = session.rows("read what comes next", statement).await?;
+    Ok(found.into_iter().map(|(schema, name, next)| (format!("{}.{}", quoted(&schema), quoted(&name)), next)).collect())
+}
+
 /// All that holds rows, with what it is compared by.
 pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
     const WHAT: &str = "list the tables and their keys";
     let statement = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE = 'SEQUENCE', COALESCE(TABLE_ROWS, 0),
-            COALESCE(DATA_LENGTH, 0), AUTO_INCREMENT FROM information_schema.TABLES
+            COALESCE(DATA_LENGTH, 0) FROM information_schema.TABLES
          WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE') AND {} ORDER BY 1, 2",
         is_users("TABLE_SCHEMA")
     );
-    type Row = (String, String, bool, u64, u64, Option<u64>);
+    type Row = (String, String, bool, u64, u64);
     let found: Vec<Row> = session.rows(WHAT, statement).await?;
     let statement = format!(
-        "SELECT c.TABLE_SCHEMA, c.TABLE_NAME, c.COLUMN_NAME, c.ORDINAL_POSITION - 1, LOWER(c.DATA_TYPE),
-            LOWER(c.COLUMN_TYPE), c.CHARACTER_SET_NAME, c.CHARACTER_OCTET_LENGTH, c.EXTRA LIKE '%VIRTUAL%',
-            k.SEQ_IN_INDEX, k.SUB_PART IS NOT NULL
-         FROM information_schema.COLUMNS c LEFT JOIN information_schema.STATISTICS k
-            ON k.TABLE_SCHEMA = c.TABLE_SCHEMA AND k.TABLE_NAME = c.TABLE_NAME AND k.COLUMN_NAME = c.COLUMN_NAME
-            AND k.INDEX_NAME = 'PRIMARY'
-         WHERE {} ORDER BY 1, 2, 4",
-        is_users("c.TABLE_SCHEMA")
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION - 1, LOWER(DATA_TYPE), LOWER(COLUMN_TYPE),
+            CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH, EXTRA LIKE '%VIRTUAL%'
+         FROM information_schema.COLUMNS WHERE {} ORDER BY 1, 2, 4",
+        is_users("TABLE_SCHEMA")
     );
     let columns: Vec<mysql_async::Row> = session.rows(WHAT, statement).await?;
+    // Joined here: each row of such a view is made anew for each row of another.
+    let statement = format!(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, SEQ_IN_INDEX, SUB_PART IS NOT NULL
+         FROM information_schema.STATISTICS WHERE INDEX_NAME = 'PRIMARY' AND {}",
+        is_users("TABLE_SCHEMA")
+    );
+    type OfKey = (String, String, String, u64, bool);
+    let of_keys: Vec<OfKey> = session.rows(WHAT, statement).await?;
+    let of_keys: BTreeMap<_, _> = of_keys
+        .into_iter()
+        .map(|(schema, table, column, order, has_prefix)| ((schema, table, column), (order, has_prefix)))
+        .collect();
     let mut tables: Vec<Table> = found
         .into_iter()
-        .map(|(schema, name, is_sequence, rows, bytes, auto_increment)| Table {
+        .map(|(schema, name, is_sequence, rows, bytes)| Table {
             schema,
             name,
             is_sequence,
             rows: rows.try_into().unwrap_or(i64::MAX),
             bytes: bytes.try_into().unwrap_or(i64::MAX),
-            auto_increment,
             columns: vec![],
             key: vec![],
         })
@@ -94,15 +114,14 @@ pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
         };
         let table = &mut tables[place];
         let (column, type_name) = (text(&row, 2), text(&row, 4));
-        if let Some(Some(order)) = row.get::<Option<u64>, _>(9) {
+        if let Some((order, has_prefix)) = of_keys.get(&(schema, name, column.clone())) {
             let full_type = text(&row, 5);
-            let has_prefix = row.get(10).unwrap_or(false);
-            let kind = if has_prefix {
+            let kind = if *has_prefix {
                 None
             } else {
                 Kind::of(&type_name, &full_type, row.get::<Option<String>, _>(6).flatten(), row.get(7).flatten())
             };
-            table.key.push((order, Key { column: column.clone(), position: row.get(3).unwrap_or_default(), kind }));
+            table.key.push((*order, Key { column: column.clone(), position: row.get(3).unwrap_or_default(), kind }));
         }
         if !row.get::<bool, _>(8).unwrap_or(false) {
             table.columns.push(Column { name: column, type_name });

@@ -14,12 +14,19 @@ use crate::{Session, catalog, literal, own};
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 const QUIET_LOOKS: u32 = 2;
-/// RDS's own, and threads of the server.
-const OF_SERVER: &str = "'rdsadmin', 'rdsrepladmin', 'system user', 'event_scheduler'";
+/// Whose sessions nobody may end. Threads of the server bear names that accounts may have, too.
+const OF_RDS: &str = "'rdsadmin', 'rdsrepladmin'";
 /// MariaDB's error for a session that is gone already.
 const NO_SUCH_THREAD: &str = "(1094)";
 
-pub async fn close(session: &mut Session, schemas: &Schemas) -> Result<(), Error> {
+/// An account of no address, which is there while the fence is: what somebody else locks is theirs.
+fn mark(execution: &str) -> String {
+    format!("{}@'fence'", literal(&own(execution)))
+}
+
+pub async fn close(session: &mut Session, schemas: &Schemas, execution: &str) -> Result<(), Error> {
+    let statement = format!("CREATE USER IF NOT EXISTS {} ACCOUNT LOCK", mark(execution));
+    session.run("mark the fence", statement).await?;
     set(session, "lock the accounts", &schemas.accounts, "LOCK").await
 }
 
@@ -35,9 +42,11 @@ pub async fn clear(session: &mut Session, execution: &str, spared: &[u32], until
     let spared: Vec<String> = spared.iter().map(u32::to_string).collect();
     let statement = format!(
         "SELECT ID, USER FROM information_schema.PROCESSLIST
-         WHERE USER NOT IN ({OF_SERVER}, {}) AND ID NOT IN ({})",
-        literal(&own(execution)),
-        spared.join(", ")
+         WHERE ID NOT IN ({}) AND BINARY USER NOT IN ({OF_RDS}, {})
+            AND NOT (BINARY USER = 'system user' AND COMMAND LIKE 'Slave%')
+            AND NOT (BINARY USER = 'event_scheduler' AND COMMAND = 'Daemon')",
+        spared.join(", "),
+        literal(&own(execution))
     );
     let (mut ended, mut quiet) = (0, 0);
     while quiet < QUIET_LOOKS {
@@ -66,12 +75,16 @@ pub async fn clear(session: &mut Session, execution: &str, spared: &[u32], until
     )))
 }
 
-/// Lets in who could log in when the preflight looked. Whether there was a fence.
-pub async fn open(session: &mut Session, schemas: &Schemas) -> Result<bool, Error> {
-    let unlocked = catalog::accounts(session).await?;
-    let locked: Vec<String> = schemas.accounts.iter().filter(|account| !unlocked.contains(account)).cloned().collect();
-    set(session, "unlock the accounts", &locked, "UNLOCK").await?;
-    Ok(!locked.is_empty())
+/// Lets in who could log in when the preflight looked, if there is a fence: whether there was.
+pub async fn open(session: &mut Session, schemas: &Schemas, execution: &str) -> Result<bool, Error> {
+    let statement =
+        format!("SELECT COUNT(*) FROM mysql.global_priv WHERE User = {} AND Host = 'fence'", literal(&own(execution)));
+    if session.one::<u64>("look for the fence", statement).await? == 0 {
+        return Ok(false);
+    }
+    set(session, "unlock the accounts", &schemas.accounts, "UNLOCK").await?;
+    session.run("take the fence's mark away", format!("DROP USER IF EXISTS {}", mark(execution))).await?;
+    Ok(true)
 }
 
 /// Nobody but who is locked out could write.

@@ -77,6 +77,15 @@ pub async fn look(session: &mut Session) -> Result<Found, Error> {
     Ok(Found { schemas, tables: tables.len(), problems, warnings })
 }
 
+/// The server's settings, which somebody may have changed since.
+pub async fn still_holds(session: &mut Session) -> Result<(), Error> {
+    let problems = of_server(session).await?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::DatabaseNotUsable(format!("{} can no longer be replicated:\n- {}", session.what, problems.join("\n- "))))
+}
+
 async fn of_server(session: &mut Session) -> Result<Vec<String>, Error> {
     let version: String = session.one("read the version", "SELECT VERSION()").await?;
     if !version.starts_with(&format!("{MARIADB_SERIES}.")) || !version.contains("MariaDB") {
@@ -153,6 +162,20 @@ async fn of_login(session: &mut Session) -> Result<Vec<String>, Error> {
                 quoted(host)
             ))
         ));
+    }
+    if problems.is_empty() {
+        let namesakes: u64 = session
+            .one(
+                "look for the login's namesakes",
+                "SELECT COUNT(*) FROM mysql.global_priv WHERE User = SUBSTRING_INDEX(CURRENT_USER(), '@', 1)",
+            )
+            .await?;
+        if namesakes > 1 {
+            problems.push(format!(
+                "there are {namesakes} accounts of the login's name, for different hosts, and the fence leaves one of them open: \
+                 drop the others"
+            ));
+        }
     }
     Ok(problems)
 }

@@ -9,10 +9,10 @@ use crate::{Session, fence, own, quoted, replication};
 /// The target stands alone, and lets clients in.
 pub async fn target(session: &mut Session, schemas: &Schemas, execution: &str) -> Result<(), Error> {
     replication::stand_alone(session).await?;
+    // Clients first.
+    fence::open(session, schemas, execution).await?;
     drop_own(session, execution).await?;
-    replication::unpublish(session, schemas, execution).await?;
-    fence::open(session, schemas).await?;
-    Ok(())
+    replication::unpublish(session, schemas, execution).await
 }
 
 /// It stays fenced, and keeps its log no longer than before.
@@ -22,7 +22,7 @@ pub async fn old_source(session: &mut Session, schemas: &Schemas, execution: &st
 
 /// The source is open again, and has nothing of the run. Clients come first. Whether it was fenced.
 pub async fn source(session: &mut Session, schemas: &Schemas, execution: &str) -> Result<bool, Error> {
-    let was_fenced = fence::open(session, schemas).await?;
+    let was_fenced = fence::open(session, schemas, execution).await?;
     replication::unpublish(session, schemas, execution).await?;
     Ok(was_fenced)
 }

@@ -17,8 +17,10 @@ const RETENTION_HOURS: u32 = 168;
 /// Of `max_binlog_size`, which is what a whole file of the log has.
 const LOG_FILE_BYTES: i64 = 128 << 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
-/// Of an error that ended the applying: connections that are lost are not among them.
+/// Of no error.
 const NONE: u32 = 0;
+/// Errors of a client (MariaDB: CR_MIN_ERROR to CR_MAX_ERROR).
+const OF_CONNECTIONS: std::ops::Range<u32> = 2000..3000;
 
 /// Before the snapshot: an account to replicate by, which the copy has as well, and a log that is kept.
 pub async fn publish(session: &mut Session, execution: &str) -> Result<(), Error> {
@@ -46,7 +48,10 @@ pub async fn seed(
     at_target: &mut Session,
     execution: &str,
 ) -> Result<Option<String>, Error> {
-    if status(at_target).await?.is_some() {
+    if let Some(status) = status(at_target).await? {
+        if status.has_stopped() {
+            start_replication(at_target).await?;
+        }
         return Ok(None);
     }
     let start = start(at_source, at_target).await?;
@@ -62,8 +67,12 @@ pub async fn seed(
     );
     // The copy's own later transactions are in the way of nothing [A115].
     at_target.run("tell the target what to follow", statement).await?;
-    at_target.run("let the target follow", "CALL mysql.rds_start_replication").await?;
+    start_replication(at_target).await?;
     Ok(Some(start))
+}
+
+async fn start_replication(target: &mut Session) -> Result<(), Error> {
+    target.run("let the target follow", "CALL mysql.rds_start_replication").await
 }
 
 /// The GTID after which the copy goes on.
@@ -78,8 +87,8 @@ async fn start(source: &mut Session, target: &mut Session) -> Result<String, Err
     })
 }
 
-/// Of both sides `‹server id› ‹gtid_binlog_state›`. In each domain the copy goes on behind the last GTID that is not its
-/// own; the source's own must be among them.
+/// Of both sides `‹server id› ‹gtid_binlog_state›`. In each domain the copy goes on behind the last GTID that the source
+/// has as well; the source's own must be among them.
 fn start_of(source: &str, target: &str) -> Result<String, String> {
     let parse = |text: &str| -> Option<(u64, Vec<[u64; 3]>)> {
         let (server, state) = text.split_once(' ')?;
@@ -91,11 +100,12 @@ fn start_of(source: &str, target: &str) -> Result<String, String> {
     if source_id == target_id {
         return Err(format!("both servers have the server id {source_id}, so that their transactions look alike"));
     }
-    let Some(last) = of_target.iter().filter(|gtid| gtid[1] == source_id).max_by_key(|gtid| gtid[2]) else {
-        return Err(format!("the copy knows no transaction of the source (its GTIDs are {target})"));
-    };
-    if !of_source.iter().any(|gtid| gtid[..2] == last[..2] && gtid[2] >= last[2]) {
+    let is_of_source = |gtid: &&[u64; 3]| of_source.iter().any(|other| other[..2] == gtid[..2] && other[2] >= gtid[2]);
+    if of_target.iter().any(|gtid| gtid[1] == source_id && !is_of_source(&gtid)) {
         return Err(format!("the copy has transactions that the source lacks (source: {source}, copy: {target})"));
+    }
+    if !of_target.iter().any(|gtid| gtid[1] == source_id) {
+        return Err(format!("the copy knows no transaction of the source (its GTIDs are {target})"));
     }
     let mut domains: Vec<u64> = of_target.iter().map(|gtid| gtid[0]).collect();
     domains.sort_unstable();
@@ -103,8 +113,9 @@ fn start_of(source: &str, target: &str) -> Result<String, String> {
     let starts: Vec<String> = domains
         .into_iter()
         .filter_map(|domain| {
-            let foreign = of_target.iter().filter(|gtid| gtid[0] == domain && gtid[1] != target_id);
-            foreign.max_by_key(|gtid| gtid[2]).map(|[domain, server, number]| format!("{domain}-{server}-{number}"))
+            let common =
+                of_target.iter().filter(|gtid| gtid[0] == domain && gtid[1] != target_id && is_of_source(gtid));
+            common.max_by_key(|gtid| gtid[2]).map(|[domain, server, number]| format!("{domain}-{server}-{number}"))
         })
         .collect();
     Ok(starts.join(","))
@@ -112,12 +123,22 @@ fn start_of(source: &str, target: &str) -> Result<String, String> {
 
 /// How the target follows.
 pub struct Status {
+    is_reading: bool,
     is_applying: bool,
-    /// What stopped it.
+    /// What stopped it, of one thread or the other, and what keeps it from the source.
     error: Option<String>,
+    /// The error passes: the source was not reached.
+    may_pass: bool,
     /// Up to where in the source's log it has come.
     file: String,
     position: i64,
+}
+
+impl Status {
+    /// Neither by an error nor for the moment: nobody has started it, or somebody has stopped it.
+    fn has_stopped(&self) -> bool {
+        self.error.is_none() && !(self.is_reading && self.is_applying)
+    }
 }
 
 /// `None` if it follows nobody.
@@ -125,10 +146,19 @@ pub async fn status(target: &mut Session) -> Result<Option<Status>, Error> {
     let row: Option<mysql_async::Row> = target.row("ask how the target follows", "SHOW SLAVE STATUS").await?;
     Ok(row.map(|row| {
         let text = |column: &str| row.get::<Option<String>, _>(column).flatten().unwrap_or_default();
-        let number: u32 = row.get("Last_SQL_Errno").unwrap_or_default();
+        let number = |column: &str| row.get::<Option<u32>, _>(column).flatten().unwrap_or_default();
+        let (applying, reading) = (number("Last_SQL_Errno"), number("Last_IO_Errno"));
+        let error = match (applying, reading) {
+            (NONE, NONE) => None,
+            (NONE, _) => Some(format!("{} ({reading})", text("Last_IO_Error"))),
+            _ => Some(format!("{} ({applying})", text("Last_SQL_Error"))),
+        };
         Status {
+            is_reading: text("Slave_IO_Running") != "No",
             is_applying: text("Slave_SQL_Running") == "Yes",
-            error: (number != NONE).then(|| format!("{} ({number})", text("Last_SQL_Error"))),
+            error,
+            may_pass: applying == NONE
+                && (OF_CONNECTIONS.contains(&reading) || crate::session::PASSING.contains(&(reading as u16))),
             file: text("Relay_Master_Log_File"),
             position: row.get("Exec_Master_Log_Pos").unwrap_or_default(),
         }
@@ -142,10 +172,23 @@ pub async fn lag(source: &mut Session, target: &mut Session) -> Result<i64, Erro
             "the target follows nobody any more: somebody ended its replication; start again".to_owned(),
         )
     })?;
-    if let Some(error) = status.error.filter(|_| !status.is_applying) {
-        return Err(Error::ReplicationFailed(format!(
-            "the target could not apply a change and stopped, usually since somebody wrote on it; start again: {error}"
-        )));
+    if status.has_stopped() {
+        start_replication(target).await?;
+        return Err(Error::DatabaseUnavailable(
+            "the target's replication had stopped; it was started again".to_owned(),
+        ));
+    }
+    match &status.error {
+        Some(error) if status.may_pass => {
+            return Err(Error::DatabaseUnavailable(format!("the target does not reach the source: {error}")));
+        }
+        Some(error) => {
+            return Err(Error::ReplicationFailed(format!(
+                "the target could not read or apply a change and stopped, usually since somebody wrote on it; start again: \
+                 {error}"
+            )));
+        }
+        None => {}
     }
     let place: Option<mysql_async::Row> = source.row("ask where the binary log ends", "SHOW MASTER STATUS").await?;
     let (file, position): (String, i64) = place
@@ -167,9 +210,10 @@ pub async fn gtid(source: &mut Session) -> Result<String, Error> {
 /// Whether the target has applied all up to there in that time.
 pub async fn has_reached(target: &mut Session, gtid: &str, time: Duration) -> Result<bool, Error> {
     let begun = Instant::now();
+    // The binary log is ahead of what is committed; only who follows nobody has none but that.
+    let follows = status(target).await?.is_some();
+    let statement = if follows { "SELECT @@GLOBAL.gtid_slave_pos" } else { "SELECT @@GLOBAL.gtid_binlog_state" };
     loop {
-        // By replication, and, where it is the source itself, by its own log.
-        let statement = "SELECT CONCAT(@@GLOBAL.gtid_slave_pos, ',', @@GLOBAL.gtid_binlog_state)";
         let reached: String = target.one("ask how far the target is", statement).await?;
         if has(&reached, gtid) {
             return Ok(true);

@@ -24,8 +24,6 @@ pub struct Table {
     /// By InnoDB's own estimate.
     pub rows: i64,
     pub bytes: i64,
-    /// The next value of its AUTO_INCREMENT column, if it has one.
-    pub auto_increment: Option<u64>,
     /// All but those that are computed when they are read.
     pub columns: Vec<Column>,
     /// Of its primary key, each with its place there. Without, it is compared as a whole.
@@ -52,8 +50,8 @@ pub struct Key {
 /// How the binary log and a query tell the value of a column of a key: as a text that `literal` takes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// In decimal digits.
-    Integer { unsigned_bits: Option<u32> },
+    /// In decimal digits, without the zeros of ZEROFILL.
+    Integer { bits: u32, is_unsigned: bool },
     /// In hexadecimal digits, of the column's own character set.
     Text { character_set: String },
     /// In hexadecimal digits, with the zeros at the end of a BINARY column, which the log leaves out.
@@ -87,13 +85,14 @@ impl Kind {
             "datetime" => return Some(Self::DateTime),
             _ => return None,
         };
-        Some(Self::Integer { unsigned_bits: full_type.contains("unsigned").then_some(bits) })
+        Some(Self::Integer { bits, is_unsigned: full_type.contains("unsigned") })
     }
 
     /// The text of it, as a query tells it.
     fn text(&self, column: &str) -> String {
         match self {
-            Self::Integer { .. } | Self::Date => format!("CAST({column} AS CHAR)"),
+            Self::Integer { .. } => format!("CAST({column} + 0 AS CHAR)"),
+            Self::Date => format!("CAST({column} AS CHAR)"),
             Self::DateTime => format!("DATE_FORMAT({column}, '%Y-%m-%d %H:%i:%s.%f')"),
             Self::Text { .. } | Self::Bytes { .. } => format!("HEX({column})"),
         }
@@ -179,7 +178,7 @@ impl Table {
                     "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "date" | "datetime"
                     | "timestamp" | "time" | "uuid" | "inet4" | "inet6" => format!("CAST({name} AS CHAR)"),
                     // Characters, bytes, JSON, geometry.
-                    _ => format!("MD5(CAST({name} AS BINARY))"),
+                    _ => format!("MD5({name})"),
                 };
                 format!("COALESCE(CONCAT(LENGTH({text}), ':', {text}), '-')")
             })

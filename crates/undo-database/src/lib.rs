@@ -111,7 +111,8 @@ async fn of_mariadb(
     let source = &state.owner.source_resource_id;
     let was_fenced = match state.undo.database.task {
         DatabaseTask::Unfence => {
-            mariadb::fence::open(&mut mariadb::open(&servers.get(source, access).await?).await?, schemas).await?
+            mariadb::fence::open(&mut mariadb::open(&servers.get(source, access).await?).await?, schemas, execution)
+                .await?
         }
         DatabaseTask::OpenSource => {
             let mut session = mariadb::open(&servers.get(source, access).await?).await?;
