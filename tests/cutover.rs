@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Inbox, Outcome, Running, Setup};
+use crate::cloud::{Cloud, EXECUTION_SECONDS_MAX, Inbox, Outcome, Running, Setup};
 use crate::fixtures::{family, fault, instance, seed, sql, until_entered};
 
 const OLD_WORLD: &[&str] = &["instance NAME"];
@@ -278,10 +278,10 @@ async fn a_stopped_execution_that_was_to_keep_is_kept_under_its_names() {
     cloud.encrypt(input).await.succeeded();
 }
 
-/// The end of the undo that an execution's end has started.
+/// The end of the undo that an execution's end starts, which itself may take its time.
 pub(crate) async fn undo_of(cloud: &Cloud, execution: &str) -> Outcome {
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(60) {
+    while started.elapsed() < Duration::from_secs(EXECUTION_SECONDS_MAX) {
         let call = cloud.sfn.list_executions().state_machine_arn(cloud.undo_state_machine()).max_results(20);
         for undo in call.send().await.expect("undos").executions() {
             let described =
