@@ -407,7 +407,7 @@ async fn what_cannot_be_replicated_is_refused_with_every_reason() {
 async fn a_run_that_is_stopped_behind_the_fence_leaves_an_open_source() {
     let (cloud, _alone) = alone().await;
     for (id, state, is_undone) in
-        [("weir", "RenameSource", true), ("dam", "RenameTarget", true), ("dyke", "OpenTarget", false)]
+        [("bog", "RenameSource", true), ("fen", "RenameTarget", true), ("dyke", "OpenTarget", false)]
     {
         let (source, input) = seed_replicable(&cloud, id).await;
         let load = load_on(&source);
@@ -432,14 +432,14 @@ async fn a_run_that_is_stopped_behind_the_fence_leaves_an_open_source() {
 #[tokio::test]
 async fn a_fence_that_was_left_is_taken_away_before_the_next_attempt() {
     let (cloud, _alone) = alone().await;
-    let (source, input) = seed_replicable(&cloud, "sluice").await;
+    let (source, input) = seed_replicable(&cloud, "marsh").await;
     let counted = "CREATE TABLE app.counted (id INT AUTO_INCREMENT PRIMARY KEY)";
     run_all(&mut session(&cloud, &source, &input).await, &[counted]).await;
     let load = load_on(&source);
     let befall = "START TRANSACTION; INSERT INTO counted VALUES (), (), (); ROLLBACK; \
         SELECT User INTO @own FROM mysql.global_priv WHERE User REGEXP '^rds_encrypt_[0-9a-f]{8}$'; \
         EXECUTE IMMEDIATE CONCAT('CREATE USER ', @own, '@fence ACCOUNT LOCK'); ALTER USER application ACCOUNT LOCK";
-    let lock = on_instance(&cloud, "sluice", befall);
+    let lock = on_instance(&cloud, "marsh", befall);
     let action = json!({"type": "run", "command": lock});
     let first =
         json!({"app_id": "rds-encrypt.cut-over", "operation": "DescribeDBInstances", "call": 1, "action": action});
@@ -451,7 +451,7 @@ async fn a_fence_that_was_left_is_taken_away_before_the_next_attempt() {
     assert_eq!(ledger["holds"], true, "{ledger:#}");
     let waits = cloud.states(&outcome.execution).await.iter().filter(|state| *state == "WaitToCutOver").count();
     assert_eq!(waits, 1);
-    let target = instance(&cloud, "sluice").await;
+    let target = instance(&cloud, "marsh").await;
     is_open_and_clean(&cloud, &target, &input).await;
     let statement = "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_NAME = 'counted'";
     let next: u64 =
@@ -466,7 +466,7 @@ async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
     let before = ["PublishSource", "EncryptInstance", "SeedTarget", "VerifyData", "CutOver", "WaitForSourceName"];
     let past = ["WaitForTargetName", "CleanUpReplication", "CleanUp"];
     for (number, state) in before.iter().chain(&past).enumerate() {
-        let id = format!("halt-{number}");
+        let id = format!("stile-{number}");
         let (source, input) = seed_replicable(&cloud, &id).await;
         run_all(
             &mut session(&cloud, &source, &input).await,
