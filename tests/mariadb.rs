@@ -328,6 +328,7 @@ async fn every_kind_of_ddl_changes_the_hash_of_the_schema() {
         "GRANT SELECT ON app.t TO someone",
         "GRANT SELECT (a) ON app.u TO someone",
         "GRANT INSERT ON app.* TO someone",
+        "GRANT SELECT ON mysql.* TO someone",
         "GRANT EXECUTE ON PROCEDURE app.one TO someone",
         "GRANT readers TO someone",
         "GRANT PROCESS ON *.* TO someone",

@@ -7,6 +7,6 @@ mod replicated;
 mod servers;
 mod tls;
 
-pub use compared::{CHANGED_ROWS_MAX, Compared, Look};
+pub use compared::{CHANGED_ROWS_MAX, Compared, Look, key_of_text, rows_a_chunk, text_of_key};
 pub use replicated::{Client, Database, Replicated, Schemas};
 pub use servers::{Access, Credentials, Product, Request, Server, Servers};

@@ -158,6 +158,8 @@ pub async fn schema_hash(session: &mut Session) -> Result<String, Error> {
 
 fn of_schema() -> Vec<(&'static str, Vec<&'static str>, String)> {
     let of = |view: &str, schema: &str| format!("information_schema.{view} WHERE {}", is_users(schema));
+    // Grants on the server's own schemas, too.
+    let of_all = |view: &str| format!("information_schema.{view} WHERE TABLE_SCHEMA NOT REGEXP '{OWN}'");
     let is_no_own = |column: &str| format!("{column} NOT REGEXP '^''?rds_encrypt_[0-9a-f]{{8}}(''|$)'");
     vec![
         (
@@ -350,17 +352,17 @@ fn of_schema() -> Vec<(&'static str, Vec<&'static str>, String)> {
         (
             "schema privilege",
             vec!["GRANTEE", "TABLE_SCHEMA", "PRIVILEGE_TYPE", "IS_GRANTABLE"],
-            format!("{} AND {}", of("SCHEMA_PRIVILEGES", "TABLE_SCHEMA"), is_no_own("GRANTEE")),
+            format!("{} AND {}", of_all("SCHEMA_PRIVILEGES"), is_no_own("GRANTEE")),
         ),
         (
             "table privilege",
             vec!["GRANTEE", "TABLE_SCHEMA", "TABLE_NAME", "PRIVILEGE_TYPE", "IS_GRANTABLE"],
-            of("TABLE_PRIVILEGES", "TABLE_SCHEMA"),
+            of_all("TABLE_PRIVILEGES"),
         ),
         (
             "column privilege",
             vec!["GRANTEE", "TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME", "PRIVILEGE_TYPE", "IS_GRANTABLE"],
-            of("COLUMN_PRIVILEGES", "TABLE_SCHEMA"),
+            of_all("COLUMN_PRIVILEGES"),
         ),
         (
             "routine privilege",

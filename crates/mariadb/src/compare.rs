@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use databases::{CHANGED_ROWS_MAX, Compared, Look, Server};
+use databases::{CHANGED_ROWS_MAX, Compared, Look, Server, key_of_text, text_of_key};
 use workflow::Error;
 
 use crate::changes::{self, Noted, Of, Place};
@@ -71,11 +71,11 @@ impl<'a> Comparison<'a> {
             for statement in [
                 format!("CREATE SCHEMA IF NOT EXISTS {schema} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
                 format!(
-                    "CREATE OR REPLACE TABLE {schema}.compared (name VARCHAR(200) PRIMARY KEY, after TEXT,
+                    "CREATE OR REPLACE TABLE {schema}.compared (name VARCHAR(300) PRIMARY KEY, after TEXT,
                      row_count BIGINT NOT NULL, is_done BOOLEAN NOT NULL) ENGINE = InnoDB"
                 ),
                 format!(
-                    "CREATE OR REPLACE TABLE {schema}.changed (name VARCHAR(200), hash CHAR(32), key_values TEXT NOT NULL,
+                    "CREATE OR REPLACE TABLE {schema}.changed (name VARCHAR(300), hash CHAR(32), key_values TEXT NOT NULL,
                      PRIMARY KEY (name, hash)) ENGINE = InnoDB"
                 ),
                 // The last one: that it is there tells that all are.
@@ -152,13 +152,13 @@ impl<'a> Comparison<'a> {
                 if Instant::now() >= until {
                     return Ok(false);
                 }
-                let from = after.as_deref().map(values_of).transpose()?;
+                let from = after.as_deref().map(key_of_text).transpose()?;
                 let chunk = self.sides.compare_chunk(&table, from.as_ref()).await?;
                 // Most often since the target is a moment behind.
                 self.note_keys(number, &chunk.differing).await?;
                 rows += chunk.rows;
                 is_done = chunk.end.is_none();
-                after = chunk.end.as_ref().map(text_of);
+                after = chunk.end.as_ref().map(|key| text_of_key(key));
                 let statement = format!(
                     "REPLACE INTO {}.compared VALUES ({}, {}, {rows}, {is_done})",
                     self.schema,
@@ -254,7 +254,7 @@ impl<'a> Comparison<'a> {
 
     async fn note_keys(&mut self, number: usize, keys: &BTreeSet<Values>) -> Result<(), Error> {
         let name = literal(&self.tables[number].path());
-        let keys: Vec<String> = keys.iter().map(|values| literal(&text_of(values))).collect();
+        let keys: Vec<String> = keys.iter().map(|values| literal(&text_of_key(values))).collect();
         for keys in keys.chunks(KEYS_AT_ONCE) {
             let rows: Vec<String> = keys.iter().map(|key| format!("({name}, MD5({key}), {key})")).collect();
             let statement = format!("INSERT IGNORE INTO {}.changed VALUES {}", self.schema, rows.join(", "));
@@ -302,7 +302,7 @@ impl<'a> Comparison<'a> {
         );
         let found: Vec<(String, String)> = self.sides.target.rows("go through the changed rows", statement).await?;
         for page in found.chunks(KEYS_AT_ONCE) {
-            let keys: Vec<Values> = page.iter().map(|(_, text)| values_of(text)).collect::<Result<_, _>>()?;
+            let keys: Vec<Values> = page.iter().map(|(_, text)| key_of_text(text)).collect::<Result<_, _>>()?;
             let differ = self.sides.differing(table, &table.among(&keys)).await?;
             // A collation can take two texts for one key: those that differ are noted as the rows have them, before
             // the others go.
@@ -336,13 +336,4 @@ impl<'a> Comparison<'a> {
 
 fn is_over(until: Option<Instant>) -> bool {
     until.is_some_and(|until| Instant::now() >= until)
-}
-
-fn text_of(values: &Values) -> String {
-    serde_json::to_string(values).expect("texts")
-}
-
-fn values_of(text: &str) -> Result<Values, Error> {
-    serde_json::from_str(text)
-        .map_err(|_| Error::ReplicationFailed("somebody wrote into the comparison's tables; start again".to_owned()))
 }

@@ -2,16 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use databases::rows_a_chunk;
 use workflow::Error;
 
 use crate::{Session, literal, quoted};
 
-/// What is hashed with one statement on each side.
-const CHUNK_BYTES: i64 = 32 << 20;
-const CHUNK_ROWS_MIN: i64 = 100;
-const CHUNK_ROWS_MAX: i64 = 50_000;
-/// Of a table that nobody has analyzed.
-const CHUNK_ROWS_UNKNOWN: i64 = 5_000;
 /// Keys that a difference names.
 const KEYS_NAMED: usize = 3;
 
@@ -114,14 +109,6 @@ impl Table {
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
     }
 
-    /// So many rows are about as long as a chunk may be.
-    fn rows_a_chunk(&self) -> i64 {
-        if self.rows <= 0 {
-            return CHUNK_ROWS_UNKNOWN;
-        }
-        (CHUNK_BYTES / (self.bytes / self.rows).max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
-    }
-
     fn keys(&self) -> impl Iterator<Item = (String, &Kind)> {
         self.key.iter().filter_map(|(_, key)| Some((quoted(&key.column), key.kind.as_ref()?)))
     }
@@ -211,7 +198,7 @@ impl Sides<'_> {
             table.key_texts(),
             table.path(),
             table.key_columns(),
-            table.rows_a_chunk() - 1
+            rows_a_chunk(table.rows, table.bytes) - 1
         );
         let end: Option<String> = self.source.row(&reading(table), statement).await?;
         let end = end.map(|texts| values_of(table, &texts));

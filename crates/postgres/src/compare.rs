@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use databases::{CHANGED_ROWS_MAX, Compared, Look};
+use databases::{CHANGED_ROWS_MAX, Compared, Look, key_of_text, text_of_key};
 use workflow::Error;
 
 use crate::changes::{self, Key, Noted};
@@ -121,7 +121,7 @@ impl<'a> Comparison<'a> {
                 if Instant::now() >= until {
                     return Ok(false);
                 }
-                let from = after.as_deref().map(key_of).transpose()?;
+                let from = after.as_deref().map(key_of_text).transpose()?;
                 let chunk = self.sides.compare_chunk(table, from.as_ref()).await?;
                 if !chunk.differing.is_empty() {
                     // Most often since the target is a moment behind.
@@ -130,7 +130,7 @@ impl<'a> Comparison<'a> {
                 }
                 rows += chunk.rows;
                 done = chunk.end.is_none();
-                after = chunk.end.as_ref().map(text_of);
+                after = chunk.end.as_ref().map(|key| text_of_key(key));
                 let statement = format!(
                     "INSERT INTO {} VALUES ($1, $2, $3, $4) ON CONFLICT (oid) DO UPDATE
                      SET after = excluded.after, rows = excluded.rows, done = excluded.done",
@@ -212,7 +212,7 @@ impl<'a> Comparison<'a> {
             self.names.changed()
         );
         for (oid, keys) in &noted.keys {
-            let keys: Vec<String> = keys.iter().map(text_of).collect();
+            let keys: Vec<String> = keys.iter().map(|key| text_of_key(key)).collect();
             for keys in keys.chunks(KEYS_AT_ONCE) {
                 self.sides.target.execute(&statement, &[oid, &keys]).await.map_err(what())?;
             }
@@ -255,12 +255,13 @@ impl<'a> Comparison<'a> {
             self.names.changed()
         );
         let rows = self.sides.target.query(&statement, &[&table.oid, &after]).await.map_err(what())?;
-        let keys: Vec<Key> = rows.iter().map(|row| key_of(row.get(0))).collect::<Result<_, _>>()?;
+        let keys: Vec<Key> = rows.iter().map(|row| key_of_text(row.get(0))).collect::<Result<_, _>>()?;
         for keys in keys.chunks(KEYS_AT_ONCE) {
             let values: Vec<String> = keys.iter().map(|key| table.values(key)).collect();
             let condition = format!("{} IN (VALUES {})", table.columns(), values.join(", "));
             let differ = self.sides.differing(table, &condition).await?;
-            let equal: Vec<String> = keys.iter().filter(|key| !differ.contains(*key)).map(text_of).collect();
+            let equal: Vec<String> =
+                keys.iter().filter(|key| !differ.contains(*key)).map(|key| text_of_key(key)).collect();
             let statement = format!(
                 "DELETE FROM {} WHERE oid = $1 AND md5(key) IN (SELECT md5(key) FROM unnest($2::text[]) AS key)",
                 self.names.changed()
@@ -288,25 +289,4 @@ impl<'a> Comparison<'a> {
 
 fn is_over(until: Option<Instant>) -> bool {
     until.is_some_and(|until| Instant::now() >= until)
-}
-
-fn text_of(key: &Key) -> String {
-    serde_json::to_string(key).expect("texts")
-}
-
-fn key_of(text: &str) -> Result<Key, Error> {
-    serde_json::from_str(text)
-        .map_err(|_| Error::ReplicationFailed("somebody wrote into the comparison's tables; start again".to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_noted_as_it_is_read() {
-        let key = vec!["it's".to_owned(), "7".to_owned()];
-        assert_eq!(key_of(&text_of(&key)).expect("a key"), key);
-        assert_eq!(key_of("7").expect_err("somebody's").name(), "ReplicationFailed");
-    }
 }

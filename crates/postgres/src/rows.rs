@@ -2,20 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use databases::rows_a_chunk;
 use workflow::Error;
 
 use crate::changes::Key;
 use crate::names::{literal, quoted};
 use crate::{Session, failed};
 
-/// What is hashed with one statement on each side.
-const CHUNK_BYTES: i64 = 32 << 20;
-const CHUNK_ROWS_MIN: i64 = 100;
-const CHUNK_ROWS_MAX: i64 = 50_000;
-/// Of a table that nobody has analyzed.
-const CHUNK_ROWS_UNKNOWN: i64 = 5_000;
 /// Keys that a difference names.
 const KEYS_NAMED: usize = 3;
+
 /// A table with rows, and by what these are told apart.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -60,7 +56,7 @@ impl Sides<'_> {
     pub(crate) async fn compare_chunk(&self, table: &Table, after: Option<&Key>) -> Result<Chunk, Error> {
         let mut condition =
             after.map_or("true".to_owned(), |key| format!("{} > {}", table.columns(), table.values(key)));
-        let end = self.key_at(table, &condition, table.rows_a_chunk()).await?;
+        let end = self.key_at(table, &condition, rows_a_chunk(table.rows, table.bytes)).await?;
         if let Some(end) = &end {
             condition += &format!(" AND {} <= {}", table.columns(), table.values(end));
         }
@@ -133,14 +129,6 @@ impl Table {
         format!("ONLY {} ({})", self.name, columns.join(", "))
     }
 
-    /// So many rows are about as long as a chunk may be.
-    fn rows_a_chunk(&self) -> i64 {
-        if self.rows <= 0 {
-            return CHUNK_ROWS_UNKNOWN;
-        }
-        (CHUNK_BYTES / (self.bytes / self.rows).max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
-    }
-
     fn column_list(&self) -> String {
         let columns: Vec<String> =
             self.key.iter().map(|column| format!("rds_encrypt_row.{}", quoted(&column.name))).collect();
@@ -196,28 +184,15 @@ async fn hashes(session: &Session, table: &Table, condition: &str) -> Result<BTr
 mod tests {
     use super::*;
 
-    fn table(rows: i64, bytes: i64) -> Table {
+    fn table() -> Table {
         let key = [("a \"b\"", "character(9)"), ("c", "integer")]
             .map(|(name, type_name)| Column { name: name.to_owned(), type_name: type_name.to_owned() });
-        Table { name: "public.t".to_owned(), oid: 1, key: key.into(), has_whole_identity: false, rows, bytes }
-    }
-
-    #[test]
-    fn a_chunk_has_few_rows_where_they_are_long_and_many_where_they_are_short() {
-        for (rows, bytes, chunk) in [
-            (-1, 1 << 40, CHUNK_ROWS_UNKNOWN),
-            (0, 0, CHUNK_ROWS_UNKNOWN),
-            (1_000_000, 1_000_000_000, CHUNK_BYTES / 1_000),
-            (1_000_000, 10_000_000, CHUNK_ROWS_MAX),
-            (1_000, 10_000_000_000, CHUNK_ROWS_MIN),
-        ] {
-            assert_eq!(table(rows, bytes).rows_a_chunk(), chunk, "{rows} rows, {bytes} bytes");
-        }
+        Table { name: "public.t".to_owned(), oid: 1, key: key.into(), has_whole_identity: false, rows: 0, bytes: 0 }
     }
 
     #[test]
     fn a_key_is_published_alone_and_compared_in_its_types() {
-        let table = table(0, 0);
+        let table = table();
         assert_eq!(table.published(), r#"ONLY public.t ("a ""b""", "c")"#);
         assert_eq!(Table { has_whole_identity: true, ..table.clone() }.published(), "ONLY public.t");
         let key = vec!["it's".to_owned(), "7".to_owned()];
