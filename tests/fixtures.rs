@@ -5,10 +5,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
+use databases::{Credentials, Server};
+use mariadb::Session;
 use serde_json::{Value, json};
+use workflow::Error;
 
 use crate::cloud::{Cloud, EXECUTION_SECONDS_MAX, repository};
 
+/// Of a MariaDB server, for the functions.
+pub(crate) const MARIADB_LOGIN: &str = "rds_encrypt_dba";
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
 /// An unencrypted instance; of the engine postgres it has a server, of any other a file.
@@ -70,6 +75,38 @@ pub(crate) async fn connect_to(
     let (client, connection) = tokio_postgres::connect(&options, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// An instance with a MariaDB server, and a login for the functions (docs/online.md).
+pub(crate) async fn seed_mariadb(cloud: &Cloud, id: &str, fields: Value) -> DbInstance {
+    const GRANT: &str = "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, RELOAD, PROCESS, EXECUTE, SHOW VIEW, EVENT,
+        TRIGGER, CREATE USER, REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO rds_encrypt_dba WITH GRANT OPTION";
+    let mut all = json!({"Engine": "mariadb", "DBName": "app", "BackupRetentionPeriod": 1});
+    all.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+    let body = json!({
+        "fields": all,
+        "master_password": PASSWORD,
+        "parameters": {"binlog_format": "ROW", "log_bin_trust_function_creators": "1"},
+        "server": true,
+    });
+    cloud.control("PUT", &format!("instances/{id}"), body);
+    let source = instance(cloud, id).await;
+    let mut master = mariadb_session(cloud, &source).await.expect("a session");
+    for statement in [&format!("CREATE USER {MARIADB_LOGIN} IDENTIFIED BY '{PASSWORD}'"), GRANT] {
+        master.run("make the login", statement).await.expect("a login");
+    }
+    source
+}
+
+/// As the functions reach it, by the master user.
+pub(crate) fn mariadb_server(cloud: &Cloud, instance: &DbInstance) -> Server {
+    let roots = cloud.control("GET", "", json!({}))["database_roots"].as_str().expect("PEM").to_owned();
+    let username = instance.master_username().expect("a master user").to_owned();
+    Server::of(instance, &roots, Credentials { username, password: PASSWORD.to_owned() }).expect("a server")
+}
+
+pub(crate) async fn mariadb_session(cloud: &Cloud, instance: &DbInstance) -> Result<Session, Error> {
+    mariadb::open(&mariadb_server(cloud, instance)).await
 }
 
 /// A program of the local cloud's, told where an instance is reached and by which password.

@@ -3,51 +3,26 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
-use databases::Server;
 use mariadb::compare::Comparison;
 use mariadb::{Session, catalog};
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Outcome, repository};
 use crate::cutover::undo_of;
-use crate::fixtures::{Load, PASSWORD, client_program, family, instance};
+use crate::fixtures::{
+    Load, MARIADB_LOGIN, PASSWORD, client_program, family, instance, mariadb_server, mariadb_session, seed_mariadb,
+};
 use crate::online::{alone, before, until};
 
-const LOGIN: &str = "rds_encrypt_dba";
-/// As docs/online.md has it.
-const GRANT: &str =
-    "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, RELOAD, PROCESS, EXECUTE, SHOW VIEW, EVENT,
-    TRIGGER, CREATE USER, REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO rds_encrypt_dba WITH GRANT OPTION";
-
-/// An instance that can be replicated, with a login for the functions.
+/// An instance that can be replicated, and the input that encrypts it.
 async fn seed_replicable(cloud: &Cloud, id: &str) -> (DbInstance, Value) {
-    let body = json!({
-        "fields": {"Engine": "mariadb", "DBName": "app", "BackupRetentionPeriod": 1},
-        "master_password": PASSWORD,
-        "parameters": {"binlog_format": "ROW", "log_bin_trust_function_creators": "1"},
-        "server": true,
-    });
-    cloud.control("PUT", &format!("instances/{id}"), body);
-    let source = instance(cloud, id).await;
-    let secret = cloud.login(id, LOGIN, PASSWORD, None);
-    let input = json!({"instance_id": id, "database_secret_arn": secret});
-    let mut master = session(cloud, &source, &input).await;
-    for statement in [&format!("CREATE USER {LOGIN} IDENTIFIED BY '{PASSWORD}'"), GRANT] {
-        master.run("make the login", statement).await.expect("a login");
-    }
-    (source, input)
+    let source = seed_mariadb(cloud, id, json!({})).await;
+    let secret = cloud.login(id, MARIADB_LOGIN, PASSWORD, None);
+    (source, json!({"instance_id": id, "database_secret_arn": secret}))
 }
 
-/// As the master user, who is reached as the functions reach it.
-async fn server(cloud: &Cloud, instance: &DbInstance, input: &Value) -> Server {
-    let (servers, access) = cloud.servers(&input["database_secret_arn"]);
-    let mut server = servers.reach(instance, &access).await.expect("a server");
-    server.credentials.username = instance.master_username().expect("a user").to_owned();
-    server
-}
-
-async fn session(cloud: &Cloud, instance: &DbInstance, input: &Value) -> Session {
-    mariadb::open(&server(cloud, instance, input).await).await.expect("a session")
+async fn session(cloud: &Cloud, instance: &DbInstance) -> Session {
+    mariadb_session(cloud, instance).await.expect("a session")
 }
 
 fn load_on(source: &DbInstance) -> Load {
@@ -65,8 +40,8 @@ fn load_on(source: &DbInstance) -> Load {
 }
 
 /// Open for clients, and with nothing of ours in it.
-async fn is_open_and_clean(cloud: &Cloud, server: &DbInstance, input: &Value) {
-    let mut master = session(cloud, server, input).await;
+async fn is_open_and_clean(cloud: &Cloud, server: &DbInstance) {
+    let mut master = session(cloud, server).await;
     let left: Vec<String> = master
         .rows(
             "look for what is left",
@@ -86,12 +61,12 @@ async fn is_open_and_clean(cloud: &Cloud, server: &DbInstance, input: &Value) {
 }
 
 /// The source as it was, and nothing of ours.
-async fn is_as_before(cloud: &Cloud, before: &DbInstance, input: &Value) {
+async fn is_as_before(cloud: &Cloud, before: &DbInstance) {
     let id = before.db_instance_identifier().expect("a name");
     let now = instance(cloud, id).await;
     assert_eq!((now.dbi_resource_id(), now.storage_encrypted()), (before.dbi_resource_id(), Some(false)));
     assert_eq!(family(cloud, id).await, [format!("instance {id}")]);
-    is_open_and_clean(cloud, &now, input).await;
+    is_open_and_clean(cloud, &now).await;
 }
 
 #[tokio::test]
@@ -111,7 +86,7 @@ async fn no_write_is_lost_or_there_twice_under_load() {
     );
     let target = instance(&cloud, "kelp").await;
     assert_eq!(target.storage_encrypted(), Some(true));
-    is_open_and_clean(&cloud, &target, &input).await;
+    is_open_and_clean(&cloud, &target).await;
 }
 
 /// Each look goes on where the one before it ended, and compares every row once: a server beside itself. What the log
@@ -120,8 +95,8 @@ async fn no_write_is_lost_or_there_twice_under_load() {
 async fn a_comparison_of_many_looks_leaves_no_row_out() {
     const ROWS: i64 = 60_000;
     let cloud = Cloud::shared().await;
-    let (source, input) = seed_replicable(cloud, "fern").await;
-    let server = server(cloud, &source, &input).await;
+    let (source, _) = seed_replicable(cloud, "fern").await;
+    let server = mariadb_server(cloud, &source);
     let mut client = mariadb::open(&server).await.expect("a session");
     for statement in [
         "USE app",
@@ -229,13 +204,13 @@ async fn run_all(session: &mut Session, statements: &[&str]) {
 async fn fails_under_load(cloud: &Cloud, id: &str, error: &str, befall: impl AsyncFn(&mut Session)) -> Outcome {
     let (source, input) = seed_replicable(cloud, id).await;
     let load = load_on(&source);
-    befall(&mut session(cloud, &source, &input).await).await;
+    befall(&mut session(cloud, &source).await).await;
     let outcome = cloud.encrypt(input.clone()).await;
     cloud.control("DELETE", "faults", json!({}));
     let ledger = load.outcome();
     outcome.failed(error);
     assert_eq!(ledger["holds"], true, "{ledger:#}");
-    is_as_before(cloud, &source, &input).await;
+    is_as_before(cloud, &source).await;
     outcome
 }
 
@@ -347,8 +322,8 @@ async fn every_kind_of_ddl_changes_the_hash_of_the_schema() {
         "CREATE SCHEMA rds_encrypt_0badcafe",
     ];
     let cloud = Cloud::shared().await;
-    let (source, input) = seed_replicable(cloud, "ivy").await;
-    let mut client = session(cloud, &source, &input).await;
+    let (source, _) = seed_replicable(cloud, "ivy").await;
+    let mut client = session(cloud, &source).await;
     run_all(&mut client, BEFORE).await;
     let mut last = catalog::schema_hash(&mut client).await.expect("a hash");
     for (statements, changes) in [(CHANGES, true), (CARRIED, false)] {
@@ -374,7 +349,7 @@ async fn a_copy_without_the_sources_log_is_given_up() {
 async fn what_cannot_be_replicated_is_refused_with_every_reason() {
     let cloud = Cloud::shared().await.online();
     let (source, input) = seed_replicable(&cloud, "thorn").await;
-    let mut client = session(&cloud, &source, &input).await;
+    let mut client = session(&cloud, &source).await;
     run_all(
         &mut client,
         &[
@@ -389,7 +364,7 @@ async fn what_cannot_be_replicated_is_refused_with_every_reason() {
     for words in ["app.old", "app.history", "app.dense"] {
         assert!(cause.contains(words), "{cause} does not name {words}");
     }
-    is_as_before(&cloud, &source, &input).await;
+    is_as_before(&cloud, &source).await;
     // Of a login that is somebody's, and of what was not tried.
     let master = cloud.login("thorn-master", "master", PASSWORD, None);
     let cause = cloud.encrypt(json!({"instance_id": "thorn", "database_secret_arn": master})).await;
@@ -419,11 +394,11 @@ async fn a_run_that_is_stopped_behind_the_fence_leaves_an_open_source() {
         let ledger = load.outcome();
         assert_eq!(ledger["holds"], true, "{ledger:#}");
         if is_undone {
-            is_as_before(&cloud, &source, &input).await;
+            is_as_before(&cloud, &source).await;
         } else {
             let target = instance(&cloud, id).await;
             assert_ne!(target.dbi_resource_id(), source.dbi_resource_id());
-            is_open_and_clean(&cloud, &target, &input).await;
+            is_open_and_clean(&cloud, &target).await;
         }
     }
 }
@@ -435,7 +410,7 @@ async fn a_fence_that_was_left_is_taken_away_before_the_next_attempt() {
     let (cloud, _alone) = alone().await;
     let (source, input) = seed_replicable(&cloud, "marsh").await;
     let counted = "CREATE TABLE app.counted (id INT AUTO_INCREMENT PRIMARY KEY)";
-    run_all(&mut session(&cloud, &source, &input).await, &[counted]).await;
+    run_all(&mut session(&cloud, &source).await, &[counted]).await;
     let load = load_on(&source);
     let befall = "START TRANSACTION; INSERT INTO counted VALUES (), (), (); ROLLBACK; \
         SELECT User INTO @own FROM mysql.global_priv WHERE User REGEXP '^rds_encrypt_[0-9a-f]{8}$'; \
@@ -453,10 +428,9 @@ async fn a_fence_that_was_left_is_taken_away_before_the_next_attempt() {
     let waits = cloud.states(&outcome.execution).await.iter().filter(|state| *state == "WaitToCutOver").count();
     assert_eq!(waits, 1);
     let target = instance(&cloud, "marsh").await;
-    is_open_and_clean(&cloud, &target, &input).await;
+    is_open_and_clean(&cloud, &target).await;
     let statement = "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_NAME = 'counted'";
-    let next: u64 =
-        session(&cloud, &target, &input).await.one("ask what comes next", statement).await.expect("a number");
+    let next: u64 = session(&cloud, &target).await.one("ask what comes next", statement).await.expect("a number");
     assert_eq!(next, 4);
 }
 
@@ -469,11 +443,8 @@ async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
     for (number, state) in before.iter().chain(&past).enumerate() {
         let id = format!("stile-{number}");
         let (source, input) = seed_replicable(&cloud, &id).await;
-        run_all(
-            &mut session(&cloud, &source, &input).await,
-            &["CREATE TABLE app.fish (id INT AUTO_INCREMENT PRIMARY KEY)"],
-        )
-        .await;
+        run_all(&mut session(&cloud, &source).await, &["CREATE TABLE app.fish (id INT AUTO_INCREMENT PRIMARY KEY)"])
+            .await;
         cloud.stop_in(&[(cloud.state_machine(), state)]);
         let execution = cloud.start_execution(&input.to_string()).await;
         undo_of(&cloud, &execution).await.succeeded();
@@ -481,11 +452,11 @@ async fn a_run_that_is_stopped_in_any_step_leaves_one_whole_world() {
         if before.contains(state) {
             // The nested execution, too, ends and undoes what it made.
             until(async || family(&cloud, &id).await == [format!("instance {id}")]).await;
-            is_as_before(&cloud, &source, &input).await;
+            is_as_before(&cloud, &source).await;
         } else {
             let target = instance(&cloud, &id).await;
             assert_eq!(target.storage_encrypted(), Some(true), "stopped in {state}");
-            is_open_and_clean(&cloud, &target, &input).await;
+            is_open_and_clean(&cloud, &target).await;
         }
     }
 }

@@ -21,7 +21,7 @@ const UNDOING: &[&str] = &["read-execution", "undo", "undo-database"];
 
 /// The pairs of a scenario: its calls as they are made when nothing else goes wrong.
 pub(crate) async fn pairs(site: &Site, scenario: &'static Scenario) -> Result<Vec<Pair>, String> {
-    let run = site.run(scenario.way, &scenario.input(), &first_rules(site, scenario), false).await?;
+    let run = site.run(scenario, &first_rules(site, scenario), false).await?;
     let calls = calls_of(&run, scenario);
     if calls.is_empty() {
         return Err(format!("{}: no calls, {:?}", scenario.name, run.outcome));
@@ -122,7 +122,7 @@ pub(crate) async fn play(site: &Site, pair: &Pair) -> Result<Ending, String> {
     let both = [cloud.state_machine(), cloud.undo_state_machine()];
     let mut rules = vec![pair.rule(stop(site, &both))];
     rules.extend(first_rules(site, pair.scenario));
-    let run = site.run(pair.scenario.way, &pair.scenario.input(), &rules, pair.kind == Kind::Slow).await?;
+    let run = site.run(pair.scenario, &rules, pair.kind == Kind::Slow).await?;
     let ending = check(site, pair, &run).await;
     ending.map_err(|problem| {
         format!(

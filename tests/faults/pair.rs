@@ -27,6 +27,8 @@ pub(crate) enum Wish {
     Cutover,
     /// The same, replicated by AWS DMS.
     ByDms,
+    /// The same, of a MariaDB server.
+    OfMariaDb,
 }
 
 #[derive(Debug)]
@@ -150,6 +152,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         wish: Wish::ByDms,
         first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Denied),
     },
+    Scenario { name: "mariadb", way: Way::Online, wish: Wish::OfMariaDb, first_fault: None },
+    Scenario {
+        name: "undo-mariadb",
+        way: Way::Online,
+        wish: Wish::OfMariaDb,
+        first_fault: first("rename-instance", "ModifyDBInstance", 2, Kind::Denied),
+    },
 ];
 
 impl Scenario {
@@ -159,7 +168,7 @@ impl Scenario {
         match self.wish {
             Wish::Cutover if self.way == Way::Snapshot => merged(input, cutover),
             Wish::ByDms => merged(input, json!({"engine": "dms"})),
-            Wish::Twin | Wish::Cutover => input,
+            Wish::Twin | Wish::Cutover | Wish::OfMariaDb => input,
         }
     }
 }

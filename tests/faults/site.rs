@@ -6,12 +6,14 @@ use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::{Value, json};
 use workflow::options::Way;
 
-use super::pair::SOURCE;
+use super::pair::{SOURCE, Scenario, Wish};
 use super::witness::Witness;
 use super::world::{World, merged, text};
 use crate::cloud::{Cloud, Outcome, Running, Setup};
-use crate::fixtures::{PASSWORD, instance};
+use crate::fixtures::{MARIADB_LOGIN, PASSWORD, instance};
 
+/// As RDS calls it.
+const MARIADB: &str = "mariadb";
 /// Retries go on for hours; at this scale six hours are less than half a second.
 const FAST: f64 = 0.00002;
 /// At this scale a Lambda function's longest life (70 s) is longer than a late call takes to land.
@@ -42,8 +44,9 @@ pub(crate) struct Site {
     _running: Running,
     pub(crate) cloud: Cloud,
     engine: &'static str,
-    /// Of the login to the source's databases, if it has any.
+    /// Of the logins to the source's databases, if it has any.
     secret_arn: Option<String>,
+    mariadb_secret_arn: Option<String>,
 }
 
 /// What happened from the start of an execution until nothing happened any more.
@@ -79,7 +82,9 @@ impl Site {
         let cloud = Cloud::connect(&running).await;
         let has_servers = storage == "postgres";
         let secret_arn = has_servers.then(|| cloud.login(SOURCE, "master", PASSWORD, None));
-        Self { _running: running, cloud, engine: if has_servers { "postgres" } else { "mariadb" }, secret_arn }
+        let mariadb_secret_arn = has_servers.then(|| cloud.login("orders-mariadb", MARIADB_LOGIN, PASSWORD, None));
+        let engine = if has_servers { "postgres" } else { MARIADB };
+        Self { _running: running, cloud, engine, secret_arn, mariadb_secret_arn }
     }
 
     /// The same cloud, whose executions go this way.
@@ -105,8 +110,9 @@ impl Site {
     }
 
     /// Runs one execution to its end, and what its end sets off.
-    pub(crate) async fn run(&self, way: Way, input: &Value, rules: &[Value], slow: bool) -> Result<Run, String> {
-        self.run_prepared(way, input, rules, slow, async || {}).await
+    pub(crate) async fn run(&self, scenario: &Scenario, rules: &[Value], slow: bool) -> Result<Run, String> {
+        let engine = if scenario.wish == Wish::OfMariaDb { MARIADB } else { self.engine };
+        self.run_of(engine, scenario.way, &scenario.input(), rules, slow, async || {}).await
     }
 
     /// Does something more between the seed and the start.
@@ -118,18 +124,31 @@ impl Site {
         slow: bool,
         prepare: impl AsyncFnOnce(),
     ) -> Result<Run, String> {
+        self.run_of(self.engine, way, input, rules, slow, prepare).await
+    }
+
+    async fn run_of(
+        &self,
+        engine: &str,
+        way: Way,
+        input: &Value,
+        rules: &[Value],
+        slow: bool,
+        prepare: impl AsyncFnOnce(),
+    ) -> Result<Run, String> {
         // A database server takes its time.
         let slow = slow || self.has_servers();
         self.empty(slow);
-        World::seed(&self.cloud, SOURCE, self.engine, json!({})).await;
+        World::seed(&self.cloud, SOURCE, engine, self.has_servers(), json!({})).await;
         let mut input = input.clone();
         let mut witness = None;
         if way == Way::Online {
             if input["engine"] == "dms" {
                 self.cloud.make_replication_subnet_group();
             }
-            input = merged(input, json!({"database_secret_arn": self.secret_arn}));
-            witness = Some(Witness::of(instance(&self.cloud, SOURCE).await).await);
+            let login = if engine == MARIADB { &self.mariadb_secret_arn } else { &self.secret_arn };
+            input = merged(input, json!({"database_secret_arn": login}));
+            witness = Some(Witness::of(&self.cloud, instance(&self.cloud, SOURCE).await).await);
         }
         let before = self.look().await;
         prepare().await;

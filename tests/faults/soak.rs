@@ -181,7 +181,8 @@ async fn play_schedule(site: &Site, schedule: &Schedule) -> Result<Vec<String>, 
     site.empty(false);
     let mut before = vec![];
     for source in &schedule.sources {
-        before.push(World::seed(&site.cloud, source.id, source.engine, source.fields.clone()).await);
+        before
+            .push(World::seed(&site.cloud, source.id, source.engine, site.has_servers(), source.fields.clone()).await);
     }
     for rule in &schedule.rules {
         site.cloud.control("POST", "faults", rule.clone());

@@ -1,15 +1,16 @@
 //! A client that writes through a whole execution, and remembers what it was told.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_rds::types::DbInstance;
+use mariadb::Session;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Error};
 
 use super::world::DATABASE;
 use crate::cloud::Cloud;
-use crate::fixtures::{connect_to, find};
+use crate::fixtures::{connect_to, find, mariadb_session};
 
 const BETWEEN_WRITES: Duration = Duration::from_millis(20);
 /// Applications give a connection up, too.
@@ -22,13 +23,59 @@ pub(crate) struct Witness {
     acknowledged: Arc<Mutex<Vec<i64>>>,
 }
 
+enum Client {
+    PostgreSql(tokio_postgres::Client),
+    MariaDb(Session),
+}
+
+impl Client {
+    async fn connect(cloud: &Cloud, instance: &DbInstance) -> Result<Self, String> {
+        if instance.engine() == Some("postgres") {
+            let client = connect_to(instance, DATABASE).await;
+            return client.map(Self::PostgreSql).map_err(|problem| format!("{problem:?}"));
+        }
+        mariadb_session(cloud, instance).await.map(Self::MariaDb).map_err(|problem| problem.to_string())
+    }
+
+    async fn run(&mut self, statement: &str) -> Result<(), String> {
+        match self {
+            Self::PostgreSql(client) => client.batch_execute(statement).await.map_err(|problem| format!("{problem:?}")),
+            Self::MariaDb(session) => session.run("write", statement).await.map_err(|problem| problem.to_string()),
+        }
+    }
+
+    /// What was written.
+    async fn numbers(&mut self) -> Result<Vec<i64>, String> {
+        let statement = format!("SELECT number FROM {}", self.table());
+        match self {
+            Self::PostgreSql(client) => {
+                let rows = client.query(&statement, &[]).await.map_err(|problem| format!("{problem:?}"))?;
+                Ok(rows.iter().map(|row| row.get(0)).collect())
+            }
+            Self::MariaDb(session) => session.rows("read", statement).await.map_err(|problem| problem.to_string()),
+        }
+    }
+
+    fn table(&self) -> &'static str {
+        match self {
+            Self::PostgreSql(_) => "entry",
+            Self::MariaDb(_) => "app.entry",
+        }
+    }
+}
+
 impl Witness {
-    pub(crate) async fn of(source: DbInstance) -> Self {
-        let table = "CREATE TABLE entry (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, number bigint NOT NULL)";
-        let client = connect_to(&source, DATABASE).await.expect("connected");
-        client.batch_execute(table).await.expect("a table");
+    pub(crate) async fn of(cloud: &Cloud, source: DbInstance) -> Self {
+        let mut client = Client::connect(cloud, &source).await.expect("connected");
+        let id = match &client {
+            Client::PostgreSql(_) => "bigint GENERATED ALWAYS AS IDENTITY",
+            Client::MariaDb(_) => "bigint AUTO_INCREMENT",
+        };
+        let table = client.table();
+        let statement = format!("CREATE TABLE {table} (id {id} PRIMARY KEY, number bigint NOT NULL)");
+        client.run(&statement).await.expect("a table");
         let acknowledged = Arc::new(Mutex::new(vec![]));
-        let task = tokio::spawn(write(source, client, Arc::clone(&acknowledged)));
+        let task = tokio::spawn(write(cloud.clone(), source, client, Arc::clone(&acknowledged)));
         Self { task, acknowledged }
     }
 
@@ -45,16 +92,17 @@ impl Drop for Witness {
     }
 }
 
-async fn write(source: DbInstance, client: Client, acknowledged: Arc<Mutex<Vec<i64>>>) {
+async fn write(cloud: Cloud, source: DbInstance, client: Client, acknowledged: Arc<Mutex<Vec<i64>>>) {
     let mut client = Some(client);
     for number in 0.. {
         let insert = async {
-            let connected = match client.take() {
+            let mut connected = match client.take() {
                 Some(client) => client,
-                None => connect_to(&source, DATABASE).await?,
+                None => Client::connect(&cloud, &source).await?,
             };
-            connected.execute("INSERT INTO entry (number) VALUES ($1)", &[&number]).await?;
-            Ok::<_, Error>(connected)
+            let table = connected.table();
+            connected.run(&format!("INSERT INTO {table} (number) VALUES ({number})")).await?;
+            Ok::<_, String>(connected)
         };
         if let Ok(Ok(connected)) = tokio::time::timeout(ANSWER_MAX, insert).await {
             client = Some(connected);
@@ -67,18 +115,18 @@ async fn write(source: DbInstance, client: Client, acknowledged: Arc<Mutex<Vec<i
 /// Each of them is in the instance of that name, and nothing is there twice.
 pub(crate) async fn has_all(cloud: &Cloud, id: &str, acknowledged: &[i64]) -> Result<(), String> {
     let instance = find(cloud, id).await.ok_or(format!("no DB instance {id}"))?;
-    let found = async {
-        let client = connect_to(&instance, DATABASE).await?;
-        let missing = "SELECT number FROM unnest($1::bigint[]) number WHERE number NOT IN (SELECT number FROM entry)";
-        let missing = client.query(missing, &[&acknowledged]).await?;
-        let twice = client.query("SELECT number FROM entry GROUP BY number HAVING count(*) > 1", &[]).await?;
-        Ok::<_, Error>([missing, twice].map(|rows| rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>()))
-    };
-    match found.await.map_err(|problem| format!("{id} cannot be read: {problem:?}"))? {
-        [missing, twice] if missing.is_empty() && twice.is_empty() => Ok(()),
-        [missing, twice] => Err(format!(
-            "of {} acknowledged writes {id} lacks {missing:?}, and has {twice:?} more than once",
-            acknowledged.len()
-        )),
+    let numbers = async { Client::connect(cloud, &instance).await?.numbers().await };
+    let mut found: BTreeMap<i64, usize> = BTreeMap::new();
+    for number in numbers.await.map_err(|problem| format!("{id} cannot be read: {problem}"))? {
+        *found.entry(number).or_default() += 1;
     }
+    let missing: Vec<&i64> = acknowledged.iter().filter(|number| !found.contains_key(number)).collect();
+    let twice: Vec<&i64> = found.iter().filter(|(_, times)| **times > 1).map(|(number, _)| number).collect();
+    if missing.is_empty() && twice.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "of {} acknowledged writes {id} lacks {missing:?}, and has {twice:?} more than once",
+        acknowledged.len()
+    ))
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cloud::Cloud;
 use tokio_postgres::error::SqlState;
 
-use crate::fixtures::{PASSWORD, connect_to, instance, seed};
+use crate::fixtures::{PASSWORD, connect_to, instance, mariadb_session, seed, seed_mariadb};
 
 pub(crate) const FENCE: &str = "sg-0fe7ce";
 /// Where the rows are.
@@ -33,6 +33,16 @@ const ROWS_AND_TRACES: &str = "SELECT format(
     (SELECT count(*) FROM pg_namespace WHERE nspname ~ '^rds_encrypt'),
     (SELECT count(*) FROM pg_roles WHERE rolname ~ '^rds_encrypt'),
     (SELECT count(*) FROM pg_database WHERE datconnlimit = 0))";
+/// MariaDB's error for an account that is locked.
+const LOCKED: &str = "(4151)";
+const MARIADB_ROWS_AND_TRACES: &str = "SELECT CONCAT(
+    (SELECT GROUP_CONCAT(name) FROM app.planet), '; keys and triggers: ',
+    (SELECT COUNT(*) FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = 'app'), ' and ',
+    (SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = 'app'), '; of ours: ',
+    (SELECT COUNT(*) FROM mysql.global_priv WHERE User REGEXP '^rds_encrypt_[0-9a-f]{8}$'), ' accounts, ',
+    (SELECT COUNT(*) FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')), ' locked, ',
+    (SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'rds_encrypt%'), ' schemas, retention ',
+    (SELECT COALESCE(value, 'none') FROM mysql.rds_configuration WHERE name = 'binlog retention hours'))";
 /// Never the same at two looks, or in two instances.
 const TRANSIENT: &[&str] = &["LatestRestorableTime", "StorageOperationStatus", "StorageOperationPercentProgress"];
 /// What makes an instance itself; written down here once more, so that the product's own list is checked.
@@ -99,7 +109,7 @@ pub(crate) struct World {
 
 impl World {
     /// An unencrypted source with settings of its own, among others that are not ours to touch.
-    pub(crate) async fn seed(cloud: &Cloud, source: &str, engine: &str, fields: Value) -> Self {
+    pub(crate) async fn seed(cloud: &Cloud, source: &str, engine: &str, has_server: bool, fields: Value) -> Self {
         let usual = json!({
             "Engine": engine,
             "StorageEncrypted": false,
@@ -111,12 +121,29 @@ impl World {
             "PreferredMaintenanceWindow": "sun:03:00-sun:03:30",
             "TagList": [{"Key": "team", "Value": "planets"}, {"Key": "rds-encrypted", "Value": "no"}],
         });
-        // What encrypt-online needs, and the other ways do not mind.
-        let parameters = if engine == "postgres" { json!({"rds.logical_replication": "1"}) } else { json!({}) };
-        let body = json!({"fields": merged(usual, fields), "master_password": PASSWORD, "parameters": parameters});
-        cloud.control("PUT", &format!("instances/{source}"), body);
+        let fields = merged(usual, fields);
+        let is_mariadb = engine == "mariadb" && has_server;
+        if is_mariadb {
+            let mut master =
+                mariadb_session(cloud, &seed_mariadb(cloud, source, fields).await).await.expect("a session");
+            for statement in [
+                "USE app",
+                "CREATE TABLE planet (name VARCHAR(200) PRIMARY KEY)",
+                &format!("INSERT INTO planet VALUES ('{ROWS}')"),
+                "CREATE TABLE moon (name VARCHAR(200) PRIMARY KEY, planet VARCHAR(200) REFERENCES planet (name))",
+                &format!("INSERT INTO moon VALUES ('Luna', '{ROWS}')"),
+                "CREATE TRIGGER wanes BEFORE INSERT ON moon FOR EACH ROW SET NEW.name = LOWER(NEW.name)",
+            ] {
+                master.run("make rows", statement).await.expect("rows");
+            }
+        } else {
+            // What encrypt-online needs, and the other ways do not mind.
+            let parameters = if engine == "postgres" { json!({"rds.logical_replication": "1"}) } else { json!({}) };
+            let body = json!({"fields": fields, "master_password": PASSWORD, "parameters": parameters});
+            cloud.control("PUT", &format!("instances/{source}"), body);
+        }
         let record = cloud.control("GET", &format!("instances/{source}"), json!({}));
-        if record["data"].is_null() {
+        if record["data"].is_null() && !is_mariadb {
             let rows = format!(
                 "CREATE TABLE planet (name TEXT PRIMARY KEY); INSERT INTO planet VALUES ('{ROWS}');
                  CREATE TABLE moon (name TEXT PRIMARY KEY, planet TEXT REFERENCES planet);
@@ -126,7 +153,7 @@ impl World {
             );
             let database = connect_to(&instance(cloud, source).await, DATABASE).await.expect("connected");
             database.batch_execute(&rows).await.expect("rows");
-        } else {
+        } else if !is_mariadb {
             cloud.control("PUT", &format!("instances/{source}/data"), json!({"data": ROWS}));
         }
         // Nobody's, and another execution's; with names that begin or end like ours.
@@ -170,16 +197,30 @@ impl World {
     pub(crate) async fn read_rows(&mut self, cloud: &Cloud) {
         for id in [self.source.clone(), renamed(&self.source), encrypted(&self.source), switched(&self.source)] {
             let Some(record) = self.instances.get_mut(&id) else { continue };
-            if record["fields"]["Engine"] == "postgres" && record["fields"]["DBInstanceStatus"] == "available" {
-                record["data"] = match connect_to(&instance(cloud, &id).await, DATABASE).await {
+            if record["fields"]["DBInstanceStatus"] != "available" || !record["data"].is_null() {
+                continue;
+            }
+            let instance = instance(cloud, &id).await;
+            // What cannot be read is a finding, with the name of the pair.
+            record["data"] = match instance.engine() {
+                Some("postgres") => match connect_to(&instance, DATABASE).await {
                     Err(problem) if problem.code().is_some_and(|code| SHUTS.contains(&code)) => json!(SHUT),
-                    // What cannot be read is a finding, with the name of the pair.
                     Err(problem) => json!(format!("not to be read: {problem:?}")),
                     Ok(database) => {
                         json!(database.query_one(ROWS_AND_TRACES, &[]).await.expect("rows").get::<_, Option<String>>(0))
                     }
-                };
-            }
+                },
+                Some("mariadb") => match mariadb_session(cloud, &instance).await {
+                    Err(problem) if problem.to_string().contains(LOCKED) => json!(SHUT),
+                    Err(problem) => json!(format!("not to be read: {problem}")),
+                    Ok(mut master) => {
+                        json!(
+                            master.one::<Option<String>>("read the rows", MARIADB_ROWS_AND_TRACES).await.expect("rows")
+                        )
+                    }
+                },
+                _ => continue,
+            };
         }
     }
 

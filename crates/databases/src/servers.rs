@@ -100,24 +100,12 @@ impl Servers {
 
     /// As `access` logs in to it.
     pub async fn reach(&self, instance: &DbInstance, access: &Access) -> Result<Server, Error> {
-        let id = instance.db_instance_identifier().unwrap_or_default();
-        let what = format!("DB instance `{id}`");
-        let endpoint = instance.endpoint();
-        let (Some(host), Some(port)) = (
-            endpoint.and_then(|endpoint| endpoint.address()),
-            endpoint.and_then(|endpoint| endpoint.port()).and_then(|port| u16::try_from(port).ok()),
-        ) else {
-            return Err(Error::DatabaseUnavailable(format!("{what} has no endpoint yet")));
-        };
-        let product = Product::of(instance.engine().unwrap_or_default())
-            .ok_or_else(|| Error::DatabaseNotUsable(format!("{what} is of an engine that nobody logs in to here")))?;
-        let roots = tls::roots(&access.extra_roots)
-            .map_err(|error| invalid("ExtraDatabaseRoots", format!("the stack's parameter is no PEM: {error}")))?;
+        let (host, port) = address(instance)?;
         let credentials = match &access.login {
             Login::SecretArn(arn) => self.secret(arn).await?,
             Login::IamUser(user) => self.token(host, port, user).await?,
         };
-        Ok(Server { host: host.to_owned(), port, credentials, what, product, roots })
+        Server::of(instance, &access.extra_roots, credentials)
     }
 
     /// Where no rename of ours hides it.
@@ -150,4 +138,28 @@ impl Servers {
         let token = generator.auth_token(&self.config).await.map_err(|problem| failed(&problem))?;
         Ok(Credentials { username: user.to_owned(), password: token.to_string() })
     }
+}
+
+impl Server {
+    /// `extra_roots`: as [`Access`] has them.
+    pub fn of(instance: &DbInstance, extra_roots: &str, credentials: Credentials) -> Result<Self, Error> {
+        let what = told(instance);
+        let (host, port) = address(instance)?;
+        let product = Product::of(instance.engine().unwrap_or_default())
+            .ok_or_else(|| Error::DatabaseNotUsable(format!("{what} is of an engine that nobody logs in to here")))?;
+        let roots = tls::roots(extra_roots)
+            .map_err(|error| invalid("ExtraDatabaseRoots", format!("the stack's parameter is no PEM: {error}")))?;
+        Ok(Self { host: host.to_owned(), port, credentials, what, product, roots })
+    }
+}
+
+fn told(instance: &DbInstance) -> String {
+    format!("DB instance `{}`", instance.db_instance_identifier().unwrap_or_default())
+}
+
+fn address(instance: &DbInstance) -> Result<(&str, u16), Error> {
+    let endpoint = instance.endpoint();
+    let host = endpoint.and_then(|endpoint| endpoint.address());
+    let port = endpoint.and_then(|endpoint| endpoint.port()).and_then(|port| u16::try_from(port).ok());
+    host.zip(port).ok_or_else(|| Error::DatabaseUnavailable(format!("{} has no endpoint yet", told(instance))))
 }
