@@ -665,9 +665,11 @@ async fn what_cannot_be_replicated_is_refused_with_every_reason() {
     }
     assert!(cause.contains("large objects"), "{cause}");
     is_as_before(&cloud, &source).await;
-    seed(&cloud, "creek", json!({"Engine": "mariadb"}));
+    // Nobody logs in to an engine that was not tried.
+    seed(&cloud, "creek", json!({"Engine": "mysql"}));
     let secret = "arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:rds-encrypt/creek-a1";
-    cloud.encrypt(json!({"instance_id": "creek", "database_secret_arn": secret})).await.failed("DatabaseNotUsable");
+    let outcome = cloud.encrypt(json!({"instance_id": "creek", "database_secret_arn": secret})).await;
+    assert!(outcome.failed("DatabaseNotUsable").contains("use encrypt-blue-green (MySQL)"), "{outcome:#?}");
 }
 
 #[tokio::test]
