@@ -73,7 +73,8 @@ def draw(machine: State) -> str:
 def node(name: str, states: dict[str, State]) -> str:
     state = states[name]
     each = [f"each: {inner}" for inner in state.get("ItemProcessor", {}).get("States", {})]
-    label = "<br>".join([name, *state.get("Folded", []), *each])
+    beside = [f"at once: {', '.join(branch['States'])}" for branch in state.get("Branches", [])]
+    label = "<br>".join([name, *state.get("Folded", []), *each, *beside])
     shape = SHAPES.get(state["Type"], '[["%s"]]') % label
     return f"{name}{shape}" + (f":::{CLASSES[state['Type']]}" if state["Type"] in CLASSES else "")
 
@@ -93,14 +94,16 @@ def ordinary_edges(states: dict[str, State]) -> Edges:
                 is_yes_or_no = [label for label, _ in edges[name]] == ["yes"]
                 edges[name].append(("no" if is_yes_or_no else "otherwise", state["Default"]))
         elif "Next" in state:
-            edges[name] = [("even if it fails" if state["Next"] in caught_by(state) else "", state["Next"])]
+            is_caught = state["Next"] in caught_by(state, "States.ALL")
+            edges[name] = [("even if it fails" if is_caught else "", state["Next"])]
         else:
             edges[name] = []
     return edges
 
 
-def caught_by(state: State) -> list[str]:
-    return [catcher["Next"] for catcher in state.get("Catch", [])]
+def caught_by(state: State, error: str | None = None) -> list[str]:
+    """Where its failures lead, or one of them."""
+    return [catcher["Next"] for catcher in state.get("Catch", []) if error is None or error in catcher["ErrorEquals"]]
 
 
 def labels(rules: list[dict[str, Any]]) -> list[str]:

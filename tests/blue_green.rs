@@ -4,7 +4,7 @@ use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Outcome, Running, Setup};
-use crate::cutover::undo_of;
+use crate::cutover::{token_of, undo_of};
 use crate::fixtures::{Load, client_program, family, fault, find, instance, seed, sql};
 use crate::online::seed_replicable;
 
@@ -173,6 +173,26 @@ async fn what_comes_to_nothing_before_the_switchover_leaves_the_source_as_it_was
     seed_with_backups(&cloud, "full", json!({"AllocatedStorage": 100}));
     cloud.control("PATCH", "instances/full", json!({"free_storage_bytes": 1_000_000_000}));
     fails(&cloud, "full", "SourceStorageLow").await;
+}
+
+#[tokio::test]
+async fn an_approval_is_given_or_ends_when_the_source_runs_out_of_storage() {
+    let cloud = Cloud::shared().await.by_blue_green();
+    let mut inbox = cloud.inbox();
+    for id in ["consent", "brimming"] {
+        seed_with_backups(&cloud, id, json!({"AllocatedStorage": 100}));
+        let before = instance(&cloud, id).await;
+        let execution = cloud.start_execution(&json!({"instance_id": id, "approval": true}).to_string()).await;
+        let token = token_of(&mut inbox, id, "keeps its log for it");
+        if id == "consent" {
+            cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
+            cloud.outcome(&execution).await.succeeded();
+        } else {
+            cloud.control("PATCH", "instances/brimming", json!({"free_storage_bytes": 1_000_000_000}));
+            cloud.outcome(&execution).await.failed("SourceStorageLow");
+            is_as_before(&cloud, &before).await;
+        }
+    }
 }
 
 #[tokio::test]

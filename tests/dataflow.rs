@@ -11,7 +11,7 @@ use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use serde_json::{Map, Value, json};
 
 use crate::cloud::{Cloud, Running, Setup};
-use crate::contract::{state_machines, tasks};
+use crate::contract::{error_names, names, state_machines, tasks};
 use crate::cutover::{connections, undo_of};
 use crate::fixtures::{fault, seed};
 use crate::online;
@@ -450,8 +450,10 @@ impl<'a> Walk<'a> {
             *known = self.narrowed(name, fields.get("OutputPath"), known);
         }
         for catch in state["Catch"].as_array().into_iter().flatten() {
-            // A time-out can come without a Cause.
-            next.push((&catch["Next"], self.placed(name, catch.get("ResultPath"), raw, Known::with("Error"))));
+            // A time-out can come without a Cause, and none of the functions' own errors.
+            let is_own = names(&catch["ErrorEquals"]).iter().all(|error| error_names().contains(error));
+            let error = Known::with(if is_own { "Error Cause" } else { "Error" });
+            next.push((&catch["Next"], self.placed(name, catch.get("ResultPath"), raw, error)));
         }
         next.into_iter().filter_map(|(next, known)| Some((next.as_str()?, known))).collect()
     }
@@ -692,7 +694,8 @@ pub(crate) fn assert_answers_hold(execution: &str, history: &[HistoryEvent]) -> 
         let task = tasks().into_iter().find(|(place, task)| {
             let called = answer_to(task).map(|answer| format!("{}Function", answer.function));
             place.starts_with(&machine)
-                && place.ends_with(&format!("/{state}"))
+                // The local cloud's history has no states of a Parallel's branches.
+                && (place.ends_with(&format!("/{state}")) || place.contains(&format!("/{state}/")))
                 && function.split('-').any(|word| called.as_deref() == Some(word))
         });
         let answer = task.as_ref().and_then(|(_, task)| answer_to(task));

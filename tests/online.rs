@@ -519,11 +519,41 @@ async fn a_source_whose_storage_runs_low_ends_the_run() {
     let execution = cloud.start_execution(&input.to_string()).await;
     let token = token_of(&mut inbox, "pool", "the source keeps its log for it");
     runs_low("pool");
-    // A minute of CloudWatch's, here.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
+    // Nobody answers.
     cloud.outcome(&execution).await.failed("SourceStorageLow");
     is_as_before(&cloud, &source).await;
+    cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect_err("nobody waits for it");
+}
+
+#[tokio::test]
+async fn an_approval_is_given_refused_or_does_not_come() {
+    let cloud = Cloud::shared().await.online();
+    let mut inbox = cloud.inbox();
+    for (id, minutes) in [("ayes", 60), ("noes", 60), ("abstention", 20)] {
+        let (source, mut input) = seed_replicable(&cloud, id, None).await;
+        input["approval"] = json!(true);
+        input["approval_timeout_minutes"] = json!(minutes);
+        let execution = cloud.start_execution(&input.to_string()).await;
+        let token = token_of(&mut inbox, id, "the source keeps its log for it");
+        match id {
+            "ayes" => {
+                cloud.sfn.send_task_success().task_token(token).output("{}").send().await.expect("approved");
+                cloud.outcome(&execution).await.succeeded();
+                is_open_and_clean(&instance(&cloud, id).await).await;
+                continue;
+            }
+            "noes" => {
+                let answer = cloud.sfn.send_task_failure().task_token(token).error("ApprovalRejected").cause("not now");
+                answer.send().await.expect("rejected");
+                assert!(cloud.outcome(&execution).await.failed("ApprovalRejected").contains("not now"));
+            }
+            _ => {
+                let outcome = cloud.outcome(&execution).await;
+                assert!(outcome.failed("ApprovalTimedOut").contains("approval_timeout_minutes"), "{outcome:#?}");
+            }
+        }
+        is_as_before(&cloud, &source).await;
+    }
 }
 
 /// Most looks find them different, since the target is a moment behind.

@@ -71,7 +71,7 @@ impl Machine {
         let machine: Value = serde_json::from_str(&text).expect("JSON");
         let states = machine["States"].as_object().expect("States").iter();
         states
-            .filter(|(_, state)| state["Type"] == "Task" || state["Type"] == "Wait")
+            .filter(|(_, state)| ["Task", "Wait", "Parallel"].iter().any(|kind| state["Type"] == *kind))
             .map(|(name, _)| name.clone())
             .collect()
     }
@@ -167,7 +167,7 @@ impl Stop {
                 let rule = at("verify", "DescribeDBInstances", json!({"green_of": SOURCE}), pending);
                 Way { rules: vec![rule], ..with(json!({})) }
             }
-            "RequestApproval" => with(json!({"approval": true})),
+            "AwaitApproval" => with(json!({"approval": true})),
             // CloudWatch knows nothing of green's lag.
             "WaitForGreen" => Way { is_unmeasured: true, ..with(json!({})) },
             // After the switchover the encrypted instance reboots, until the undo looks.

@@ -11,9 +11,11 @@ does nothing, the history lacks some events, RedriveExecution is missing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import os
+import queue
 import re
 import threading
 import time
@@ -62,10 +64,12 @@ original_runtime_handler = lambda_runtime.ProvidedWorker._build_handler_class
 original_drain_log = lambda_runtime.ProvidedWorker._drain_stderr_bounded
 
 current_execution: contextvars.ContextVar[Fields | None] = contextvars.ContextVar("current_execution", default=None)
+# Whether a Parallel's other branch has failed.
+branches_ended: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("branches_ended")
 
 
 class ExecutionEnded(BaseException):
-    """Leaves the interpreter's thread once the execution was stopped or timed out.
+    """Leaves the interpreter's thread once the execution, or the Parallel it is a branch of, has ended.
 
     Not an Exception: the interpreter would take it for a failure of the state.
     """
@@ -86,6 +90,7 @@ def apply() -> None:
     engine._nested_execution_failure = nested_execution_failure
     engine._resolve_path = resolve_path
     engine._run_execution = run_execution
+    engine._run_parallel_branches = run_parallel_branches
     engine._scaled_sleep = scaled_sleep
     engine._start_execution = start_execution
     stacks._add_event = add_stack_event
@@ -235,16 +240,59 @@ def emit_execution_status_event(execution: Fields) -> None:
     original_emit_status(execution)
 
 
+def leave_if_ended(execution: Fields | None) -> None:
+    ended = branches_ended.get(None)
+    if (execution and execution["status"] != "RUNNING") or (ended and ended.is_set()):
+        raise ExecutionEnded
+
+
 def scaled_sleep(seconds: float) -> None:
     """Sleeps that much of the cloud's time, but no longer than the execution runs."""
     execution = current_execution.get()
     remaining = seconds
     while remaining > 0 and (scale := engine._SFN_WAIT_SCALE) > 0:
-        if execution and execution["status"] != "RUNNING":
-            raise ExecutionEnded
+        leave_if_ended(execution)
         slice_seconds = min(remaining * scale, SLEEP_SLICE_SECONDS)
         time.sleep(slice_seconds)
         remaining -= slice_seconds / scale
+
+
+def run_parallel_branches(state: Fields, state_input: Any, execution: Fields, context: Fields) -> Any:
+    """Guide, "Parallel workflow state": if any branch fails, all the branches are stopped. The engine waits for all."""
+    branch_input = engine._apply_parameters(state, engine._apply_input_path(state, state_input, context), context)
+    contexts = [dict(context) for _ in state["Branches"]]
+    outcomes: queue.Queue[tuple[int, Any]] = queue.Queue()
+    ended = threading.Event()
+
+    def run(number: int) -> None:
+        branches_ended.set(ended)
+        branch = state["Branches"][number]
+        with contextlib.suppress(ExecutionEnded):
+            try:
+                arguments = (branch["States"], branch["StartAt"], branch_input, execution, contexts[number])
+                outcomes.put((number, engine._run_sub_machine(*arguments)))
+            except Exception as error:
+                outcomes.put((number, error))
+
+    for number in range(len(contexts)):
+        threading.Thread(target=contextvars.copy_context().run, args=(run, number), daemon=True).start()
+    results: dict[int, Any] = {}
+    try:
+        while len(results) < len(contexts):
+            leave_if_ended(execution)
+            with contextlib.suppress(queue.Empty):
+                number, results[number] = outcomes.get(timeout=SLEEP_SLICE_SECONDS)
+                if isinstance(results[number], Exception):
+                    raise results[number]
+    finally:
+        ended.set()
+        # Whoever answers now is told that nobody waits.
+        for ended_context in contexts:
+            if waiting := engine._task_tokens.pop(ended_context.get("Task", {}).get("Token"), None):
+                waiting["event"].set()
+    result = engine._apply_result_selector(state, [results[number] for number in range(len(contexts))])
+    output = engine._apply_result_path_raw(state.get("ResultPath", "$"), state_input, result)
+    return engine._apply_output_path(state, output, context), engine._next_or_end(state)
 
 
 # --- Errors ------------------------------------------------------------------------
@@ -378,6 +426,7 @@ def evaluate_rule(rule: Fields, data: Any, context: Any = None) -> Any:
 
 def execute_task(state: Fields, state_input: Any, execution: Fields, context: Any) -> Any:
     """ASL, "Timeouts": TimeoutSecondsPath. What waits for a person waits on the scale of the Waits."""
+    leave_if_ended(execution)
     if ".waitForTaskToken" in state.get("Resource", ""):
         effective = engine._apply_input_path(state, state_input, context)
         path = state.get("TimeoutSecondsPath")

@@ -124,6 +124,41 @@ class Patches(unittest.TestCase):
         with self.assertRaises(ministack_patches.ExecutionEnded):
             engine._scaled_sleep(1)
 
+    def test_a_branch_that_fails_ends_the_others(self) -> None:
+        """AWS's own answers: the state's error is the branch's, and a task that waits for a token is aborted."""
+        looking: Fields = {"Wait": {"Type": "Wait", "Seconds": 20, "Next": "Look"}, "Look": {**task(), "Next": "Wait"}}
+        del looking["Look"]["End"]
+        asking = {"Ask": {**task(), "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken"}}
+        asking["Ask"]["Parameters"] = {"FunctionName": FUNCTION, "Payload": {"token.$": "$$.Task.Token"}}
+        failing: Fields = {
+            "Pause": {"Type": "Wait", "Seconds": 200, "Next": "Fail"},
+            "Fail": {"Type": "Fail", "Error": "Enough", "Cause": "because"},
+        }
+        branches = [{"StartAt": next(iter(states)), "States": states} for states in (looking, asking, failing)]
+        catch = [{"ErrorEquals": ["Enough"], "Next": "Caught"}]
+        with unittest.mock.patch.object(engine, "_call_lambda", return_value={}) as called:
+            parallel = {"Type": "Parallel", "Branches": branches, "Catch": catch, "Next": "Done"}
+            execution = self.run_machine(parallel)
+            self.assertEqual(json.loads(execution["output"]), {"Error": "Enough", "Cause": "because"})
+            calls = called.call_count
+            self.assertGreater(calls, 3)
+            token = next(call.args[1]["token"] for call in called.call_args_list if call.args[1])
+            answer = engine._send_task_success({"taskToken": token, "output": "{}"})
+            self.assertEqual(answer[0], 400)
+            time.sleep(0.2)
+            self.assertEqual(called.call_count, calls)
+
+    def test_a_stopped_execution_ends_its_branches(self) -> None:
+        states = {"Wait": {"Type": "Wait", "Seconds": 300, "Next": "Look"}, "Look": task()}
+        branches = [{"StartAt": "Wait", "States": states}]
+        with unittest.mock.patch.object(engine, "_call_lambda", return_value={}) as called:
+            _, started = self.start(machine({"Type": "Parallel", "Branches": branches, "Next": "Done"}))
+            time.sleep(0.1)
+            engine._stop_execution({"executionArn": started["executionArn"]})
+            time.sleep(0.4)
+            self.assertEqual(engine._executions[started["executionArn"]]["status"], "ABORTED")
+            called.assert_not_called()
+
     def test_same_start_is_answered_twice_and_another_input_refused(self) -> None:
         wait = machine({"Type": "Wait", "Seconds": 500, "Next": "Done"})
         first = self.start(wait, {"a": 1}, name="once")
