@@ -279,10 +279,13 @@ impl Cloud {
         (Servers { rds: self.rds.clone(), secrets: self.secrets.clone(), config: self.config.clone() }, access)
     }
 
-    /// A secret with a login, as the functions read it; its ARN.
+    /// A secret with a login, as the functions read it; its ARN. It stays when the instance goes, whose name another
+    /// test can give to its own.
     pub(crate) fn login(&self, id: &str, user: &str, password: &str, key: Option<&str>) -> String {
+        static LOGINS: AtomicU32 = AtomicU32::new(0);
+        let name = format!("rds-encrypt/{id}-{}", LOGINS.fetch_add(1, Ordering::Relaxed));
         let text = json!({"username": user, "password": password}).to_string();
-        let secret = json!({"Name": format!("rds-encrypt/{id}"), "SecretString": text, "KmsKeyId": key});
+        let secret = json!({"Name": name, "SecretString": text, "KmsKeyId": key});
         let made = self.json_call("secretsmanager", "secretsmanager.CreateSecret", &secret).expect("a secret");
         made["ARN"].as_str().expect("an ARN").to_owned()
     }
