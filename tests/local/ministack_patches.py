@@ -258,7 +258,7 @@ def scaled_sleep(seconds: float) -> None:
 
 
 def run_parallel_branches(state: Fields, state_input: Any, execution: Fields, context: Fields) -> Any:
-    """Guide, "Parallel workflow state": if any branch fails, all the branches are stopped. The engine waits for all."""
+    """Guide, "Parallel workflow state": if any branch fails, all are stopped [A116]. The engine waits for all."""
     branch_input = engine._apply_parameters(state, engine._apply_input_path(state, state_input, context), context)
     contexts = [dict(context) for _ in state["Branches"]]
     outcomes: queue.Queue[tuple[int, Any]] = queue.Queue()

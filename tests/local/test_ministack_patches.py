@@ -125,7 +125,7 @@ class Patches(unittest.TestCase):
             engine._scaled_sleep(1)
 
     def test_a_branch_that_fails_ends_the_others(self) -> None:
-        """AWS's own answers: the state's error is the branch's, and a task that waits for a token is aborted."""
+        """The state's error is the branch's, as recorded of AWS; a task that waits for a token is over [A116]."""
         looking: Fields = {"Wait": {"Type": "Wait", "Seconds": 20, "Next": "Look"}, "Look": {**task(), "Next": "Wait"}}
         del looking["Look"]["End"]
         asking = {"Ask": {**task(), "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken"}}
