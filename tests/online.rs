@@ -197,7 +197,7 @@ pub(crate) async fn alone() -> (Cloud, MutexGuard<'static, ()>) {
     (cloud.online(), guard)
 }
 
-/// A cloud for what befalls every execution of it, one test at a time, which finds no instances. There are three, since
+/// A cloud for what befalls every execution of it, one test at a time, which finds it empty. There are three, since
 /// many tests want one.
 pub(crate) async fn alone_by_snapshot() -> (Cloud, MutexGuard<'static, ()>) {
     static RUNNING: [OnceCell<Running>; 3] = [const { OnceCell::const_new() }; 3];
@@ -210,11 +210,8 @@ pub(crate) async fn alone_by_snapshot() -> (Cloud, MutexGuard<'static, ()>) {
     };
     let running = RUNNING[number].get_or_init(|| async { Running::start(&Setup::default()) }).await;
     let cloud = Cloud::connect(running).await;
-    let instances = cloud.control("GET", "instances", json!({}));
-    for instance in instances.as_array().expect("a list") {
-        let id = instance["fields"]["DBInstanceIdentifier"].as_str().expect("a name");
-        cloud.control("DELETE", &format!("instances/{id}"), json!({}));
-    }
+    cloud.control("POST", "reset", json!({}));
+    cloud.make_replication_subnet_group();
     (cloud, guard)
 }
 
