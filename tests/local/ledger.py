@@ -7,7 +7,8 @@ not at all. Whoever takes writes in two places, or forgets one, is found out.
     ledger.py --host … --port … --user … --database …      PGPASSWORD in the environment
     ledger.py --engine mariadb …                           MYSQL_PWD in the environment
 
-writes until its input closes, then compares, and prints the outcome as one line of JSON.
+writes until its input closes, then compares, and prints the outcome as one line of JSON. A session whose last write
+failed writes once more before it ends: what it was cut for is over by then, or it is shut out.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ SESSIONS = 8
 PAUSE_SECONDS = 0.005
 RECONNECT_SECONDS = 0.01
 CONNECT_TIMEOUT_SECONDS = 2
+# For the one write more.
+GRACE_SECONDS = 30
 
 
 class Client:
@@ -120,6 +123,8 @@ class Outcome:
     # There, although nobody wrote it.
     foreign: int
     reconnects: int
+    # Sessions that could not write again.
+    shut_out: int
     # The longest time without an acknowledgement to anybody who writes into the same database, and to one session.
     gap_seconds: float
     longest_session_gap_seconds: float
@@ -128,13 +133,14 @@ class Outcome:
 
     @property
     def holds(self) -> bool:
-        return self.acknowledged > 0 and not (self.lost or self.twice or self.foreign)
+        return self.acknowledged > 0 and not (self.lost or self.twice or self.foreign or self.shut_out)
 
 
 class Ledger:
     """The sessions and what they know. A `with` block is the time in which they write."""
 
     pause_seconds = PAUSE_SECONDS
+    grace_seconds: float = GRACE_SECONDS
 
     def __init__(
         self,
@@ -151,6 +157,7 @@ class Ledger:
         self.client = CLIENTS[engine]
         self._environment = self.client.environment(password)
         self._ended = threading.Event()
+        self._ended_at = 0.0
         self.databases = database.split(",")
         self.sessions = [
             Session(self, number, self.databases[number % len(self.databases)]) for number in range(1, sessions + 1)
@@ -163,6 +170,7 @@ class Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended_at = time.monotonic()
         self._ended.set()
         for session in self.sessions:
             session.join()
@@ -195,6 +203,7 @@ class Ledger:
             twice=sum(count > 1 for count in found.values()),
             foreign=len(set(found) - acknowledged - in_doubt),
             reconnects=sum(max(session.connections - 1, 0) for session in self.sessions),
+            shut_out=sum(session.is_cut for session in self.sessions),
             gap_seconds=max(map(self.gap_seconds, self.databases)),
             longest_session_gap_seconds=max(
                 _longest_gap(list(session.acknowledged.values())) for session in self.sessions
@@ -211,11 +220,13 @@ class Ledger:
         ]
         return _longest_gap(sorted(moments))
 
-    def is_over(self) -> bool:
-        return self._ended.is_set()
+    def is_over(self, is_cut: bool) -> bool:
+        has_time = is_cut and time.monotonic() < self._ended_at + self.grace_seconds
+        return self._ended.is_set() and not has_time
 
     def wait(self, seconds: float) -> None:
-        self._ended.wait(seconds)
+        if self._ended.wait(seconds):
+            time.sleep(seconds)
 
     def connect(self, database: str) -> subprocess.Popen[str] | None:
         """A client that is connected, or None."""
@@ -256,10 +267,12 @@ class Session(threading.Thread):
         self.in_doubt: list[int] = []
         self.errors: Counter[str] = Counter()
         self.connections = 0
+        # Since its last write, which failed.
+        self.is_cut = False
 
     def run(self) -> None:
         numbers = itertools.count(1)
-        while not self._ledger.is_over():
+        while not self._ledger.is_over(self.is_cut):
             client = self._ledger.connect(self.database)
             if client is None:
                 self._ledger.wait(RECONNECT_SECONDS)
@@ -272,15 +285,17 @@ class Session(threading.Thread):
                     client.stdin.close()
 
     def _write(self, client: subprocess.Popen[str], numbers: Iterator[int]) -> None:
-        while not self._ledger.is_over():
+        while not self._ledger.is_over(self.is_cut):
             number = next(numbers)
             answer = _ask(client, self._ledger.statement(self.number, number))
             if answer != str(number):
                 self.in_doubt.append(number)
+                self.is_cut = True
                 if error := self._ledger.client.refused(answer):
                     self.errors[error] += 1
                 return
             self.acknowledged[number] = time.monotonic()
+            self.is_cut = False
             self._ledger.wait(self._ledger.pause_seconds)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import unittest
 
-from ledger import CLIENTS, Ledger
+from ledger import CLIENTS, Ledger, Outcome
 from test_services import PostgresTest, tearDownModule  # noqa: F401 (unittest calls it)
 
 
@@ -24,6 +26,36 @@ class LedgerTest(PostgresTest):
             outcome = ledger.compare()
             self.assertEqual((outcome.lost, outcome.twice, outcome.foreign), counts)
             self.assertFalse(outcome.holds)
+
+    def test_who_was_cut_at_the_end_writes_once_more_or_is_shut_out(self) -> None:
+        self.seed("orders", DBName="test")
+        endpoint = self.instance("orders")["Endpoint"]
+        place = (endpoint["Address"], endpoint["Port"], "clerk", "test", "seeded-password")
+        for statement in (
+            "create role clerk login password 'seeded-password'",
+            "grant create on schema public to clerk",
+        ):
+            self.psql("orders", statement, password="seeded-password")
+        for shut_out, opened_after_seconds in ((0, 0.5), (2, 10)):
+            with self.subTest(shut_out=shut_out):
+                outcome = self.outcome_of_a_cut(Ledger(*place, sessions=2), opened_after_seconds)
+                self.assertEqual((outcome.shut_out, outcome.reconnects), (shut_out, 2 - shut_out))
+                self.assertEqual(outcome.holds, not shut_out)
+
+    def outcome_of_a_cut(self, ledger: Ledger, opened_after_seconds: float) -> Outcome:
+        sql = functools.partial(self.psql, "orders", password="seeded-password")
+        sql("drop table if exists ledger")
+        opened = threading.Timer(opened_after_seconds, sql, ["alter role clerk login"])
+        ledger.grace_seconds = 5
+        with ledger:
+            self.wait_for(lambda: ledger.acknowledged > 20)
+            cut = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'clerk'"
+            sql(f"alter role clerk nologin; {cut}")
+            self.wait_for(lambda: all(session.in_doubt for session in ledger.sessions))
+            opened.start()
+        opened.cancel()
+        sql("alter role clerk login")
+        return ledger.compare()
 
 
 class ClientTest(unittest.TestCase):
