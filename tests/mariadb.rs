@@ -1,11 +1,16 @@
 //! The way online, end to end, on real MariaDB servers.
 
+use std::io::Read;
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
+use databases::Schemas;
 use mariadb::compare::Comparison;
-use mariadb::{Session, catalog};
+use mariadb::{Session, catalog, fence};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::cloud::{Cloud, Outcome, repository};
 use crate::cutover::undo_of;
@@ -432,6 +437,42 @@ async fn a_fence_that_was_left_is_taken_away_before_the_next_attempt() {
     let statement = "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_NAME = 'counted'";
     let next: u64 = session(&cloud, &target).await.one("ask what comes next", statement).await.expect("a number");
     assert_eq!(next, 4);
+}
+
+/// Clients come back all the time, and find the locks. One that has begun to log in before them may not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_behind_the_fence_is_not_waited_for() {
+    let cloud = Cloud::shared().await;
+    let (source, _) = seed_replicable(cloud, "eelgrass").await;
+    let server = mariadb_server(cloud, &source);
+    let mut own = session(cloud, &source).await;
+    run_all(&mut own, &[&format!("CREATE USER storm IDENTIFIED BY '{PASSWORD}'")]).await;
+    let mut as_storm = mariadb_server(cloud, &source);
+    "storm".clone_into(&mut as_storm.credentials.username);
+    let as_storm = Arc::new(as_storm);
+    let mut storm = JoinSet::new();
+    for _ in 0..16 {
+        let server = Arc::clone(&as_storm);
+        storm.spawn(async move {
+            loop {
+                drop(mariadb::open(&server).await);
+            }
+        });
+    }
+    let mut begun = TcpStream::connect((server.host.as_str(), server.port)).expect("connected");
+    begun.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    begun.read_exact(&mut [0]).expect("the server's greeting");
+
+    let schemas = Schemas { accounts: vec!["'storm'@'%'".to_owned()], ..Schemas::default() };
+    fence::close(&mut own, &schemas, "storm").await.expect("closed");
+    let (spared, until) = ([own.id()], Instant::now() + Duration::from_secs(5));
+    fence::clear(&server, &mut own, "storm", &spared, until).await.expect("nobody is left");
+    begun.read_to_end(&mut vec![]).expect("it is ended, and logs in no more");
+    let error = mariadb::open(&as_storm).await.err().expect("it is locked");
+    assert!(error.to_string().contains("locked"), "{error}");
+    assert!(fence::open(&mut own, &schemas, "storm").await.expect("open"), "there was a fence");
+    drop(mariadb::open(&as_storm).await.expect("let in"));
+    storm.shutdown().await;
 }
 
 /// Where nobody writes: what is left is one of the two worlds, open and clean.

@@ -50,10 +50,10 @@ impl Outage for Source<'_> {
         let mut comparison = Comparison::begin(sides, &mut at_source, &mut at_target, execution).await?;
 
         let fenced = Fenced::now(self.request, response);
-        let (source, schemas) = (&mut self.session, self.schemas);
+        let (server, source, schemas) = (self.server, &mut self.session, self.schemas);
         let work = async |response: &mut Response, until| {
             fence::close(source, schemas, execution).await?;
-            response.sessions_ended = fence::clear(source, execution, &ours, until).await?;
+            response.sessions_ended = fence::clear(server, source, execution, &ours, until).await?;
             let end = become_level(source, &mut follower).await?;
             nothing_has_changed(source, &mut follower, schemas).await?;
             response.compared = comparison.finish().await?;

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use databases::Schemas;
+use databases::{Schemas, Server};
 use workflow::Error;
 
 use crate::{Session, catalog, literal, own};
@@ -38,19 +38,29 @@ async fn set(session: &mut Session, what: &str, accounts: &[String], state: &str
 }
 
 /// Ends clients' sessions until two looks in a row find none, but for the replication's. `spared`: ours.
-pub async fn clear(session: &mut Session, execution: &str, spared: &[u32], until: Instant) -> Result<u64, Error> {
-    let spared: Vec<String> = spared.iter().map(u32::to_string).collect();
+///
+/// Clients come back all the time, so that to wait for a moment without one could take for ever. Who still logs in and
+/// began after a session that began behind the fence finds the locks: a session has its number before it has an account.
+pub async fn clear(
+    server: &Server,
+    session: &mut Session,
+    execution: &str,
+    spared: &[u32],
+    until: Instant,
+) -> Result<u64, Error> {
+    let behind = crate::open(server).await?;
+    let spared: Vec<String> = spared.iter().chain([&behind.id()]).map(u32::to_string).collect();
     let statement = format!(
         "SELECT ID, USER FROM information_schema.PROCESSLIST
-         WHERE ID NOT IN ({}) AND BINARY USER NOT IN ({OF_RDS}, {})
+         WHERE ID NOT IN ({}) AND NOT (COMMAND = 'Connect' AND ID > {}) AND BINARY USER NOT IN ({OF_RDS}, {})
             AND NOT (BINARY USER = 'system user' AND COMMAND LIKE 'Slave%')
             AND NOT (BINARY USER = 'event_scheduler' AND COMMAND = 'Daemon')",
         spared.join(", "),
+        behind.id(),
         literal(&own(execution))
     );
     let (mut ended, mut quiet) = (0, 0);
     while quiet < QUIET_LOOKS {
-        // One that is logging in is called `unauthenticated user`; it may have looked before the lock.
         let found: Vec<(u64, String)> = session.rows("look for sessions", &statement).await?;
         quiet = if found.is_empty() { quiet + 1 } else { 0 };
         for (id, _) in &found {
