@@ -204,6 +204,11 @@ fn retriers() -> BTreeMap<&'static str, Value> {
     };
     // Exponential backoff starves whoever has waited longest for a slot.
     let quota = json!({"ErrorEquals": ["QuotaExceeded"], "IntervalSeconds": 120, "MaxAttempts": 720, "BackoffRate": 1});
+    // Nothing exists yet, and whoever gave the wrong subnets would wait for hours to be told.
+    let soon = json!({
+        "ErrorEquals": ["DatabaseUnavailable"], "IntervalSeconds": 15, "MaxAttempts": 6, "BackoffRate": 2,
+        "JitterStrategy": "FULL",
+    });
     let mut database = patience(40, 600);
     database["ErrorEquals"].as_array_mut().expect("errors").push(json!("DatabaseUnavailable"));
     let infrastructure = json!({
@@ -217,6 +222,7 @@ fn retriers() -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
         ("a step", json!([crash, patience(40, 600)])),
         ("a step that logs in", json!([crash, database])),
+        ("the first step that logs in", json!([crash, patience(40, 600), soon])),
         ("a step that makes something", json!([crash, patience(40, 600), quota])),
         // What RDS says inside the outage is the step's own to wait out, since its bound counts.
         ("inside the outage", json!([infrastructure])),

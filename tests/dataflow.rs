@@ -78,7 +78,8 @@ const ANSWERS: &[Answer] = &[
     Answer { given: Some(("task", "check_cutover")), ..answer("Plan", "") },
     // By the way of the item.
     Answer { given: Some(("task", "plan")), ..answer("Plan", "plan.ways") },
-    answer("PreflightDatabase", "databases warnings"),
+    Answer { given: Some(("task", "replication")), ..answer("PreflightDatabase", "databases warnings") },
+    Answer { given: Some(("task", "comparison")), ..answer("PreflightDatabase", "") },
     answer("PublishSource", "slots"),
     answer("SeedTarget", "ready slots starts wait.wait_seconds"),
     answer("PrepareTarget", ""),

@@ -73,11 +73,15 @@ pub(crate) async fn executions_that_show_all() -> BTreeSet<String> {
         shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
     }
     let (_, mut input) = seed_replicable(&cloud, "oxbow", None).await;
-    let secret = input["database_secret_arn"].take();
-    input.as_object_mut().expect("an object").remove("database_secret_arn");
-    Cloud::shared().await.encrypt(input).await.succeeded();
-    let pair =
-        json!({"source_instance_id": "oxbow", "target_instance_id": "oxbow-encrypted", "database_secret_arn": secret});
+    input["compare_data"] = json!(true);
+    let outcome = Cloud::shared().await.encrypt(input.clone()).await;
+    outcome.succeeded();
+    shown.extend(assert_answers_hold(&outcome.execution, &cloud.history(&outcome.execution).await));
+    let pair = json!({
+        "source_instance_id": "oxbow",
+        "target_instance_id": "oxbow-encrypted",
+        "database_secret_arn": input["database_secret_arn"],
+    });
     let mut with_itself = pair.clone();
     with_itself["target_instance_id"] = json!("oxbow");
     for (pair, is_refused) in [(pair, false), (with_itself, true)] {

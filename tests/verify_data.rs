@@ -81,6 +81,63 @@ async fn a_copy_has_every_row_or_the_difference_is_named() {
     }
 }
 
+/// Before anything is made, and not when it is the table's turn: it may be hours until then.
+#[tokio::test]
+async fn a_login_that_cannot_compare_is_refused_at_once() {
+    let cloud = Cloud::shared().await;
+    let (source, _) = seed_replicable(cloud, "basalt", None).await;
+    database(&source, "postgres").await.batch_execute("CREATE ROLE reader LOGIN PASSWORD 'p'").await.expect("a role");
+    let client = database(&source, "app").await;
+    client.batch_execute(TABLES).await.expect("tables");
+    let forced =
+        "CREATE TABLE hidden (id int); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY; GRANT SELECT ON hidden TO reader";
+    client.batch_execute(forced).await.expect("a table");
+    let login = |password: &str| {
+        let secret = cloud.login("basalt", "reader", password, None);
+        json!({"instance_id": "basalt", "compare_data": true, "database_secret_arn": secret})
+    };
+
+    // As if the database could not be reached: told after minutes.
+    client.batch_execute("ALTER ROLE reader CONNECTION LIMIT 0").await.expect("limited");
+    let outcome = cloud.encrypt(login("p")).await;
+    assert!(outcome.failed("DatabaseUnavailable").contains("too many connections for role"), "{outcome:#?}");
+    let failures = cloud.history(&outcome.execution).await;
+    assert_eq!(failures.iter().filter_map(|event| event.task_failed_event_details()).count(), 1 + 6);
+    client.batch_execute("ALTER ROLE reader CONNECTION LIMIT -1").await.expect("limited no more");
+
+    let outcome = cloud.encrypt(login("p")).await;
+    let cause = outcome.failed("DatabaseNotUsable");
+    assert!(
+        cause.contains("database `app`: `other.a`, `public.\"B\"`, `public.b`, `public.c`, which \"reader\""),
+        "{cause}"
+    );
+    assert!(cause.contains("`public.hidden`, whose row level security"), "{cause}");
+    let mut plan = login("wrong");
+    plan["plan_only"] = json!(true);
+    for input in [login("wrong"), plan] {
+        let outcome = cloud.encrypt(input).await;
+        assert!(outcome.failed("DatabaseRefused").contains("log in to database `postgres`"), "{outcome:#?}");
+        let states = cloud.states(&outcome.execution).await;
+        assert!(!states.iter().any(|state| state == "CreateSnapshot"), "{states:?}");
+    }
+    assert_eq!(family(cloud, "basalt").await, ["instance basalt"]);
+
+    // By itself, of either side.
+    cloud.copied_instance("basalt", "basalt-copy").await;
+    let mend = "GRANT USAGE ON SCHEMA other TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA public, other TO reader;
+        ALTER TABLE hidden DISABLE ROW LEVEL SECURITY";
+    client.batch_execute(mend).await.expect("mended");
+    let pair = json!({
+        "source_instance_id": "basalt",
+        "target_instance_id": "basalt-copy",
+        "database_secret_arn": login("p")["database_secret_arn"],
+    });
+    let outcome = cloud.verify_data(pair).await;
+    assert!(outcome.failed("DatabaseNotUsable").contains("`basalt-copy` cannot be compared"), "{outcome:#?}");
+    let outcome = cloud.encrypt(login("p")).await;
+    assert_eq!(outcome.succeeded()["compared"], json!({"tables": 5, "rows": ROWS - 1}));
+}
+
 /// Each call goes on where the one before it ended, and no row is counted twice: a database beside itself.
 #[tokio::test]
 async fn a_comparison_of_many_calls_leaves_no_row_out() {

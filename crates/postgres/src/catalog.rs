@@ -369,6 +369,41 @@ pub async fn tables_with_rows(session: &Session) -> Result<Vec<String>, Error> {
     names(session, &format!("c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA}")).await
 }
 
+/// Of a table with rows: extensions have some for themselves.
+fn compared() -> String {
+    format!(
+        "c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA}
+         AND (NOT {OF_EXTENSION} OR has_table_privilege(c.oid, 'SELECT'))"
+    )
+}
+
+/// What a comparison would stop at once it comes to these tables, with the remedy.
+pub async fn problems_of_comparison(session: &Session, database: &str) -> Result<Vec<String>, Error> {
+    let user = session.query_one("SELECT current_user::text", &[]).await.map_err(failed("read who is logged in"))?;
+    let user = quoted(user.get(0));
+    let mut problems = vec![];
+    for (condition, problem) in [
+        (
+            "NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))",
+            format!(
+                "which {user} may not read: GRANT SELECT on them and USAGE ON their SCHEMA TO {user}, or pg_read_all_data"
+            ),
+        ),
+        (
+            "row_security_active(c.oid)",
+            format!(
+                "whose row level security hides rows from {user}: log in as their owner, or as a role with BYPASSRLS"
+            ),
+        ),
+    ] {
+        let found = of_all(session, &format!("{} AND {condition}", compared())).await?;
+        if !found.is_empty() {
+            problems.push(format!("database `{database}`: {}, {problem}", listed(&found)));
+        }
+    }
+    Ok(problems)
+}
+
 /// The same tables, with what they are compared by, and those of extensions, which nobody publishes.
 pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
     // A generated column is in no publication's rows.
@@ -385,8 +420,8 @@ pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
             WHERE i.indrelid = c.oid AND a.attrelid = c.oid AND place <= i.indnkeyatts
                 AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
                 AND NOT ({KEYLESS}) AND NOT {OF_EXTENSION}) k ON true
-         WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {USER_SCHEMA}
-            AND (NOT {OF_EXTENSION} OR has_table_privilege(c.oid, 'SELECT')) ORDER BY 1"
+         WHERE {} ORDER BY 1",
+        compared()
     );
     let rows = session.query(&statement, &[]).await.map_err(failed("list the tables and their keys"))?;
     Ok(rows

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use databases::Compared;
+use databases::{Compared, Server};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 use workflow::Error;
 
+use crate::names::MAINTENANCE;
 use crate::rows::{Sides, Table};
-use crate::{Session, catalog, failed};
+use crate::{Open, Session, catalog, failed};
 
 /// A table without a key is one statement, and so is the way back to where a call before this one was in a large table.
 const SETTINGS: &str = "SET statement_timeout = '200s'; SET default_transaction_read_only = on";
@@ -24,6 +25,30 @@ pub struct Place {
     pub is_table_done: bool,
     /// Of what is done, this table included.
     pub compared: Compared,
+}
+
+/// What one side has to be compared.
+#[derive(Debug, Default, Serialize)]
+pub struct Preflight {
+    pub tables: usize,
+    /// By PostgreSQL's own estimate.
+    pub rows_estimated: i64,
+}
+
+/// Logs in to all databases, and names everything that the login may not read: hours may be over when it is its turn.
+pub async fn preflight(server: &Server) -> Result<Preflight, Error> {
+    let (mut found, mut problems) = (Preflight::default(), vec![]);
+    for database in catalog::all_databases(&server.open(MAINTENANCE).await?).await? {
+        let session = server.open(&database).await?;
+        problems.extend(catalog::problems_of_comparison(&session, &database).await?);
+        let tables = catalog::compared_tables(&session).await?;
+        found.tables += tables.len();
+        found.rows_estimated += tables.iter().map(|table| table.rows).sum::<i64>();
+    }
+    if problems.is_empty() {
+        return Ok(found);
+    }
+    Err(Error::DatabaseNotUsable(format!("{} cannot be compared as it is:\n- {}", server.what, problems.join("\n- "))))
 }
 
 /// Goes on until then; whether it came to the end.

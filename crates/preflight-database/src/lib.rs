@@ -1,17 +1,30 @@
-//! Logs in to the source and refuses what replication could not carry, before anything is created.
+//! Logs in to the source and refuses what replication could not carry, or a comparison not read, before anything is
+//! created.
 //!
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Of the databases it only reads.
 
 use databases::{Access, Product, Replicated, Server, Servers};
 use postgres::names::{Database, MAINTENANCE};
+use postgres::still::{self, Preflight};
 use postgres::{Open, catalog};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 use workflow::options::Engine;
 
 #[derive(Debug, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Replication(Replication),
+    /// As verify-data does, where nobody writes.
+    Comparison {
+        source_resource_id: String,
+        access: Access,
+    },
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct Replication {
     pub source_resource_id: String,
     pub access: Access,
     pub engine: Engine,
@@ -20,7 +33,14 @@ pub struct Request {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+#[serde(untagged)]
+pub enum Response {
+    Replicable(Replicable),
+    Comparable(Preflight),
+}
+
+#[derive(Debug, Serialize)]
+pub struct Replicable {
     /// What is replicated.
     pub databases: Replicated,
     pub tables: usize,
@@ -28,10 +48,20 @@ pub struct Response {
 }
 
 pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Error> {
+    Ok(match request {
+        Request::Replication(request) => Response::Replicable(replication(servers, &request).await?),
+        Request::Comparison { source_resource_id, access } => {
+            let source = servers.get(&source_resource_id, &access).await?;
+            Response::Comparable(still::preflight(&source).await?)
+        }
+    })
+}
+
+async fn replication(servers: &Servers, request: &Replication) -> Result<Replicable, Error> {
     let source = servers.get(&request.source_resource_id, &request.access).await?;
     let (response, problems) = match source.product {
-        Product::PostgreSql => of_postgresql(&source, &request).await?,
-        Product::MariaDb => of_mariadb(&source, &request).await?,
+        Product::PostgreSql => of_postgresql(&source, request).await?,
+        Product::MariaDb => of_mariadb(&source, request).await?,
     };
     if problems.is_empty() {
         return Ok(response);
@@ -43,7 +73,7 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
     )))
 }
 
-async fn of_mariadb(source: &Server, request: &Request) -> Result<(Response, Vec<String>), Error> {
+async fn of_mariadb(source: &Server, request: &Replication) -> Result<(Replicable, Vec<String>), Error> {
     if request.engine == Engine::Dms {
         return Err(Error::DatabaseNotUsable(format!(
             "{} is a MariaDB server, with which AWS DMS was not tried: leave \"engine\" out",
@@ -52,10 +82,10 @@ async fn of_mariadb(source: &Server, request: &Request) -> Result<(Response, Vec
     }
     let found = mariadb::preflight::look(&mut mariadb::open(source).await?).await?;
     let databases = Replicated::MariaDb(found.schemas);
-    Ok((Response { databases, tables: found.tables, warnings: found.warnings }, found.problems))
+    Ok((Replicable { databases, tables: found.tables, warnings: found.warnings }, found.problems))
 }
 
-async fn of_postgresql(source: &Server, request: &Request) -> Result<(Response, Vec<String>), Error> {
+async fn of_postgresql(source: &Server, request: &Replication) -> Result<(Replicable, Vec<String>), Error> {
     let maintenance = source.open(MAINTENANCE).await?;
     let found = catalog::databases(&maintenance).await?;
     let engine = request.engine;
@@ -82,11 +112,12 @@ async fn of_postgresql(source: &Server, request: &Request) -> Result<(Response, 
         }
         let session = source.open(&name).await?;
         problems.extend(catalog::problems_of_database(&session, &name, engine).await?);
+        problems.extend(catalog::problems_of_comparison(&session, &name).await?);
         warnings.extend(catalog::warnings_of_database(&session, &name, engine).await?);
         tables += catalog::tables(&session).await?.len();
         let clients = catalog::clients(&session, oid).await?;
         let schema_hash = catalog::schema_hash(&session).await?;
         databases.push(Database { name, oid, connection_limit, clients, schema_hash });
     }
-    Ok((Response { databases: Replicated::PostgreSql(databases), tables, warnings }, problems))
+    Ok((Replicable { databases: Replicated::PostgreSql(databases), tables, warnings }, problems))
 }

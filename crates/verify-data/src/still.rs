@@ -98,7 +98,10 @@ async fn compare(servers: &Servers, request: Request) -> Result<Response, Error>
     let databases = databases(&source, &target).await?;
     let mut response = match request.previous {
         Some(previous) => previous,
-        None => Response { rows_estimated: estimate(&source, &databases).await?, ..Response::default() },
+        None => {
+            let (found, _) = tokio::try_join!(still::preflight(&source), still::preflight(&target))?;
+            Response { rows_estimated: found.rows_estimated, ..Response::default() }
+        }
     };
     response.outcome = Outcome::Equal;
     let begin = databases.partition_point(|name| *name < response.place.database);
@@ -147,13 +150,4 @@ async fn databases(source: &Server, target: &Server) -> Result<Vec<String>, Erro
         )));
     }
     Ok(of_source)
-}
-
-async fn estimate(source: &Server, databases: &[String]) -> Result<i64, Error> {
-    let mut rows = 0;
-    for database in databases {
-        let tables = catalog::compared_tables(&source.open(database).await?).await?;
-        rows += tables.iter().map(|table| table.rows).sum::<i64>();
-    }
-    Ok(rows)
 }
