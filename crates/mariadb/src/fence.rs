@@ -40,7 +40,8 @@ async fn set(session: &mut Session, what: &str, accounts: &[String], state: &str
 /// Ends clients' sessions until two looks in a row find none, but for the replication's. `spared`: ours.
 ///
 /// Clients come back all the time, so that to wait for a moment without one could take for ever. Who still logs in and
-/// began after a session that began behind the fence finds the locks: a session has its number before it has an account.
+/// began after a session that began behind the fence finds the locks: a session has its number before it has an account,
+/// since the server's first packet tells it (MariaDB's "Connecting", client/server protocol).
 pub async fn clear(
     server: &Server,
     session: &mut Session,
