@@ -101,7 +101,8 @@ pub(crate) fn all() -> Vec<Stop> {
     let of = |machine: Machine| machine.states().into_iter().map(move |state| Stop { machine, state });
     let all = of(Machine::Encrypt).chain(of(Machine::BlueGreen)).chain(of(Machine::Undo));
     // Only what has a database is looked after there: `online` and `verify_data` stop it.
-    all.filter(|stop| stop.state != "UndoDatabase" && stop.state != "CompareData").collect()
+    let logs_in = ["UndoDatabase", "PreflightDatabase", "CompareData"];
+    all.filter(|stop| !logs_in.contains(&stop.state.as_str())).collect()
 }
 
 impl Stop {

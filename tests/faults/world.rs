@@ -27,7 +27,9 @@ const ROWS_AND_TRACES: &str = "SELECT format(
     (SELECT string_agg(name, ',') FROM planet),
     (SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated),
     (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'O'),
-    (SELECT coalesce(datacl, acldefault('d', datdba)) FROM pg_database WHERE datname = current_database()),
+    (SELECT array_agg(grants ORDER BY place) FROM pg_database,
+        unnest(coalesce(datacl, acldefault('d', datdba))) WITH ORDINALITY AS item (grants, place)
+        WHERE datname = current_database() AND grants::text !~ '^rds_encrypt_[0-9a-f]{8}='),
     (SELECT count(*) FROM pg_replication_slots),
     (SELECT count(*) FROM pg_subscription), (SELECT count(*) FROM pg_publication),
     (SELECT count(*) FROM pg_namespace WHERE nspname ~ '^rds_encrypt'),
