@@ -1,14 +1,14 @@
 //! The state machine verify-data, and `compare_data`, which starts it: two servers that nobody writes to.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use postgres::Open;
-use postgres::still::{self, Place};
+use databases::still::Place;
 use serde_json::json;
+use workflow::Error;
 
 use crate::cloud::Cloud;
 use crate::cutover::undo_of;
-use crate::fixtures::{family, instance};
+use crate::fixtures::{family, instance, mariadb_server, mariadb_session, seed, seed_mariadb};
 use crate::online::{alone_by_snapshot, before, database, on_instance, seed_replicable};
 
 /// Tables whose names sort as bytes do in no collation, with a key of a text, without one, and in a second database.
@@ -59,6 +59,11 @@ async fn a_copy_has_every_row_or_the_difference_is_named() {
         ),
         ("CREATE TABLE d (id int)", "DROP TABLE d", "only the target has the table public.d"),
         ("DROP TABLE c", "CREATE TABLE c (id int PRIMARY KEY)", "only the source has the table public.c"),
+        (
+            "ALTER TABLE c DROP CONSTRAINT c_pkey",
+            "ALTER TABLE c ADD PRIMARY KEY (id)",
+            "database `app`: table public.c: other columns in the target, or another key",
+        ),
     ] {
         twin.batch_execute(spoil).await.expect("spoilt");
         let outcome = cloud.verify_data(pair.clone()).await;
@@ -138,7 +143,23 @@ async fn a_login_that_cannot_compare_is_refused_at_once() {
     assert_eq!(outcome.succeeded()["compared"], json!({"tables": 5, "rows": ROWS - 1}));
 }
 
-/// Each call goes on where the one before it ended, and no row is counted twice: a database beside itself.
+/// Each call goes on where the one before it ended, and no row is counted twice: a server beside itself.
+async fn compared_in_many_calls(
+    compare: impl AsyncFn(&mut Place, Instant) -> Result<bool, Error>,
+) -> (usize, usize, i64) {
+    let (mut place, mut calls) = (Place::default(), 0);
+    loop {
+        calls += 1;
+        // As the state carries it.
+        place = serde_json::from_value(json!(place)).expect("a place");
+        let is_whole = compare(&mut place, Instant::now()).await.expect("equal");
+        if is_whole {
+            return (calls, place.compared.tables, place.compared.rows);
+        }
+        assert!(calls < 100, "{place:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_comparison_of_many_calls_leaves_no_row_out() {
     let cloud = Cloud::shared().await;
@@ -149,19 +170,101 @@ async fn a_comparison_of_many_calls_leaves_no_row_out() {
     client.batch_execute(more).await.expect("rows");
     let (servers, access) = cloud.servers(&input["database_secret_arn"]);
     let server = servers.get(source.dbi_resource_id().expect("an id"), &access).await.expect("a server");
-    let (one, other) = (server.open("app").await.expect("a session"), server.open("app").await.expect("a session"));
-    let (mut place, mut calls) = (Place::default(), 0);
-    loop {
-        calls += 1;
-        // As the state carries it.
-        place = serde_json::from_value(json!(place)).expect("a place");
-        let until = Instant::now() + Duration::from_millis(15);
-        if still::compare("app", &one, &other, &mut place, until).await.expect("equal") {
-            break;
-        }
+    let compare = async |place: &mut Place, until| postgres::still::compare(&server, &server, place, until).await;
+    let (calls, tables, rows) = compared_in_many_calls(compare).await;
+    assert!(calls > 10 && (tables, rows) == (4, ROWS - 1 + 28_000), "{calls} calls, {tables} tables, {rows} rows");
+}
+
+/// The same of MariaDB, whose schemas are compared as one.
+#[tokio::test]
+async fn a_copy_of_mariadb_has_every_row_or_the_difference_is_named() {
+    const ROWS: i64 = 60_000 + 3 + 6_000 + 1 + 1;
+    let cloud = Cloud::shared().await;
+    let source = seed_mariadb(cloud, "gneiss", json!({})).await;
+    let mut client = mariadb_session(cloud, &source).await.expect("a session");
+    for statement in [
+        "USE app",
+        "CREATE TABLE app.b (name VARCHAR(20) PRIMARY KEY, n INT) CHARACTER SET latin1",
+        "INSERT INTO app.b SELECT CONCAT('it''s |', seq), seq FROM seq_1_to_60000",
+        "CREATE TABLE app.B (n INT)",
+        "INSERT INTO app.B VALUES (1), (1), (NULL)",
+        "CREATE TABLE app.c (id INT PRIMARY KEY, text TEXT)",
+        "CREATE SEQUENCE app.numbers",
+        "CREATE TABLE app.versions (id INT PRIMARY KEY, n INT) WITH SYSTEM VERSIONING",
+        "INSERT INTO app.versions VALUES (1, 1)",
+        "UPDATE app.versions SET n = 2",
+        "CREATE SCHEMA other",
+        "CREATE TABLE other.a (x INT, y INT, PRIMARY KEY (y, x))",
+        "INSERT INTO other.a SELECT seq, seq % 7 FROM seq_1_to_6000",
+        "CREATE USER reader IDENTIFIED BY 'p'",
+        "GRANT SELECT ON app.* TO reader",
+    ] {
+        client.run("make rows", statement).await.expect(statement);
     }
-    let compared = (place.compared.tables, place.compared.rows);
-    assert!(calls > 3 && compared == (4, ROWS - 1 + 28_000), "{calls} calls, {place:?}");
+    let login = cloud.login("gneiss", "reader", "p", None);
+    let input = json!({"instance_id": "gneiss", "compare_data": true, "database_secret_arn": login});
+    let outcome = cloud.encrypt(input.clone()).await;
+    assert!(outcome.failed("DatabaseNotUsable").contains("GRANT SELECT ON *.* TO `reader`@`%`"), "{outcome:#?}");
+    assert_eq!(family(cloud, "gneiss").await, ["instance gneiss"]);
+    client.run("grant", "GRANT SELECT ON *.* TO reader").await.expect("granted");
+    let outcome = cloud.encrypt(input).await;
+    assert_eq!(outcome.succeeded()["compared"], json!({"tables": 6, "rows": ROWS}));
+
+    let server = mariadb_server(cloud, &source);
+    let compare = async |place: &mut Place, until| mariadb::still::compare(&server, &server, place, until).await;
+    let (calls, tables, rows) = compared_in_many_calls(compare).await;
+    assert!(calls > 6 && (tables, rows) == (6, ROWS), "{calls} calls, {tables} tables, {rows} rows");
+
+    let mut twin = mariadb_session(cloud, &instance(cloud, "gneiss-encrypted").await).await.expect("a session");
+    let pair = json!({
+        "source_instance_id": "gneiss",
+        "target_instance_id": "gneiss-encrypted",
+        "database_secret_arn": login,
+    });
+    for (spoil, mend, said) in [
+        (
+            "UPDATE app.b SET n = 0 WHERE n = 11999",
+            "UPDATE app.b SET n = 11999 WHERE n = 0",
+            "table `app`.`b`: 1 rows are not as in the source, where (`name`) IN ((_latin1 x'69742773207C3131393939'))",
+        ),
+        (
+            "INSERT INTO other.a VALUES (-1, 3)",
+            "DELETE FROM other.a WHERE x = -1",
+            "table `other`.`a`: 1 rows are not as in the source, where (`y`, `x`) IN ((3, -1))",
+        ),
+        (
+            "UPDATE app.B SET n = 2 WHERE n IS NULL",
+            "UPDATE app.B SET n = NULL WHERE n = 2",
+            "table `app`.`B`: 3 rows in the source and 3 in the target, of other contents",
+        ),
+        ("UPDATE app.versions SET n = 3", "UPDATE app.versions SET n = 2", "table `app`.`versions`: 1 rows"),
+        ("CREATE TABLE app.d (id INT)", "DROP TABLE app.d", "only the target has the table `app`.`d`"),
+        ("ALTER TABLE app.c ADD note INT", "ALTER TABLE app.c DROP note", "table `app`.`c`: other columns"),
+        (
+            "CREATE SCHEMA late",
+            "DROP SCHEMA late",
+            "the source has the databases app, other, and the target app, late,",
+        ),
+        // What a sequence gave stays given.
+        ("DO NEXTVAL(app.numbers)", "DO 0", "table `app`.`numbers`: 1 rows in the source and 1 in the target"),
+    ] {
+        twin.run("spoil", spoil).await.expect(spoil);
+        let outcome = cloud.verify_data(pair.clone()).await;
+        assert!(outcome.failed("DataDiffers").contains(said), "{outcome:#?}");
+        twin.run("mend", mend).await.expect(mend);
+    }
+    seed(cloud, "gneiss-other", json!({}));
+    let by_token = json!({
+        "source_instance_id": "gneiss",
+        "target_instance_id": "gneiss-encrypted",
+        "database_iam_user": "rds_encrypt_dba",
+    });
+    let mut others = pair;
+    others["target_instance_id"] = json!("gneiss-other");
+    for (input, said) in [(others, "is of another engine than the source"), (by_token, "was not tried with MariaDB")] {
+        let outcome = cloud.verify_data(input).await;
+        assert!(outcome.failed("InvalidInput").contains(said), "{outcome:#?}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What a comparison of rows tells, whoever made the server.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 
@@ -11,6 +13,18 @@ const CHUNK_ROWS_MAX: i64 = 50_000;
 const CHUNK_ROWS_UNKNOWN: i64 = 5_000;
 /// The outage compares so many rows in well under a second.
 pub const CHANGED_ROWS_MAX: i64 = 10_000;
+
+/// The texts of a key's columns.
+pub type Key = Vec<String>;
+
+/// Some rows of a table that stand next to each other.
+pub struct Chunk {
+    /// The last one's, unless the table ends with it.
+    pub end: Option<Key>,
+    pub rows: i64,
+    /// Of the rows that only one side has, or that differ.
+    pub differing: BTreeSet<Key>,
+}
 
 /// What was compared, and found equal.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -49,7 +63,7 @@ pub fn text_of_key(key: &[String]) -> String {
     serde_json::to_string(key).expect("texts")
 }
 
-pub fn key_of_text(text: &str) -> Result<Vec<String>, Error> {
+pub fn key_of_text(text: &str) -> Result<Key, Error> {
     serde_json::from_str(text)
         .map_err(|_| Error::ReplicationFailed("somebody wrote into the comparison's tables; start again".to_owned()))
 }

@@ -101,6 +101,7 @@ impl Servers {
     /// As `access` logs in to it.
     pub async fn reach(&self, instance: &DbInstance, access: &Access) -> Result<Server, Error> {
         let (host, port) = address(instance)?;
+        access.login.suits(instance.engine().unwrap_or_default())?;
         let credentials = match &access.login {
             Login::SecretArn(arn) => self.secret(arn).await?,
             Login::IamUser(user) => self.token(host, port, user).await?,
@@ -145,8 +146,12 @@ impl Server {
     pub fn of(instance: &DbInstance, extra_roots: &str, credentials: Credentials) -> Result<Self, Error> {
         let what = told(instance);
         let (host, port) = address(instance)?;
-        let product = Product::of(instance.engine().unwrap_or_default())
-            .ok_or_else(|| Error::DatabaseNotUsable(format!("{what} is of an engine that nobody logs in to here")))?;
+        let engine = instance.engine().unwrap_or_default();
+        let product = Product::of(engine).ok_or_else(|| {
+            Error::DatabaseNotUsable(format!(
+                "{what} is of the engine {engine}, and only PostgreSQL and MariaDB are logged in to"
+            ))
+        })?;
         let roots = tls::roots(extra_roots)
             .map_err(|error| invalid("ExtraDatabaseRoots", format!("the stack's parameter is no PEM: {error}")))?;
         Ok(Self { host: host.to_owned(), port, credentials, what, product, roots })

@@ -61,13 +61,13 @@ pub async fn counters(session: &mut Session) -> Result<BTreeMap<String, Option<u
     Ok(found.into_iter().map(|(schema, name, next)| (format!("{}.{}", quoted(&schema), quoted(&name)), next)).collect())
 }
 
-/// All that holds rows, with what it is compared by.
+/// All that holds rows, with what it is compared by. What system versioning keeps of former rows is not among them.
 pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
     const WHAT: &str = "list the tables and their keys";
     let statement = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE = 'SEQUENCE', COALESCE(TABLE_ROWS, 0),
             COALESCE(DATA_LENGTH, 0) FROM information_schema.TABLES
-         WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE') AND {} ORDER BY 1, 2",
+         WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED') AND {} ORDER BY 1, 2",
         is_users("TABLE_SCHEMA")
     );
     type Row = (String, String, bool, u64, u64);

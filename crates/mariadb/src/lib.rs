@@ -11,6 +11,7 @@ pub mod release;
 pub mod replication;
 mod rows;
 mod session;
+pub mod still;
 
 pub use session::{Session, failed, open};
 

@@ -87,8 +87,7 @@ pub async fn still_holds(session: &mut Session) -> Result<(), Error> {
 }
 
 async fn of_server(session: &mut Session) -> Result<Vec<String>, Error> {
-    let version: String = session.one("read the version", "SELECT VERSION()").await?;
-    if !version.starts_with(&format!("{MARIADB_SERIES}.")) || !version.contains("MariaDB") {
+    if let Some(version) = other_series(session).await? {
         return Err(Error::DatabaseNotUsable(format!(
             "replication was tried with MariaDB {MARIADB_SERIES}, and this is {version}: use encrypt-blue-green or encrypt-instance"
         )));
@@ -134,6 +133,27 @@ async fn of_server(session: &mut Session) -> Result<Vec<String>, Error> {
     Ok(problems)
 }
 
+/// Its version, unless it is of the series that was tried.
+pub(crate) async fn other_series(session: &mut Session) -> Result<Option<String>, Error> {
+    let version: String = session.one("read the version", "SELECT VERSION()").await?;
+    let is_tried = version.starts_with(&format!("{MARIADB_SERIES}.")) && version.contains("MariaDB");
+    Ok((!is_tried).then_some(version))
+}
+
+/// Who is logged in, as SQL takes it.
+pub(crate) async fn login(session: &mut Session) -> Result<String, Error> {
+    let account: String = session.one("ask for the login", "SELECT CURRENT_USER()").await?;
+    let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
+    Ok(format!("{}@{}", quoted(user), quoted(host)))
+}
+
+/// What the login has on all schemas, in the words of `information_schema`, and whether it may grant it.
+pub(crate) async fn privileges(session: &mut Session) -> Result<Vec<(String, bool)>, Error> {
+    let statement = "SELECT PRIVILEGE_TYPE, IS_GRANTABLE = 'YES' FROM information_schema.USER_PRIVILEGES
+        WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
+    session.rows("read the login's privileges", statement).await
+}
+
 async fn of_login(session: &mut Session) -> Result<Vec<String>, Error> {
     let account: String = session.one("ask for the login", "SELECT CURRENT_USER()").await?;
     let mut problems = vec![];
@@ -143,24 +163,14 @@ async fn of_login(session: &mut Session) -> Result<Vec<String>, Error> {
              begins with {USERS}, and which nobody else uses"
         ));
     }
-    let granted: Vec<String> = session
-        .rows(
-            "read the login's privileges",
-            "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES
-             WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''') AND IS_GRANTABLE = 'YES'",
-        )
-        .await?;
-    let missing: Vec<&str> =
-        PRIVILEGES.into_iter().filter(|wanted| !granted.iter().any(|privilege| privilege == wanted)).collect();
+    let granted = privileges(session).await?;
+    let has = |wanted: &str| granted.iter().any(|(privilege, may_grant)| privilege == wanted && *may_grant);
+    let missing: Vec<&str> = PRIVILEGES.into_iter().filter(|wanted| !has(wanted)).collect();
     if !missing.is_empty() {
         problems.push(format!(
             "the login lacks privileges: GRANT {} ON *.* TO {} WITH GRANT OPTION",
             missing.join(", "),
-            account.split_once('@').map_or(account.clone(), |(user, host)| format!(
-                "{}@{}",
-                quoted(user),
-                quoted(host)
-            ))
+            login(session).await?
         ));
     }
     if problems.is_empty() {

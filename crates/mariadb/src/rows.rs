@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use databases::rows_a_chunk;
+use databases::{Chunk, rows_a_chunk};
 use workflow::Error;
 
 use crate::{Session, literal, quoted};
@@ -25,7 +25,7 @@ pub struct Table {
     pub key: Vec<(u64, Key)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     pub name: String,
     /// MariaDB's word for it, without its length.
@@ -33,7 +33,7 @@ pub struct Column {
 }
 
 /// A column of a primary key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Key {
     pub column: String,
     /// Among the table's columns, from 0.
@@ -58,7 +58,7 @@ pub enum Kind {
 }
 
 /// The texts of a key's columns.
-pub(crate) type Values = Vec<String>;
+pub(crate) type Values = databases::Key;
 
 impl Kind {
     pub(crate) fn of(
@@ -180,28 +180,11 @@ pub(crate) struct Sides<'a> {
     pub(crate) target: &'a mut Session,
 }
 
-/// Some rows of a table that stand next to each other.
-pub(crate) struct Chunk {
-    /// The last one's, unless the table ends with it.
-    pub(crate) end: Option<Values>,
-    pub(crate) rows: i64,
-    /// Of the rows that only one side has, or that differ.
-    pub(crate) differing: BTreeSet<Values>,
-}
-
 impl Sides<'_> {
     /// What comes behind that key.
     pub(crate) async fn compare_chunk(&mut self, table: &Table, after: Option<&Values>) -> Result<Chunk, Error> {
         let mut condition = after.map_or("TRUE".to_owned(), |values| table.beside(values, ">"));
-        let statement = format!(
-            "SELECT CONCAT_WS('{SEPARATOR}', {}) FROM {} WHERE {condition} ORDER BY {} LIMIT 1 OFFSET {}",
-            table.key_texts(),
-            table.path(),
-            table.key_columns(),
-            rows_a_chunk(table.rows, table.bytes) - 1
-        );
-        let end: Option<String> = self.source.row(&reading(table), statement).await?;
-        let end = end.map(|texts| values_of(table, &texts));
+        let end = self.key_at(table, &condition, rows_a_chunk(table.rows, table.bytes)).await?;
         if let Some(end) = &end {
             condition += &format!(" AND {}", table.beside(end, "<="));
         }
@@ -210,6 +193,24 @@ impl Sides<'_> {
         let differing =
             if of_source == of_target { BTreeSet::new() } else { self.differing(table, &condition).await? };
         Ok(Chunk { end, rows: of_source.0, differing })
+    }
+
+    /// The n-th row's, in the order of the key.
+    pub(crate) async fn key_at(
+        &mut self,
+        table: &Table,
+        condition: &str,
+        number: i64,
+    ) -> Result<Option<Values>, Error> {
+        let statement = format!(
+            "SELECT CONCAT_WS('{SEPARATOR}', {}) FROM {} WHERE {condition} ORDER BY {} LIMIT 1 OFFSET {}",
+            table.key_texts(),
+            table.path(),
+            table.key_columns(),
+            number - 1
+        );
+        let texts: Option<String> = self.source.row(&reading(table), statement).await?;
+        Ok(texts.map(|texts| values_of(table, &texts)))
     }
 
     /// The keys of rows that only one side has, or that differ.

@@ -89,20 +89,18 @@ async fn of_mariadb(context: &Context, source: &DbInstance) -> Result<Vec<String
 
 /// What would keep the functions out, hours from now.
 pub(crate) fn refuse_login(source: &DbInstance, options: &Options) -> Result<(), Error> {
-    if source.engine() == Some(MARIADB) {
-        if options.engine == Engine::Dms {
-            return Err(invalid("engine", "is `dms`, which was not tried with MariaDB; leave it out"));
-        }
-        if matches!(options.login, Some(Login::IamUser(_))) {
-            return Err(invalid("database_iam_user", "was not tried with MariaDB; give database_secret_arn"));
-        }
+    let engine = source.engine().unwrap_or_default();
+    if options.compare_data.is_some() && ![POSTGRESQL, MARIADB].contains(&engine) {
+        return Err(invalid("compare_data", "is for PostgreSQL and MariaDB; leave it out here"));
     }
-    if options.compare_data.is_some() && source.engine() != Some(POSTGRESQL) {
-        return Err(invalid("compare_data", "is for PostgreSQL; leave it out here"));
+    if options.engine == Engine::Dms && engine == MARIADB {
+        return Err(invalid("engine", "is `dms`, which was not tried with MariaDB; leave it out"));
     }
-    let logins = [&options.login, &options.compare_data];
-    let wants_token = logins.iter().any(|login| matches!(login, Some(Login::IamUser(_))));
-    if wants_token && source.iam_database_authentication_enabled() != Some(true) {
+    let logins = || [&options.login, &options.compare_data].into_iter().flatten();
+    logins().try_for_each(|login| login.suits(engine))?;
+    if logins().any(|login| matches!(login, Login::IamUser(_)))
+        && source.iam_database_authentication_enabled() != Some(true)
+    {
         let problem = format!(
             "wants IAM database authentication, which is off: aws rds modify-db-instance --db-instance-identifier {} \
              --enable-iam-database-authentication --apply-immediately",

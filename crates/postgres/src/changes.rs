@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 
+use databases::Key;
 use futures_util::TryStreamExt;
 use tokio_postgres::types::{PgLsn, ToSql};
 use workflow::Error;
@@ -16,9 +17,6 @@ use crate::{Session, failed, replication};
 
 /// Of a server's log; its keys fit into a function's memory, and the time into a statement's.
 const STEP_BYTES: i64 = 16 << 20;
-
-/// A row's key, column by column, as text.
-pub type Key = Vec<String>;
 
 /// What a slot has told.
 #[derive(Debug, Default)]

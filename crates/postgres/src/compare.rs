@@ -10,10 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use databases::{CHANGED_ROWS_MAX, Compared, Look, key_of_text, text_of_key};
+use databases::{CHANGED_ROWS_MAX, Compared, Key, Look, key_of_text, text_of_key};
 use workflow::Error;
 
-use crate::changes::{self, Key, Noted};
+use crate::changes::{self, Noted};
 use crate::names::{Database, Names};
 use crate::rows::{Sides, Table};
 use crate::{Session, catalog, failed, replication};

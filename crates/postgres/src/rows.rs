@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use databases::rows_a_chunk;
+use databases::{Chunk, Key, rows_a_chunk};
 use workflow::Error;
 
-use crate::changes::Key;
 use crate::names::{literal, quoted};
 use crate::{Session, failed};
 
@@ -28,7 +27,7 @@ pub struct Table {
     pub bytes: i64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     pub name: String,
     /// As SQL takes it.
@@ -40,15 +39,6 @@ pub(crate) struct Sides<'a> {
     pub(crate) database: &'a str,
     pub(crate) source: &'a Session,
     pub(crate) target: &'a Session,
-}
-
-/// Some rows of a table that stand next to each other.
-pub(crate) struct Chunk {
-    /// The last one's, unless the table ends with it.
-    pub(crate) end: Option<Key>,
-    pub(crate) rows: i64,
-    /// Of the rows that only one side has, or that differ.
-    pub(crate) differing: BTreeSet<Key>,
 }
 
 impl Sides<'_> {

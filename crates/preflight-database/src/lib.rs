@@ -3,9 +3,9 @@
 //!
 //! AWS calls: DescribeDBInstances, Secrets Manager GetSecretValue. Of the databases it only reads.
 
+use databases::still::Preflight;
 use databases::{Access, Product, Replicated, Server, Servers};
 use postgres::names::{Database, MAINTENANCE};
-use postgres::still::{self, Preflight};
 use postgres::{Open, catalog};
 use serde::{Deserialize, Serialize};
 use workflow::Error;
@@ -52,7 +52,10 @@ pub async fn handle(servers: &Servers, request: Request) -> Result<Response, Err
         Request::Replication(request) => Response::Replicable(replication(servers, &request).await?),
         Request::Comparison { source_resource_id, access } => {
             let source = servers.get(&source_resource_id, &access).await?;
-            Response::Comparable(still::preflight(&source).await?)
+            Response::Comparable(match source.product {
+                Product::PostgreSql => postgres::still::preflight(&source).await?,
+                Product::MariaDb => mariadb::still::preflight(&source).await?,
+            })
         }
     })
 }

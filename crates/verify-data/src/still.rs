@@ -3,11 +3,8 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_rds::types::DbInstance;
-use databases::Compared;
-use databases::{Access, Server, Servers};
-use postgres::names::MAINTENANCE;
-use postgres::still::{self, Place};
-use postgres::{Open, catalog};
+use databases::still::{Place, Preflight};
+use databases::{Access, Compared, Product, Server, Servers};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,7 +43,7 @@ struct Input {
 #[serde(deny_unknown_fields)]
 pub struct Response {
     pub outcome: Outcome,
-    /// By PostgreSQL's own estimate.
+    /// By the server's own estimate.
     pub percent_progress: Option<i64>,
     pub compared: Compared,
     pub rows_estimated: i64,
@@ -94,28 +91,27 @@ async fn compare(servers: &Servers, request: Request) -> Result<Response, Error>
     if source.dbi_resource_id() == target.dbi_resource_id() {
         return Err(invalid("target_instance_id", "is the source itself; name the other instance"));
     }
+    if source.engine() != target.engine() {
+        return Err(invalid("target_instance_id", "is of another engine than the source"));
+    }
     let (source, target) = (servers.reach(&source, &access).await?, servers.reach(&target, &access).await?);
-    let databases = databases(&source, &target).await?;
     let mut response = match request.previous {
         Some(previous) => previous,
         None => {
-            let (found, _) = tokio::try_join!(still::preflight(&source), still::preflight(&target))?;
+            let (found, _) = tokio::try_join!(preflight(&source), preflight(&target))?;
             Response { rows_estimated: found.rows_estimated, ..Response::default() }
         }
     };
-    response.outcome = Outcome::Equal;
-    let begin = databases.partition_point(|name| *name < response.place.database);
-    for database in &databases[begin..] {
-        let (at_source, at_target) = tokio::try_join!(source.open(database), target.open(database))?;
-        if !still::compare(database, &at_source, &at_target, &mut response.place, until).await? {
-            response.outcome = Outcome::Unfinished;
-            break;
-        }
-    }
+    let place = &mut response.place;
+    let is_whole = match source.product {
+        Product::PostgreSql => postgres::still::compare(&source, &target, place, until).await?,
+        Product::MariaDb => mariadb::still::compare(&source, &target, place, until).await?,
+    };
+    response.outcome = if is_whole { Outcome::Equal } else { Outcome::Unfinished };
     response.compared = response.place.compared.clone();
     // The estimate is no promise.
     let percent = (100 * response.compared.rows).checked_div(response.rows_estimated).map(|percent| percent.min(99));
-    response.percent_progress = if matches!(response.outcome, Outcome::Equal) { Some(100) } else { percent };
+    response.percent_progress = if is_whole { Some(100) } else { percent };
     Ok(response)
 }
 
@@ -127,27 +123,12 @@ async fn find(servers: &Servers, field: &'static str, text: &str) -> Result<DbIn
             return Err(invalid(field, "is an ARN; give the identifier or the resource id"));
         }
     };
-    let instance =
-        found.ok_or_else(|| Error::InstanceNotFound(format!("there is no DB instance `{text}` ({field})")))?;
-    match instance.engine() {
-        Some("postgres") => Ok(instance),
-        other => Err(Error::DatabaseNotUsable(format!(
-            "`{text}` is of the engine {}, and only PostgreSQL is compared",
-            other.unwrap_or_default()
-        ))),
-    }
+    found.ok_or_else(|| Error::InstanceNotFound(format!("there is no DB instance `{text}` ({field})")))
 }
 
-/// In the order of their names' bytes; both have the same.
-async fn databases(source: &Server, target: &Server) -> Result<Vec<String>, Error> {
-    let of = async |server: &Server| catalog::all_databases(&server.open(MAINTENANCE).await?).await;
-    let (of_source, of_target) = tokio::try_join!(of(source), of(target))?;
-    if of_source != of_target {
-        return Err(Error::DataDiffers(format!(
-            "the source has the databases {}, and the target {}",
-            of_source.join(", "),
-            of_target.join(", ")
-        )));
+async fn preflight(server: &Server) -> Result<Preflight, Error> {
+    match server.product {
+        Product::PostgreSql => postgres::still::preflight(server).await,
+        Product::MariaDb => mariadb::still::preflight(server).await,
     }
-    Ok(of_source)
 }

@@ -71,6 +71,16 @@ impl Login {
         };
         checked.map_err(|problem| invalid(field, problem))
     }
+
+    /// Of an engine, as RDS calls it.
+    pub fn suits(&self, engine: &str) -> Result<(), Error> {
+        match self {
+            Self::IamUser(_) if engine == "mariadb" => {
+                Err(invalid("database_iam_user", "was not tried with MariaDB; give database_secret_arn"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 fn secret(arn: &str) -> Result<Login, String> {

@@ -38,6 +38,7 @@ async fn a_login_that_would_fail_after_the_restore_is_refused() {
     for (source, said) in [
         (source(), "`database_iam_user`: wants IAM database authentication"),
         (with_tokens().engine("mysql").engine_version("8.0.36"), "`compare_data`: is for PostgreSQL"),
+        (with_tokens().engine("mariadb").engine_version("10.11.8"), "`database_iam_user`: was not tried with MariaDB"),
     ] {
         let error = account(source).plan(by_token()).await.expect_err(said);
         assert!(error.to_string().contains(said), "{error}");
