@@ -1,14 +1,12 @@
 //! What a comparison of rows tells, whoever made the server.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use workflow::Error;
 
 /// What is hashed with one statement on each side.
 const CHUNK_BYTES: i64 = 32 << 20;
 const CHUNK_ROWS_MIN: i64 = 100;
-const CHUNK_ROWS_MAX: i64 = 50_000;
+pub(crate) const CHUNK_ROWS_MAX: i64 = 50_000;
 /// Of a table that nobody has analyzed.
 const CHUNK_ROWS_UNKNOWN: i64 = 5_000;
 /// The outage compares so many rows in well under a second.
@@ -22,8 +20,10 @@ pub struct Chunk {
     /// The last one's, unless the table ends with it.
     pub end: Option<Key>,
     pub rows: i64,
-    /// Of the rows that only one side has, or that differ.
-    pub differing: BTreeSet<Key>,
+    pub rows_of_target: i64,
+    pub is_equal: bool,
+    /// What makes them these rows.
+    pub condition: String,
 }
 
 /// What was compared, and found equal.

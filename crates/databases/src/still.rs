@@ -1,15 +1,19 @@
 //! The rows of two servers that nobody changes, side by side: each table once, and nothing is written.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use workflow::Error;
+use workflow::online::token;
 
-use crate::{Chunk, Compared, Key};
+use crate::compared::CHUNK_ROWS_MAX;
+use crate::{Chunk, Compared, Key, text_of_key};
 
 /// A table without a key is one statement, and so is the way back to where a call before this one was in a large table.
 pub const STATEMENT_SECONDS: u32 = 200;
+/// A function has 300 seconds.
+const AFTER_WAY_BACK: Duration = Duration::from_secs(60);
 
 /// What one side has to be compared.
 #[derive(Debug, Default, Serialize)]
@@ -27,6 +31,8 @@ pub struct Place {
     /// As SQL takes it; empty before the first one.
     pub table: String,
     pub rows_of_table: i64,
+    /// A hash of the last one's key, by which the next call sees that it is where this one was.
+    pub end: String,
     pub is_table_done: bool,
     /// Of what is done, this table included.
     pub compared: Compared,
@@ -45,7 +51,7 @@ pub trait Sides {
     /// As SQL takes it.
     fn name(table: &Self::Table) -> String;
     fn has_key(table: &Self::Table) -> bool;
-    /// What both are compared by.
+    /// Of the same columns.
     fn is_alike(source: &Self::Table, target: &Self::Table) -> bool;
     /// What comes behind that key.
     fn chunk(&mut self, table: &Self::Table, after: Option<&Key>) -> impl Future<Output = Result<Chunk, Error>>;
@@ -53,6 +59,9 @@ pub trait Sides {
     fn key_at(&mut self, table: &Self::Table, number: i64) -> impl Future<Output = Result<Option<Key>, Error>>;
     /// How many rows there are, all of them equal.
     fn whole(&mut self, table: &Self::Table) -> impl Future<Output = Result<i64, Error>>;
+    /// The keys of rows that only one side has, or that differ.
+    fn differing(&mut self, table: &Self::Table, condition: &str)
+    -> impl Future<Output = Result<BTreeSet<Key>, Error>>;
     fn differs(&self, table: &Self::Table, keys: &BTreeSet<Key>) -> Error;
 }
 
@@ -82,6 +91,7 @@ pub async fn compare<S: Sides>(sides: &mut S, place: &mut Place, until: Instant)
         if name != place.table {
             place.table.clone_from(&name);
             (place.rows_of_table, place.is_table_done) = (0, false);
+            place.end.clear();
         }
         if place.compared != begun && Instant::now() >= until {
             return Ok(false);
@@ -101,8 +111,8 @@ fn for_good(error: Error, too_long: &str, table: &str) -> Error {
     match error {
         Error::DatabaseUnavailable(said) if said.ends_with(&format!("({too_long})")) => {
             Error::DatabaseRefused(format!(
-                "table {table} is too large for a comparison here, where a statement has {STATEMENT_SECONDS} s (of a table \
-                 without a primary key all rows are one): {said}"
+                "table {table} is too large for a comparison here, where a statement has {STATEMENT_SECONDS} s (all \
+                 rows are one where no primary key tells them apart): {said}"
             ))
         }
         other => other,
@@ -115,10 +125,7 @@ async fn tables<S: Sides>(sides: &mut S) -> Result<Vec<S::Table>, Error> {
     for tables in [&mut of_source, &mut of_target] {
         tables.sort_by_key(S::name);
     }
-    let place = match sides.database() {
-        "" => String::new(),
-        name => format!("database `{name}`: "),
-    };
+    let place = place_of(sides);
     let lacks = |one: &[S::Table], other: &[S::Table]| {
         let has = |name: &String| other.binary_search_by_key(name, S::name).is_ok();
         one.iter().map(S::name).find(|name| !has(name))
@@ -131,9 +138,17 @@ async fn tables<S: Sides>(sides: &mut S) -> Result<Vec<S::Table>, Error> {
     let other = of_source.iter().zip(&of_target).find(|(one, other)| !S::is_alike(one, other));
     if let Some((table, _)) = other {
         let table = S::name(table);
-        return Err(Error::DataDiffers(format!("{place}table {table}: other columns in the target, or another key")));
+        return Err(Error::DataDiffers(format!("{place}table {table}: other columns in the target")));
     }
     Ok(of_source)
+}
+
+/// As errors begin.
+fn place_of<S: Sides>(sides: &S) -> String {
+    match sides.database() {
+        "" => String::new(),
+        name => format!("database `{name}`: "),
+    }
 }
 
 async fn compare_table<S: Sides>(
@@ -146,30 +161,169 @@ async fn compare_table<S: Sides>(
         place.compared.rows += sides.whole(table).await?;
         return Ok(true);
     }
+    let begun = Instant::now();
     let mut after = match place.rows_of_table {
         0 => None,
-        rows => sides.key_at(table, rows).await?,
+        rows => {
+            let key = sides.key_at(table, rows).await?.filter(|key| token(&text_of_key(key)) == place.end);
+            Some(key.ok_or_else(|| is_written_to(sides, table))?)
+        }
     };
+    // As long again as the way back took, so that no call ends where it began.
+    let until = until.max(Instant::now() + begun.elapsed().min(AFTER_WAY_BACK));
     loop {
         let chunk = sides.chunk(table, after.as_ref()).await?;
-        if !chunk.differing.is_empty() {
-            return Err(sides.differs(table, &chunk.differing));
+        if !chunk.is_equal {
+            return Err(difference(sides, table, &chunk).await?);
         }
         place.rows_of_table += chunk.rows;
         place.compared.rows += chunk.rows;
-        if chunk.end.is_none() {
-            return Ok(true);
-        }
-        after = chunk.end;
+        let Some(end) = chunk.end else { return Ok(true) };
+        place.end = token(&text_of_key(&end));
+        after = Some(end);
         if Instant::now() >= until {
             return Ok(false);
         }
     }
 }
 
+async fn difference<S: Sides>(sides: &mut S, table: &S::Table, chunk: &Chunk) -> Result<Error, Error> {
+    // Their keys would not fit into the function, and tell nobody more.
+    if chunk.rows_of_target > chunk.rows + CHUNK_ROWS_MAX {
+        return Ok(Error::DataDiffers(format!(
+            "{}table {}: {} rows in the source and {} in the target, where {}",
+            place_of(sides),
+            S::name(table),
+            chunk.rows,
+            chunk.rows_of_target,
+            chunk.condition
+        )));
+    }
+    let keys = sides.differing(table, &chunk.condition).await?;
+    Ok(if keys.is_empty() { is_written_to(sides, table) } else { sides.differs(table, &keys) })
+}
+
+fn is_written_to<S: Sides>(sides: &S, table: &S::Table) -> Error {
+    Error::DataDiffers(format!(
+        "{}table {}: somebody writes to it while it is compared; start again once nobody does",
+        place_of(sides),
+        S::name(table)
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One table, by its keys.
+    struct Rows {
+        source: Vec<i64>,
+        target: Vec<i64>,
+        way_back: Duration,
+    }
+
+    impl Sides for Rows {
+        type Table = ();
+        const TOO_LONG: &'static str = "57014";
+
+        fn database(&self) -> &str {
+            "app"
+        }
+
+        async fn tables(&mut self) -> Result<[Vec<()>; 2], Error> {
+            Ok([vec![()], vec![()]])
+        }
+
+        fn name((): &()) -> String {
+            "t".to_owned()
+        }
+
+        fn has_key((): &()) -> bool {
+            true
+        }
+
+        fn is_alike((): &(), (): &()) -> bool {
+            true
+        }
+
+        /// Two rows of the source.
+        async fn chunk(&mut self, (): &(), after: Option<&Key>) -> Result<Chunk, Error> {
+            let after = after.map_or(0, |key| key[0].parse().expect("a number"));
+            let of_source: Vec<i64> = self.source.iter().filter(|key| **key > after).take(2).copied().collect();
+            let end = (of_source.len() == 2).then(|| of_source[1]);
+            let is_in = |key: &&i64| **key > after && end.is_none_or(|end| **key <= end);
+            let of_target: Vec<i64> = self.target.iter().filter(is_in).copied().collect();
+            Ok(Chunk {
+                end: end.map(|end| vec![end.to_string()]),
+                rows: of_source.len().try_into().expect("few"),
+                rows_of_target: of_target.len().try_into().expect("few"),
+                is_equal: of_source == of_target,
+                condition: format!("id > {after}"),
+            })
+        }
+
+        async fn key_at(&mut self, (): &(), number: i64) -> Result<Option<Key>, Error> {
+            std::thread::sleep(self.way_back);
+            let place: usize = number.try_into().expect("a place");
+            Ok(self.source.get(place - 1).map(|key| vec![key.to_string()]))
+        }
+
+        async fn whole(&mut self, (): &()) -> Result<i64, Error> {
+            unreachable!("it has a key")
+        }
+
+        async fn differing(&mut self, (): &(), _: &str) -> Result<BTreeSet<Key>, Error> {
+            assert!(self.target.len() < 10_000, "they do not fit");
+            let [source, target] = [&self.source, &self.target].map(|keys| keys.iter().collect::<BTreeSet<_>>());
+            Ok(source.symmetric_difference(&target).map(|key| vec![key.to_string()]).collect())
+        }
+
+        fn differs(&self, (): &(), keys: &BTreeSet<Key>) -> Error {
+            Error::DataDiffers(format!("{keys:?}"))
+        }
+    }
+
+    fn rows(source: impl IntoIterator<Item = i64>, target: impl IntoIterator<Item = i64>) -> Rows {
+        let [source, target] = [source.into_iter().collect(), target.into_iter().collect()];
+        Rows { source, target, way_back: Duration::ZERO }
+    }
+
+    #[tokio::test]
+    async fn a_call_goes_on_where_the_one_before_it_was_and_comes_further_than_back() {
+        for (way_back, calls_max) in [(0, 50), (50, 25)] {
+            let mut sides = Rows { way_back: Duration::from_millis(way_back), ..rows(1..=99, 1..=99) };
+            let (mut place, mut calls) = (Place::default(), 1);
+            while !compare(&mut sides, &mut place, Instant::now()).await.expect("equal") {
+                calls += 1;
+            }
+            assert_eq!((place.compared.tables, place.compared.rows), (1, 99));
+            assert!((2..=calls_max).contains(&calls), "{calls} calls");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_writes_behind_a_call_is_noticed_by_the_next() {
+        let changed: [fn(&mut Vec<i64>); 3] =
+            [|keys| keys.insert(0, 0), |keys| keys.retain(|key| *key > 1), Vec::clear];
+        for change in changed {
+            let (mut sides, mut place) = (rows(1..=9, 1..=9), Place::default());
+            assert!(!compare(&mut sides, &mut place, Instant::now()).await.expect("equal"));
+            change(&mut sides.source);
+            let error = compare(&mut sides, &mut place, Instant::now()).await.expect_err("another row");
+            assert!(error.to_string().contains("database `app`: table t: somebody writes"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_difference_is_told_however_large_it_is() {
+        for (mut sides, said) in [
+            (rows([1, 2, 3], [1, 3]), "{[\"2\"]}"),
+            (rows([], 1..=60_000), "table t: 0 rows in the source and 60000 in the target, where id > 0"),
+        ] {
+            let error = compare(&mut sides, &mut Place::default(), Instant::now()).await.expect_err(said);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
 
     #[test]
     fn only_a_statement_that_took_too_long_is_not_tried_again() {

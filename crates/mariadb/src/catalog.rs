@@ -18,13 +18,15 @@ const OF_RDS: &str = "'rdsadmin', 'rdsrepladmin', 'mariadb.sys'";
 
 /// A condition on a column of names of schemas.
 pub(crate) fn is_users(column: &str) -> String {
-    format!("{column} NOT IN ({OF_SERVER}) AND {column} NOT REGEXP '{OWN}'")
+    // Whose collation would take `SYS` for `sys`.
+    format!("BINARY {column} NOT IN ({OF_SERVER}) AND BINARY {column} NOT REGEXP '{OWN}'")
 }
 
 pub async fn schemas(session: &mut Session) -> Result<Vec<String>, Error> {
-    let statement =
-        format!("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE {} ORDER BY 1", is_users("SCHEMA_NAME"));
-    session.rows("list the schemas", statement).await
+    let statement = format!("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE {}", is_users("SCHEMA_NAME"));
+    let mut names: Vec<String> = session.rows("list the schemas", statement).await?;
+    names.sort();
+    Ok(names)
 }
 
 /// Who may log in but for whom we log in as, in SQL's words.
@@ -61,20 +63,21 @@ pub async fn counters(session: &mut Session) -> Result<BTreeMap<String, Option<u
     Ok(found.into_iter().map(|(schema, name, next)| (format!("{}.{}", quoted(&schema), quoted(&name)), next)).collect())
 }
 
-/// All that holds rows, with what it is compared by. What system versioning keeps of former rows is not among them.
+/// All that holds rows, with what it is compared by: but for those of MEMORY, which no copy has, and what system
+/// versioning keeps of former rows.
 pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
     const WHAT: &str = "list the tables and their keys";
     let statement = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE = 'SEQUENCE', COALESCE(TABLE_ROWS, 0),
             COALESCE(DATA_LENGTH, 0) FROM information_schema.TABLES
-         WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED') AND {} ORDER BY 1, 2",
+         WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED') AND COALESCE(ENGINE, '') <> 'MEMORY' AND {}",
         is_users("TABLE_SCHEMA")
     );
     type Row = (String, String, bool, u64, u64);
     let found: Vec<Row> = session.rows(WHAT, statement).await?;
     let statement = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION - 1, LOWER(DATA_TYPE), LOWER(COLUMN_TYPE),
-            CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH, EXTRA LIKE '%VIRTUAL%'
+            CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH, EXTRA LIKE '%VIRTUAL%', CONCAT_WS(' ', COLUMN_TYPE, COLLATION_NAME)
          FROM information_schema.COLUMNS WHERE {} ORDER BY 1, 2, 4",
         is_users("TABLE_SCHEMA")
     );
@@ -124,7 +127,7 @@ pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
             table.key.push((*order, Key { column: column.clone(), position: row.get(3).unwrap_or_default(), kind }));
         }
         if !row.get::<bool, _>(8).unwrap_or(false) {
-            table.columns.push(Column { name: column, type_name });
+            table.columns.push(Column { name: column, type_name, definition: text(&row, 9) });
         }
     }
     for table in &mut tables {
@@ -134,7 +137,11 @@ pub async fn tables(session: &mut Session) -> Result<Vec<Table>, Error> {
             table.key.clear();
         }
     }
-    Ok(tables)
+    match tables.iter().find(|table| table.columns.is_empty()) {
+        // Only a warning says so.
+        Some(table) => Err(Error::DatabaseUnavailable(format!("table {} could not be opened", table.path()))),
+        None => Ok(tables),
+    }
 }
 
 fn text(row: &mysql_async::Row, column: usize) -> String {

@@ -154,8 +154,11 @@ impl<'a> Comparison<'a> {
                 }
                 let from = after.as_deref().map(key_of_text).transpose()?;
                 let chunk = self.sides.compare_chunk(&table, from.as_ref()).await?;
-                // Most often since the target is a moment behind.
-                self.note_keys(number, &chunk.differing).await?;
+                if !chunk.is_equal {
+                    // Most often since the target is a moment behind.
+                    let differing = self.sides.differing(&table, &chunk.condition).await?;
+                    self.note_keys(number, &differing).await?;
+                }
                 rows += chunk.rows;
                 is_done = chunk.end.is_none();
                 after = chunk.end.as_ref().map(|key| text_of_key(key));

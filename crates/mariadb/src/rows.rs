@@ -30,10 +30,12 @@ pub struct Column {
     pub name: String,
     /// MariaDB's word for it, without its length.
     pub type_name: String,
+    /// Its whole type, and its collation.
+    pub definition: String,
 }
 
 /// A column of a primary key.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Key {
     pub column: String,
     /// Among the table's columns, from 0.
@@ -190,9 +192,7 @@ impl Sides<'_> {
         }
         let (of_source, of_target) =
             tokio::try_join!(digest(self.source, table, &condition), digest(self.target, table, &condition))?;
-        let differing =
-            if of_source == of_target { BTreeSet::new() } else { self.differing(table, &condition).await? };
-        Ok(Chunk { end, rows: of_source.0, differing })
+        Ok(Chunk { end, rows: of_source.0, rows_of_target: of_target.0, is_equal: of_source == of_target, condition })
     }
 
     /// The n-th row's, in the order of the key.

@@ -14,7 +14,7 @@ const SETTINGS: &str =
     "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_BACKSLASH_ESCAPES',
     time_zone = '+00:00', lock_wait_timeout = 5, innodb_lock_wait_timeout = 5, max_statement_time = 40,
     wait_timeout = 600, autocommit = 1, foreign_key_checks = 1, unique_checks = 1, sql_safe_updates = 0,
-    sql_select_limit = DEFAULT";
+    sql_select_limit = 18446744073709551615";
 /// MariaDB's error codes of what passes: connections, resources, locks, interventions of an operator.
 pub(crate) const PASSING: [u16; 14] =
     [1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317, 1927, 1969];

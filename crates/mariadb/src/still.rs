@@ -72,7 +72,7 @@ impl still::Sides for Sides<'_> {
     }
 
     fn is_alike(source: &Table, target: &Table) -> bool {
-        (&source.columns, &source.key) == (&target.columns, &target.key)
+        source.columns == target.columns
     }
 
     async fn chunk(&mut self, table: &Table, after: Option<&Key>) -> Result<Chunk, Error> {
@@ -85,6 +85,10 @@ impl still::Sides for Sides<'_> {
 
     async fn whole(&mut self, table: &Table) -> Result<i64, Error> {
         self.compare_whole(table).await
+    }
+
+    async fn differing(&mut self, table: &Table, condition: &str) -> Result<BTreeSet<Key>, Error> {
+        Sides::differing(self, table, condition).await
     }
 
     fn differs(&self, table: &Table, keys: &BTreeSet<Key>) -> Error {

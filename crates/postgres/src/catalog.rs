@@ -409,7 +409,10 @@ pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
     // A generated column is in no publication's rows.
     let statement = format!(
         "SELECT format('%I.%I', n.nspname, c.relname), c.oid, c.relreplident = 'f', c.reltuples::bigint,
-            pg_table_size(c.oid), coalesce(k.names, '{{}}'), coalesce(k.types, '{{}}'), coalesce(k.is_generated, false)
+            pg_table_size(c.oid), coalesce(k.names, '{{}}'), coalesce(k.types, '{{}}'), coalesce(k.is_generated, false),
+            (SELECT md5(string_agg(format('%s %s %s', a.attname, format_type(a.atttypid, a.atttypmod),
+                a.attcollation::regcollation), ',' ORDER BY a.attnum)) FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN LATERAL (
             SELECT array_agg(a.attname::text ORDER BY place) AS names,
@@ -433,6 +436,7 @@ pub async fn compared_tables(session: &Session) -> Result<Vec<Table>, Error> {
                 name: row.get(0),
                 oid: row.get(1),
                 key: if row.get(7) { vec![] } else { columns.collect() },
+                columns_hash: row.get::<_, Option<String>>(8).unwrap_or_default(),
                 has_whole_identity: row.get(2),
                 rows: row.get::<_, i64>(3).max(0),
                 bytes: row.get(4),

@@ -241,6 +241,7 @@ mod tests {
             name: "public.t".to_owned(),
             oid: OID,
             key: key.iter().map(column).collect(),
+            columns_hash: String::new(),
             has_whole_identity: false,
             rows: 0,
             bytes: 0,

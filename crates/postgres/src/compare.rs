@@ -123,9 +123,10 @@ impl<'a> Comparison<'a> {
                 }
                 let from = after.as_deref().map(key_of_text).transpose()?;
                 let chunk = self.sides.compare_chunk(table, from.as_ref()).await?;
-                if !chunk.differing.is_empty() {
+                if !chunk.is_equal {
                     // Most often since the target is a moment behind.
-                    let keys = BTreeMap::from([(table.oid, chunk.differing)]);
+                    let differing = self.sides.differing(table, &chunk.condition).await?;
+                    let keys = BTreeMap::from([(table.oid, differing)]);
                     self.note(&Noted { keys, ..Noted::default() }).await?;
                 }
                 rows += chunk.rows;

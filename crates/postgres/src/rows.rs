@@ -20,6 +20,8 @@ pub struct Table {
     /// The columns of its replica identity's index, or of its primary key. Without, it is compared as a whole, and must
     /// not be published either.
     pub key: Vec<Column>,
+    /// Of the names, types and collations of all columns.
+    pub columns_hash: String,
     /// REPLICA IDENTITY FULL: a publication must have all of its columns.
     pub has_whole_identity: bool,
     /// By PostgreSQL's own estimate.
@@ -27,7 +29,7 @@ pub struct Table {
     pub bytes: i64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Column {
     pub name: String,
     /// As SQL takes it.
@@ -52,9 +54,7 @@ impl Sides<'_> {
         }
         let digest = |side| digest(side, &table.name, &condition);
         let (of_source, of_target) = tokio::try_join!(digest(self.source), digest(self.target))?;
-        let differing =
-            if of_source == of_target { BTreeSet::new() } else { self.differing(table, &condition).await? };
-        Ok(Chunk { end, rows: of_source.0, differing })
+        Ok(Chunk { end, rows: of_source.0, rows_of_target: of_target.0, is_equal: of_source == of_target, condition })
     }
 
     /// The n-th row's, in the order of the key.
@@ -177,7 +177,15 @@ mod tests {
     fn table() -> Table {
         let key = [("a \"b\"", "character(9)"), ("c", "integer")]
             .map(|(name, type_name)| Column { name: name.to_owned(), type_name: type_name.to_owned() });
-        Table { name: "public.t".to_owned(), oid: 1, key: key.into(), has_whole_identity: false, rows: 0, bytes: 0 }
+        Table {
+            name: "public.t".to_owned(),
+            oid: 1,
+            key: key.into(),
+            columns_hash: String::new(),
+            has_whole_identity: false,
+            rows: 0,
+            bytes: 0,
+        }
     }
 
     #[test]

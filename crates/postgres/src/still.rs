@@ -80,7 +80,7 @@ impl still::Sides for Sides<'_> {
     }
 
     fn is_alike(source: &Table, target: &Table) -> bool {
-        source.key == target.key
+        source.columns_hash == target.columns_hash
     }
 
     async fn chunk(&mut self, table: &Table, after: Option<&Key>) -> Result<Chunk, Error> {
@@ -93,6 +93,10 @@ impl still::Sides for Sides<'_> {
 
     async fn whole(&mut self, table: &Table) -> Result<i64, Error> {
         self.compare_whole(table).await
+    }
+
+    async fn differing(&mut self, table: &Table, condition: &str) -> Result<BTreeSet<Key>, Error> {
+        Sides::differing(self, table, condition).await
     }
 
     fn differs(&self, table: &Table, keys: &BTreeSet<Key>) -> Error {

@@ -99,7 +99,11 @@ async fn compare(servers: &Servers, request: Request) -> Result<Response, Error>
         Some(previous) => previous,
         None => {
             let (found, _) = tokio::try_join!(preflight(&source), preflight(&target))?;
-            Response { rows_estimated: found.rows_estimated, ..Response::default() }
+            let response = Response { rows_estimated: found.rows_estimated, ..Response::default() };
+            if Instant::now() >= until {
+                return Ok(response);
+            }
+            response
         }
     };
     let place = &mut response.place;
